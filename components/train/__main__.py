@@ -1,0 +1,63 @@
+"""The training step from a shell, with the command lines of DeepSpeech and Coqui STT."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from components.train.settings import TrainSettings
+from speech.errors import InputError
+from speech.settings import command, setting
+
+RETIRED = {
+    "train_cudnn": "on a GPU the LSTM runs on cuDNN by itself",
+    "load_cudnn": "checkpoints trained with cuDNN are recognised",
+    "use_allow_growth": "GPU memory always grows on demand",
+    "skip_batch_test": "nothing is trained twice",
+    "show_progressbar": "a bar is shown on a terminal only",
+    "dropout_rate4": "no layer reads it in the peers either",
+    "dropout_rate5": "no layer reads it in the peers either",
+}
+
+
+@dataclass(frozen=True)
+class TrainCommand(TrainSettings):
+    """The settings, and where the data and the checkpoints are."""
+
+    corpus: str = setting("", "corpus folder that import_cv made; or give --train_files")
+    train_files: tuple[str, ...] = setting((), "CSVs to train on")
+    dev_files: tuple[str, ...] = setting((), "CSVs to validate on")
+    checkpoint_dir: str = setting("", "where checkpoints are loaded from and saved to")
+    load_checkpoint_dir: str = setting("", "where the checkpoint to start from is; default: --checkpoint_dir")
+    save_checkpoint_dir: str = setting("", "where checkpoints are saved; default: --checkpoint_dir")
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    command(
+        TrainCommand,
+        _run,
+        prog="python -m components.train",
+        description="Train a DeepSpeech acoustic model from scratch, or from a checkpoint.",
+        retired=RETIRED,
+    )
+
+
+def _run(given: TrainCommand) -> None:
+    save_dir = given.save_checkpoint_dir or given.checkpoint_dir
+    load_dir = given.load_checkpoint_dir or given.checkpoint_dir
+    if not save_dir:
+        raise InputError("no place for checkpoints: give --checkpoint_dir, or --save_checkpoint_dir")
+    if bool(given.corpus) == bool(given.train_files):
+        raise InputError("give either --corpus or --train_files")
+    from components.train import step
+
+    names = {field.name for field in fields(TrainSettings)}
+    settings = TrainSettings(**{name: value for name, value in asdict(given).items() if name in names})
+    if given.corpus:
+        step.run_on_corpus(settings, Path(given.corpus), Path(save_dir), Path(load_dir) if load_dir else None)
+        return
+    train, dev = [Path(path) for path in given.train_files], [Path(path) for path in given.dev_files]
+    step.run(settings, train, dev, Path(save_dir), Path(load_dir) if load_dir else None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The training step as a Kubeflow component."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
+
+from components import images
+
+
+@dsl.component(base_image=images.TRAIN, install_kfp_package=False)
+def train(
+    corpus: Input[Dataset],
+    checkpoint: Output[Model],
+    metrics: Output[Metrics],
+    report: Output[HTML],
+    base_checkpoint_uri: str = "",
+    n_hidden: int = 2048,
+    epochs: int = 75,
+    train_batch_size: int = 32,
+    learning_rate: float = 0.001,
+    dropout_rate: float = 0.05,
+    early_stop: bool = False,
+    es_epochs: int = 25,
+    reduce_lr_on_plateau: bool = False,
+    plateau_epochs: int = 10,
+    drop_source_layers: str = "auto",
+    random_seed: int = 4568,
+    extra_flags: str = "",
+) -> None:
+    """Train the acoustic model, from scratch or from a checkpoint.
+
+    Args:
+        corpus: The imported corpus; its train and dev sets are used.
+        checkpoint: The newest and the best checkpoint.
+        metrics: Losses and counts.
+        report: The loss curves.
+        base_checkpoint_uri: Folder or s3:// prefix of the checkpoint to start from; empty: from scratch.
+        n_hidden: Width of the hidden layers and of the LSTM.
+        epochs: Passes over the training set.
+        train_batch_size: Clips an optimizer step.
+        learning_rate: Adam's step size.
+        dropout_rate: Dropout behind the dense layers.
+        early_stop: Stop when the dev loss stalls.
+        es_epochs: Epochs without improvement before stopping.
+        reduce_lr_on_plateau: Cut the learning rate when the dev loss stalls.
+        plateau_epochs: Epochs without improvement before cutting.
+        drop_source_layers: Layers to re-initialise, from the output; auto decides by the alphabets.
+        random_seed: Seed of weights, dropout and shuffling.
+        extra_flags: Further flags as on the command line, e.g. --layer_norm --checkpoint_secs 300.
+    """
+    from pathlib import Path
+
+    from speech.errors import one_line_errors
+
+    with one_line_errors():
+        from components.train import step
+        from components.train.settings import TrainSettings
+        from speech.settings import with_extra_flags
+
+        given = TrainSettings(
+            n_hidden=n_hidden,
+            epochs=epochs,
+            train_batch_size=train_batch_size,
+            learning_rate=learning_rate,
+            dropout_rate=dropout_rate,
+            early_stop=early_stop,
+            es_epochs=es_epochs,
+            reduce_lr_on_plateau=reduce_lr_on_plateau,
+            plateau_epochs=plateau_epochs,
+            drop_source_layers=drop_source_layers,
+            random_seed=random_seed,
+        )
+        settings = with_extra_flags(given, extra_flags, "extra_flags of train")
+        made = step.run_in_pipeline(settings, Path(corpus.path), base_checkpoint_uri, Path(checkpoint.path))
+        for name, value in step.headline(made).items():
+            metrics.log_metric(name, value)
+        Path(report.path).write_text(step.read_report(made), encoding="utf-8")

@@ -1,0 +1,58 @@
+"""The training report: loss curves as PNG and as one self-contained HTML page."""
+
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+from speech.storage import write_bytes, write_text
+
+PLOT, PAGE = "loss.png", "loss.html"
+
+
+def write_report(folder: Path, title: str, history: dict[str, Any]) -> None:
+    """Write `loss.png` and `loss.html` from the epochs' losses."""
+    epochs = history["epochs"]
+    write_bytes(folder / PLOT, _figure(epochs, "png"))
+    svg = _figure(epochs, "svg").decode("utf-8")
+    rows = "".join(
+        f"<tr><td>{epoch['epoch']}</td><td>{_number(epoch['train_loss'])}</td><td>{_number(epoch['dev_loss'])}</td>"
+        f"<td>{epoch['learning_rate']:g}</td><td>{epoch['seconds']:.1f}</td></tr>"
+        for epoch in epochs
+    )
+    skipped = history["skipped"]["train"]["counts"]
+    left_out = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none"
+    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Training</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>
+body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#222}}
+svg{{max-width:100%;height:auto}}table{{border-collapse:collapse}}td,th{{padding:.15rem .8rem;text-align:right}}
+th{{border-bottom:1px solid #999}}</style></head><body><h1>Training</h1><p>{html.escape(title)}</p>
+{svg[svg.index("<svg") :]}
+<p>Best dev loss: {_number(history["best_dev_loss"])}. Training clips left out: {html.escape(left_out)}.</p>
+<table><tr><th>epoch</th><th>train loss</th><th>dev loss</th><th>learning rate</th><th>seconds</th></tr>{rows}</table>
+</body></html>
+"""
+    write_text(folder / PAGE, page)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _figure(epochs: list[dict[str, Any]], file_format: str) -> bytes:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    numbers = [epoch["epoch"] for epoch in epochs]
+    axes.plot(numbers, [epoch["train_loss"] for epoch in epochs], label="train", marker=".")
+    validated = [(epoch["epoch"], epoch["dev_loss"]) for epoch in epochs if epoch["dev_loss"] is not None]
+    if validated:
+        axes.plot(*zip(*validated, strict=True), label="dev", marker=".")
+    axes.set(xlabel="epoch", ylabel="CTC loss")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if file_format == "svg" else {"Software": None}
+    figure.savefig(buffer, format=file_format, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,80 @@
+"""Settings of a training run: names, meanings and (unless said otherwise) defaults of DeepSpeech and Coqui STT."""
+
+from dataclasses import dataclass
+
+from speech.settings import setting, setting_error
+
+LOAD_METHODS = ("auto", "best", "last", "init")
+DROP_CHOICES = ("auto", "0", "1", "2", "3", "4", "5")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Training of the acoustic model, from scratch or from a checkpoint."""
+
+    n_hidden: int = setting(2048, "width of the hidden layers and of the LSTM; a loaded checkpoint brings its own")
+    layer_norm: bool = setting(False, "layer normalisation behind the dense layers, except the last")
+    relu_clip: float = setting(20.0, "ceiling of the clipped ReLUs")
+    audio_sample_rate: int = setting(16_000, "sample rate of the model; other audio is resampled", unit="Hz")
+    feature_win_len: int = setting(32, "analysis window", unit="ms")
+    feature_win_step: int = setting(20, "step from one analysis window to the next", unit="ms")
+    alphabet_config_path: str = setting("", "alphabet file; empty: the one of the checkpoint or of the corpus")
+    bytes_output_mode: bool = setting(False, "write UTF-8 bytes instead of an alphabet's symbols")
+
+    epochs: int = setting(75, "passes over the training set")
+    train_batch_size: int = setting(32, "clips an optimizer step", unit="clips")
+    dev_batch_size: int = setting(
+        1, "clips whose losses are averaged first in the dev loss, as the peers do", unit="clips"
+    )
+    learning_rate: float = setting(0.001, "Adam's step size; left at its default, a checkpoint's own value wins")
+    force_initialize_learning_rate: bool = setting(False, "use --learning_rate even where the checkpoint has one")
+    beta1: float = setting(0.9, "Adam's decay of the first moment")
+    beta2: float = setting(0.999, "Adam's decay of the second moment")
+    epsilon: float = setting(1e-8, "Adam's guard against division by zero")
+    dropout_rate: float = setting(0.05, "dropout behind layer 1")
+    dropout_rate2: float = setting(-1.0, "dropout behind layer 2; -1: --dropout_rate")
+    dropout_rate3: float = setting(-1.0, "dropout behind layer 3; -1: --dropout_rate")
+    dropout_rate6: float = setting(-1.0, "dropout behind layer 5; -1: --dropout_rate")
+    shuffle_batches: bool = setting(True, "draw new batches of like lengths each epoch; off: always by length")
+    shuffle_start: int = setting(1, "first epoch (from 0) that is shuffled; those before go from short to long clips")
+    random_seed: int = setting(4568, "seed of weights, dropout and shuffling")
+
+    early_stop: bool = setting(False, "stop when the dev loss stalls")
+    es_epochs: int = setting(25, "epochs without improvement before stopping")
+    es_min_delta: float = setting(0.05, "what counts as an improvement of the dev loss")
+    reduce_lr_on_plateau: bool = setting(
+        False, "reload the best weights and cut the learning rate when the dev loss stalls"
+    )
+    plateau_epochs: int = setting(10, "epochs without improvement before cutting")
+    plateau_reduction: float = setting(0.1, "factor of the cut")
+
+    load_train: str = setting(
+        "auto", "checkpoint to start from; auto: best, else last, else init", choices=LOAD_METHODS
+    )
+    drop_source_layers: str = setting(
+        "auto", "layers to re-initialise, from the output; auto: 0 for the same alphabet, else 1", choices=DROP_CHOICES
+    )
+    checkpoint_secs: int = setting(600, "time between checkpoints within an epoch", unit="s")
+    max_to_keep: int = setting(5, "checkpoints kept besides the best one")
+
+    def __post_init__(self) -> None:
+        for name in ("n_hidden", "train_batch_size", "dev_batch_size", "es_epochs", "plateau_epochs", "max_to_keep"):
+            if getattr(self, name) < 1:
+                raise setting_error(name, getattr(self, name), "at least 1")
+        for name in ("epochs", "shuffle_start", "checkpoint_secs"):
+            if getattr(self, name) < 0:
+                raise setting_error(name, getattr(self, name), "at least 0")
+        for name in ("learning_rate", "relu_clip", "epsilon"):
+            if not getattr(self, name) > 0:
+                raise setting_error(name, getattr(self, name), "above 0")
+        for name in ("beta1", "beta2", "plateau_reduction"):
+            if not 0 < getattr(self, name) < 1:
+                raise setting_error(name, getattr(self, name), "between 0 and 1")
+        for name in ("dropout_rate", "dropout_rate2", "dropout_rate3", "dropout_rate6"):
+            value = getattr(self, name)
+            if not (0 <= value < 1 or (value == -1 and name != "dropout_rate")):
+                raise setting_error(name, value, "from 0 to below 1")
+        if self.audio_sample_rate < 1000:
+            raise setting_error("audio_sample_rate", self.audio_sample_rate, "at least 1000 Hz")
+        if not 0 < self.feature_win_step <= self.feature_win_len:
+            raise setting_error("feature_win_step", self.feature_win_step, "from 1 ms to --feature_win_len")

@@ -1,0 +1,150 @@
+"""Train the acoustic model: Corpus or CSVs -> Checkpoint."""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from components.train import loop, start
+from components.train.report import PAGE, write_report
+from components.train.settings import TrainSettings
+from components.train.start import Start
+from components.train.store import CheckpointStore
+from speech.alphabet import Alphabet
+from speech.artifacts import ALPHABET, Checkpoint, Corpus
+from speech.manifest import Manifest, read_manifest
+from speech.nn.batches import ClipSet
+from speech.nn.model import Dropout
+from speech.nn.training import Adam, Trainer
+from speech.storage import local_folder, write_json
+
+
+def run_on_corpus(settings: TrainSettings, corpus: Path, checkpoint: Path, base: Path | None = None) -> Checkpoint:
+    """Train on a Corpus' train and dev sets, from `base` if given; a rerun into the same folder resumes."""
+    opened = Corpus.open(corpus)
+    alphabet = None if settings.alphabet_config_path or settings.bytes_output_mode else opened.alphabet
+    dev = [opened.csv("dev")] if opened.csv("dev").is_file() else []
+    return run(settings, [opened.csv("train")], dev, checkpoint, base, alphabet)
+
+
+def run_in_pipeline(settings: TrainSettings, corpus: Path, base_uri: str, checkpoint: Path) -> Checkpoint:
+    """Train on a Corpus, from the checkpoint at `base_uri` (a folder or an `s3://` prefix) unless it is empty."""
+    if not base_uri:
+        return run_on_corpus(settings, corpus, checkpoint)
+    with tempfile.TemporaryDirectory() as scratch:
+        return run_on_corpus(settings, corpus, checkpoint, local_folder(base_uri, Path(scratch)))
+
+
+def headline(checkpoint: Checkpoint) -> dict[str, float]:
+    """The numbers of a run that Kubeflow shows."""
+    history = json.loads((checkpoint.folder / Checkpoint.HISTORY).read_text(encoding="utf-8"))
+    numbers = {"epochs": len(history["epochs"]), "best_dev_loss": history["best_dev_loss"]}
+    if history["epochs"]:
+        numbers["train_loss"] = history["epochs"][-1]["train_loss"]
+    return {name: value for name, value in numbers.items() if value is not None}
+
+
+def read_report(checkpoint: Checkpoint) -> str:
+    """The HTML page with the loss curves."""
+    return (checkpoint.folder / PAGE).read_text(encoding="utf-8")
+
+
+def run(
+    settings: TrainSettings,
+    train_csvs: Sequence[Path],
+    dev_csvs: Sequence[Path],
+    save_dir: Path,
+    load_dir: Path | None = None,
+    alphabet: Alphabet | None = None,
+) -> Checkpoint:
+    """Train on CSVs and leave the newest and the best checkpoint in `save_dir`.
+
+    `alphabet` is the data's, unless the settings name another. Raises InputError for unusable input.
+    """
+    train_manifests, dev_manifests = (
+        [read_manifest(path) for path in train_csvs],
+        [read_manifest(path) for path in dev_csvs],
+    )
+    alphabet = _alphabet(settings, alphabet, train_csvs)
+    store = CheckpointStore(save_dir, settings.max_to_keep)
+    run_key = _run_key(settings, train_manifests, dev_manifests, alphabet)
+    begin = start.choose(settings, load_dir, store, alphabet, run_key)
+    print(begin.explanation, flush=True)
+
+    geometry = begin.bundle.geometry
+    train_set = ClipSet(train_manifests, begin.alphabet, geometry)
+    dev_sets = [ClipSet([manifest], begin.alphabet, geometry) for manifest in dev_manifests]
+    trainer = Trainer(begin.bundle, _adam(settings), _dropout(settings), settings.learning_rate, settings.random_seed)
+    state = loop.RunState.from_dict(begin.bundle.training_state) if begin.resumed else loop.RunState(run_key)
+    run_facts = _run_facts(train_manifests, dev_manifests, train_set, dev_sets)
+    _write_sidecars(save_dir, begin, settings, run_facts)
+    print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
+
+    started = time.monotonic()
+    state = loop.run(settings, trainer, train_set, dev_sets, store, state)
+    skipped = {"train": asdict_skipped(train_set), "dev": [asdict_skipped(clips) for clips in dev_sets]}
+    history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, "skipped": skipped}
+    write_json(save_dir / Checkpoint.HISTORY, {**history, "seconds": round(time.monotonic() - started, 2)})
+    write_report(save_dir, begin.explanation, history)
+    return Checkpoint.open(save_dir)
+
+
+def asdict_skipped(clips: ClipSet) -> dict[str, Any]:
+    """How many clips of a set were left out, by reason, and the first of each."""
+    return {"counts": clips.skipped.counts, "examples": clips.skipped.examples}
+
+
+def _alphabet(settings: TrainSettings, given: Alphabet | None, train_csvs: Sequence[Path]) -> Alphabet | None:
+    if settings.bytes_output_mode:
+        return Alphabet.bytes_output_mode()
+    if settings.alphabet_config_path:
+        return Alphabet.load(settings.alphabet_config_path)
+    if given is None and train_csvs and (train_csvs[0].parent / ALPHABET).is_file():
+        return Alphabet.load(train_csvs[0].parent / ALPHABET)
+    return given
+
+
+def _run_key(
+    settings: TrainSettings, train: Sequence[Manifest], dev: Sequence[Manifest], alphabet: Alphabet | None
+) -> str:
+    """What must be equal for a rerun to go on where a killed run stopped: the settings and the data."""
+    values = asdict(replace(settings, checkpoint_secs=0, max_to_keep=1, alphabet_config_path=""))
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    digest.update(repr(alphabet.symbols if alphabet else None).encode())
+    for manifest in (*train, *dev):
+        for clip in manifest:
+            digest.update(f"{clip.wav_filename}\t{clip.wav_filesize}\t{clip.transcript}\n".encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _adam(settings: TrainSettings) -> Adam:
+    return Adam(settings.beta1, settings.beta2, settings.epsilon)
+
+
+def _dropout(settings: TrainSettings) -> Dropout:
+    rates = (settings.dropout_rate, settings.dropout_rate2, settings.dropout_rate3, settings.dropout_rate6)
+    return Dropout(*(settings.dropout_rate if rate < 0 else rate for rate in rates))
+
+
+def _run_facts(
+    train: Sequence[Manifest], dev: Sequence[Manifest], train_set: ClipSet, dev_sets: Sequence[ClipSet]
+) -> dict[str, Any]:
+    return {
+        "train_files": [str(manifest.path) for manifest in train],
+        "dev_files": [str(manifest.path) for manifest in dev],
+        "train_clips": len(train_set),
+        "dev_clips": sum(map(len, dev_sets)),
+        "train_hours": round(sum(manifest.hours for manifest in train), 4),
+    }
+
+
+def _write_sidecars(folder: Path, begin: Start, settings: TrainSettings, facts: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    begin.alphabet.save(folder / ALPHABET)
+    write_json(folder / Checkpoint.FLAGS, start.flags_of_peer(begin, settings))
+    write_json(folder / Checkpoint.MODEL, start.describe(begin, settings, facts))

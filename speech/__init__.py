@@ -1,0 +1,1 @@
+"""What two or more steps share. Knows no step and no kfp."""

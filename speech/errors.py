@@ -1,0 +1,33 @@
+"""What goes wrong by the user's input, as opposed to by a bug of ours."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+
+EXIT_INPUT = 2  # the input is wrong: a rerun without a change fails again
+EXIT_RETRY = 75  # EX_TEMPFAIL: interrupted or a resource is missing: a scheduler may try again
+
+
+class InputError(Exception):
+    """One line for the user: what is wrong, where, what was expected, what to do."""
+
+
+class RetryError(Exception):
+    """The run was interrupted, or lacks a resource, in a way that another attempt may cure."""
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn user errors into `error: ...` on stderr and an exit code, without a traceback."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_INPUT)
+    except RetryError as error:
+        print(f"interrupted: {error}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_RETRY)
+    except KeyboardInterrupt:
+        print("interrupted by the keyboard", file=sys.stderr, flush=True)
+        sys.exit(128 + signal.SIGINT)

@@ -1,0 +1,58 @@
+"""The shape of a model and of its features: what travels inside checkpoints and exported models."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from speech.errors import InputError
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Everything that a later step must know to run a model; DeepSpeech's constants are the defaults."""
+
+    n_hidden: int
+    n_labels: int  # symbols of the alphabet, the blank not counted
+    layer_norm: bool = False
+    relu_clip: float = 20.0
+    audio_sample_rate: int = 16_000
+    feature_win_len: int = 32  # ms
+    feature_win_step: int = 20  # ms
+    n_input: int = 26  # MFCC coefficients a frame
+    n_context: int = 9  # frames of context on each side
+
+    @property
+    def window_samples(self) -> int:
+        """Samples in one analysis window."""
+        return self.audio_sample_rate * self.feature_win_len // 1000
+
+    @property
+    def step_samples(self) -> int:
+        """Samples from one analysis window to the next."""
+        return self.audio_sample_rate * self.feature_win_step // 1000
+
+    @property
+    def window_frames(self) -> int:
+        """Frames that the first layer sees at once: the frame and its context on both sides."""
+        return 2 * self.n_context + 1
+
+    @property
+    def n_classes(self) -> int:
+        """Width of the logits: the symbols and the blank."""
+        return self.n_labels + 1
+
+    def n_frames(self, samples: int) -> int:
+        """Feature frames of a signal of `samples`."""
+        return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.step_samples
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> "Geometry":
+        """Read the JSON form; unknown keys are ignored, a missing one raises InputError."""
+        known = {field.name for field in fields(cls)}
+        try:
+            return cls(**{name: value for name, value in values.items() if name in known})
+        except TypeError as error:
+            raise InputError(f"{where}: not a model geometry: {error}") from error

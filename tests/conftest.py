@@ -1,0 +1,47 @@
+"""Fixtures that tests of several steps share."""
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.peers import environments
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The URL of an S3 server (moto) that lives as long as the test session."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The `s3://` URI of a fresh bucket, with the AWS_* variables that lead there."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    from speech.storage import client
+
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    client().create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
+def peer() -> Callable[[str], environments.Peer]:
+    """`peer(name)`: a program to get on with, installed on first use; the test is skipped where it cannot be had."""
+
+    def find(name: str) -> environments.Peer:
+        try:
+            return environments.find(name)
+        except environments.PeerUnavailable as reason:
+            pytest.skip(str(reason))
+
+    return find

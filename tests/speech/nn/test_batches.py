@@ -1,0 +1,82 @@
+"""Which clips make a batch, what a batch holds, and which clips are left out."""
+
+import numpy as np
+import pytest
+
+from speech.alphabet import Alphabet
+from speech.audio import wav_header
+from speech.errors import InputError
+from speech.geometry import Geometry
+from speech.manifest import Clip, Manifest
+from speech.nn.batches import ClipSet, plan_shuffled, plan_sorted, stream
+from speech.nn.features import batch_features
+
+GEOMETRY = Geometry(8, 3)
+ALPHABET = Alphabet((" ", "a", "b"))
+
+
+def write_clip(folder, name: str, n_samples: int, transcript: str) -> Clip:
+    samples = np.random.default_rng(n_samples).normal(0, 1000, n_samples).astype(np.int16)
+    (folder / name).write_bytes(wav_header(n_samples, 16_000) + samples.tobytes())
+    return Clip(name, 44 + 2 * n_samples, transcript)
+
+
+def test_plans_are_complete_and_reproducible() -> None:
+    n_samples = np.random.default_rng(0).integers(8000, 80_000, 103)
+    by_length = plan_sorted(n_samples, 8)
+    assert [len(batch) for batch in by_length] == [8] * 12 + [7]
+    flat = n_samples[np.concatenate(by_length)]
+    assert (np.diff(flat) >= 0).all()
+    plans = [plan_shuffled(n_samples, 8, 1, epoch) for epoch in (1, 1, 2)]
+    for plan in plans:
+        assert sorted(np.concatenate(plan)) == list(range(103))
+    assert all((one == two).all() for one, two in zip(plans[0], plans[1], strict=True))
+    assert any(set(one) != set(two) for one, two in zip(plans[0], plans[2], strict=True))
+
+
+def test_shuffled_batches_waste_little_padding() -> None:
+    n_samples = np.random.default_rng(0).integers(16_000, 160_000, 5000)
+    plan = plan_shuffled(n_samples, 32, 1, 1)
+    padded = sum(n_samples[batch].max() * len(batch) for batch in plan)
+    assert 1 - n_samples.sum() / padded < 0.1
+
+
+def test_batches_hold_features_and_labels(tmp_path) -> None:
+    clips = [write_clip(tmp_path, "x.wav", 8000, "ab a"), write_clip(tmp_path, "y.wav", 4000, "b")]
+    clip_set = ClipSet([Manifest(tmp_path / "train.csv", clips)], ALPHABET, GEOMETRY)
+    (batch,) = stream(clip_set, plan_sorted(clip_set.n_samples, 2))
+    assert batch.clips.tolist() == [1, 0]
+    assert batch.n_frames.numpy().tolist() == [GEOMETRY.n_frames(4000), GEOMETRY.n_frames(8000)] == [11, 24]
+    assert batch.labels.numpy().tolist() == [[2, 0, 0, 0], [1, 2, 0, 1]]
+    assert batch.n_labels.numpy().tolist() == [1, 4]
+    assert not batch.features.numpy()[0, 11:].any()
+    samples = np.frombuffer((tmp_path / "y.wav").read_bytes()[44:], np.int16)
+    alone, _ = batch_features(samples[np.newaxis], np.array([4000], np.int32), GEOMETRY)
+    np.testing.assert_allclose(batch.features[0, :11], alone[0], rtol=1e-5, atol=1e-5)
+
+
+def test_unusable_clips_are_named(tmp_path) -> None:
+    clips = [
+        write_clip(tmp_path, "good.wav", 8000, "ab"),
+        write_clip(tmp_path, "empty.wav", 8000, ""),
+        write_clip(tmp_path, "foreign.wav", 8000, "aç"),
+        write_clip(tmp_path, "crowded.wav", 1600, "a" * 20),
+        Clip("missing.wav", 20_000, "ab"),
+    ]
+    clip_set = ClipSet([Manifest(tmp_path / "train.csv", clips)], ALPHABET, GEOMETRY)
+    batches = list(stream(clip_set, [np.array([1]), np.array([0, 1])]))
+    assert [(batch.index, batch.clips.tolist()) for batch in batches] == [(1, [0])]
+    assert clip_set.skipped.examples == {
+        "empty transcript": ["empty.wav"],
+        "characters outside the alphabet": ["foreign.wav"],
+        "transcript longer than the audio": ["crowded.wav"],
+        "unreadable audio": ["missing.wav"],
+    }
+    assert clip_set.skipped.total == 4
+
+
+def test_nothing_usable_is_an_error(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"no usable clip \(1 characters outside the alphabet\)"):
+        ClipSet([Manifest(tmp_path / "x.csv", [Clip("a.wav", 8000, "xyz")])], ALPHABET, GEOMETRY)
+    with pytest.raises(InputError, match="it has no rows"):
+        ClipSet([Manifest(tmp_path / "x.csv", [])], ALPHABET, GEOMETRY)

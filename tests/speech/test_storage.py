@@ -1,0 +1,66 @@
+"""Atomic local writes, and objects on an S3 server."""
+
+import os
+
+import pytest
+
+from speech import storage
+from speech.errors import InputError
+
+
+def test_atomic_path_leaves_the_old_file_on_failure(tmp_path) -> None:
+    path = tmp_path / "x.txt"
+    storage.write_text(path, "old")
+    with pytest.raises(RuntimeError), storage.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x.txt"]
+
+
+def test_write_json_and_sha256(tmp_path) -> None:
+    storage.write_json(tmp_path / "x.json", {"é": 1})
+    assert (tmp_path / "x.json").read_bytes() == '{\n  "é": 1\n}\n'.encode()
+    storage.write_bytes(tmp_path / "abc", b"abc")
+    assert storage.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_replace_folder(tmp_path) -> None:
+    for name, content in (("old", "1"), ("new", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(content)
+    storage.replace_folder(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old/f").read_text() == "2"
+    assert os.listdir(tmp_path) == ["old"]
+
+
+def test_uris() -> None:
+    assert storage.is_remote("s3://b/k")
+    assert not storage.is_remote("/b/k")
+    assert storage.split_uri("s3://bucket/a/b") == ("bucket", "a/b")
+    with pytest.raises(InputError, match="s3://BUCKET/KEY"):
+        storage.split_uri("http://x/y")
+
+
+def test_folders_round_trip_through_s3(tmp_path, s3_bucket: str) -> None:
+    source = tmp_path / "source"
+    (source / "sub").mkdir(parents=True)
+    (source / "marker.json").write_text("{}")
+    (source / "sub/z.bin").write_bytes(bytes(1000))
+    storage.upload_folder(source, f"{s3_bucket}/run", last="marker.json")
+    target = storage.local_folder(f"{s3_bucket}/run", tmp_path / "scratch")
+    assert sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()) == [
+        "marker.json",
+        "sub/z.bin",
+    ]
+    assert (target / "sub/z.bin").read_bytes() == bytes(1000)
+
+
+def test_missing_objects_and_buckets_are_one_line(tmp_path, s3_bucket: str) -> None:
+    with pytest.raises(InputError, match="/none: no such object"):
+        storage.download_file(f"{s3_bucket}/none", tmp_path / "x")
+    with pytest.raises(InputError, match="no objects under this prefix"):
+        storage.download_folder(f"{s3_bucket}/none", tmp_path / "folder")
+    with pytest.raises(InputError, match="no such bucket"):
+        storage.list_keys("s3://other/x")
+    assert os.listdir(tmp_path) == []
