@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,11 @@ def peer() -> Callable[[str], environments.Peer]:
             pytest.skip(str(reason))
 
     return find
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus that a small model learns in seconds (tests/fixtures/tones.py)."""
+    from tests.fixtures.tones import make_corpus
+
+    return make_corpus(tmp_path_factory.mktemp("tones"))
