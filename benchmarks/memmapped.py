@@ -24,9 +24,9 @@ _MAKE_GRAPH = """
 import sys
 import numpy as np
 from speech.alphabet import Alphabet
+from speech.variables import weight_shapes
 from speech.geometry import Geometry
 from speech.nn.graph import Metadata, streaming_graph
-from speech.nn.model import weight_shapes
 alphabet = Alphabet(tuple(" abcdefghijklmnopqrstuvwxyz'"))
 geometry = Geometry(n_hidden=int(sys.argv[1]), n_labels=len(alphabet))
 numbers = np.random.default_rng(1)

@@ -186,7 +186,7 @@ class IntermediateRepresentation:
     @property
     def xml(self) -> Path:
         """The network; its weights lie beside it."""
-        return self.folder / self.XML
+        return self.folder / self.sidecar.get("xml", self.XML)
 
     @cached_property
     def sidecar(self) -> dict[str, Any]:
@@ -202,6 +202,34 @@ class IntermediateRepresentation:
     def alphabet(self) -> Alphabet:
         """The model's alphabet."""
         return read_alphabet(self.folder, self.geometry)
+
+
+@dataclass(frozen=True)
+class ExternalScorer:
+    """What `build_scorer` makes: a language model and vocabulary for the decoder and the clients."""
+
+    folder: Path
+    SCORER: ClassVar[str] = "kenlm.scorer"
+    LANGUAGE_MODEL: ClassVar[str] = "lm.binary"  # kept on demand
+    MODEL: ClassVar[str] = "scorer.json"  # written last: settings, counts, size and sha256
+    MAKER: ClassVar[str] = "python -m components.build_scorer"
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "ExternalScorer":
+        """Open a complete scorer whose file has the size that the sidecar records."""
+        model = _require(Path(folder), cls.MODEL, "scorer", cls.MAKER)
+        _check_files(Path(folder), _read_json(model).get("files", {}))
+        return cls(Path(folder))
+
+    @property
+    def path(self) -> Path:
+        """The scorer itself."""
+        return self.folder / self.SCORER
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """How it was made: settings, counts, coverage of the text."""
+        return _read_json(self.folder / self.MODEL)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def geometry_of(prefix: str, shapes: Mapping[str, Sequence[int]]) -> Geometry:
     frames, rest = divmod(rows, Geometry.n_input)
     if rest or frames % 2 == 0:
         raise InputError(
-            f"{prefix}: layer_1/weights has {rows} rows: expected an odd number of frames of {Geometry.n_input} features"
+            f"{prefix}: layer_1/weights has {rows} rows: expected an odd multiple of {Geometry.n_input} features"
         )
     return Geometry(
         n_hidden=shapes["layer_1/bias"][0],

@@ -19,14 +19,22 @@ LOG_FLOOR = 1e-12  # what a silent channel's energy is raised to
 
 def mfcc(samples: np.ndarray, geometry: Geometry) -> npt.NDArray[np.float32]:
     """int16 samples `[N]` -> features `[T, n_input]`, T = `geometry.n_frames(N)`."""
-    n_frames = geometry.n_frames(len(samples))
+    return spectrogram_to_mfcc(spectrogram(samples.astype(np.float32) / np.float32(32768.0), geometry), geometry)
+
+
+def spectrogram(signal: np.ndarray, geometry: Geometry) -> npt.NDArray[np.float32]:
+    """Samples of full scale 1.0, `[N]` -> squared magnitudes `[T, bins]`."""
+    n_frames = geometry.n_frames(len(signal))
     if not n_frames:
-        return np.zeros((0, geometry.n_input), np.float32)
-    signal = samples.astype(np.float32) / np.float32(32768.0)
+        return np.zeros((0, fft_length(geometry) // 2 + 1), np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(signal, geometry.window_samples)
     frames = windows[:: geometry.step_samples][:n_frames]  # [T, window]
     spectrum = np.fft.rfft(frames * hann(geometry.window_samples), n=fft_length(geometry), axis=1)
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)  # [T, bins]
+    return (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+
+
+def spectrogram_to_mfcc(power: np.ndarray, geometry: Geometry) -> npt.NDArray[np.float32]:
+    """Squared magnitudes `[T, bins]` -> features `[T, n_input]`."""
     energies = np.sqrt(power.astype(np.float64)) @ mel_matrix(geometry)  # [T, mel]
     return (np.log(np.maximum(energies, LOG_FLOOR)) @ dct_matrix(geometry.n_input)).astype(np.float32)
 
@@ -55,8 +63,8 @@ def mel_matrix(geometry: Geometry) -> npt.NDArray[np.float64]:
     matrix = np.zeros((bins, MEL_CHANNELS))
     for position in range(int(1.5 + LOWEST_HZ / hz_per_bin), int(highest_hz / hz_per_bin) + 1):
         mel = _mel(position * hz_per_bin)
-        upper = min(int(np.searchsorted(edges[1:], mel)), MEL_CHANNELS)  # the channel that begins to rise at edges[upper]
-        falling = (edges[upper + 1] - mel) / (edges[upper + 1] - edges[upper]) if upper <= MEL_CHANNELS else 0.0
+        upper = min(int(np.searchsorted(edges[1:], mel)), MEL_CHANNELS)  # of the channel that rises here
+        falling = (edges[upper + 1] - mel) / (edges[upper + 1] - edges[upper])
         if upper > 0:
             matrix[position, upper - 1] = falling
         if upper < MEL_CHANNELS:

@@ -19,6 +19,7 @@ from simple_parsing.helpers.fields import field as parsed_field
 from speech.errors import InputError, one_line_errors
 
 S = TypeVar("S")
+BOOLEANS = ("true", "false", "yes", "no", "y", "n", "t", "f", "1", "0")
 
 
 def split_outside_brackets(text: str) -> list[str]:
@@ -117,9 +118,12 @@ def _unknown_flag(flag: str, known: Sequence[str], prog: str) -> str:
 def _normalise(
     argv: list[str], fields: Mapping[str, dataclasses.Field[Any]], known: Sequence[str], aliases: Mapping[str, str]
 ) -> list[str]:
-    """`--some-flag` -> `--some_flag`, `--noflag` -> `--flag=false`, aliases -> flags, `--helpfull` -> `--help`."""
+    """`--some-flag` -> `--some_flag`, `--noflag` -> `--flag=false`, aliases -> flags, `--helpfull` -> `--help`.
+
+    A bare boolean in front of a positional argument gets its value, so that it does not take the argument for one.
+    """
     arguments = []
-    for argument in argv:
+    for argument, following in zip(argv, [*argv[1:], ""], strict=False):
         if argument == "--":
             arguments.append(argument)
             continue
@@ -132,7 +136,11 @@ def _normalise(
             name = "help"
         if name not in known and name.startswith("no") and name[2:] in known and not equals:
             name, equals, value = name[2:], "=", "false"
-        arguments.append(f"--{aliases.get(name, name)}{equals}{value}")
+        name = aliases.get(name, name)
+        is_boolean = name in fields and isinstance(fields[name].default, bool)
+        if is_boolean and not equals and following and following.lower() not in BOOLEANS:
+            equals, value = "=", "true"
+        arguments.append(f"--{name}{equals}{value}")
     return arguments
 
 

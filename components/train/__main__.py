@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from components.train.settings import TrainSettings
+from speech.augmentation import FLAG_ALIASES
 from speech.errors import InputError
 from speech.settings import command, setting
 
@@ -11,7 +12,9 @@ RETIRED = {
     "train_cudnn": "on a GPU the LSTM runs on cuDNN by itself",
     "load_cudnn": "checkpoints trained with cuDNN are recognised",
     "use_allow_growth": "GPU memory always grows on demand",
-    "skip_batch_test": "nothing is trained twice",
+    "read_buffer": "clips are read from memory-mapped shards, or whole",
+    "shuffle_buffer": "the whole epoch is shuffled",
+    "vocab_file": "nothing here decodes with a word list",
     "show_progressbar": "a bar is shown on a terminal only",
     "dropout_rate4": "no layer reads it in the peers either",
     "dropout_rate5": "no layer reads it in the peers either",
@@ -25,6 +28,7 @@ class TrainCommand(TrainSettings):
     corpus: str = setting("", "corpus folder that import_cv made; or give --train_files")
     train_files: tuple[str, ...] = setting((), "CSVs to train on")
     dev_files: tuple[str, ...] = setting((), "CSVs to validate on")
+    metrics_files: tuple[str, ...] = setting((), "CSVs whose loss is reported each epoch, and decides nothing")
     checkpoint_dir: str = setting("", "where checkpoints are loaded from and saved to")
     load_checkpoint_dir: str = setting("", "where the checkpoint to start from is; default: --checkpoint_dir")
     save_checkpoint_dir: str = setting("", "where checkpoints are saved; default: --checkpoint_dir")
@@ -38,6 +42,7 @@ def main() -> None:
         prog="python -m components.train",
         description="Train a DeepSpeech acoustic model from scratch, or from a checkpoint.",
         retired=RETIRED,
+        aliases=FLAG_ALIASES,
     )
 
 
@@ -55,8 +60,10 @@ def _run(given: TrainCommand) -> None:
     if given.corpus:
         step.run_on_corpus(settings, Path(given.corpus), Path(save_dir), Path(load_dir) if load_dir else None)
         return
-    train, dev = [Path(path) for path in given.train_files], [Path(path) for path in given.dev_files]
-    step.run(settings, train, dev, Path(save_dir), Path(load_dir) if load_dir else None)
+    train, dev, metrics = (
+        [Path(path) for path in paths] for paths in (given.train_files, given.dev_files, given.metrics_files)
+    )
+    step.run(settings, train, dev, Path(save_dir), Path(load_dir) if load_dir else None, metrics_csvs=metrics)
 
 
 if __name__ == "__main__":

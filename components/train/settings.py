@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from speech.augmentation import LegacyFlags, parse_augmentations
 from speech.settings import setting, setting_error
 
 LOAD_METHODS = ("auto", "best", "last", "init")
@@ -9,7 +10,7 @@ DROP_CHOICES = ("auto", "0", "1", "2", "3", "4", "5")
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(LegacyFlags):
     """Training of the acoustic model, from scratch or from a checkpoint."""
 
     n_hidden: int = setting(2048, "width of the hidden layers and of the LSTM; a loaded checkpoint brings its own")
@@ -37,6 +38,11 @@ class TrainSettings:
     dropout_rate6: float = setting(-1.0, "dropout behind layer 5; -1: --dropout_rate")
     shuffle_batches: bool = setting(True, "draw new batches of like lengths each epoch; off: always by length")
     shuffle_start: int = setting(1, "first epoch (from 0) that is shuffled; those before go from short to long clips")
+    reverse_train: bool = setting(False, "from long to short clips where batches are in order of length")
+    limit_train: int = setting(0, "use only so many clips of the training set, the shortest; 0: all", unit="clips")
+    limit_dev: int = setting(0, "use only so many clips of each dev set, the shortest; 0: all", unit="clips")
+    augment: tuple[str, ...] = setting((), "augmentations, e.g. pitch[p=0.1,pitch=1~0.2] volume[p=0.1]")
+    augmentations_per_epoch: int = setting(1, "passes over the training set in an epoch, augmented anew each time")
     random_seed: int = setting(4568, "seed of weights, dropout and shuffling")
 
     early_stop: bool = setting(False, "stop when the dev loss stalls")
@@ -56,12 +62,27 @@ class TrainSettings:
     )
     checkpoint_secs: int = setting(600, "time between checkpoints within an epoch", unit="s")
     max_to_keep: int = setting(5, "checkpoints kept besides the best one")
+    skip_batch_test: bool = setting(False, "skip the trial of the longest batch, which shows early if memory suffices")
+    summary_dir: str = setting("", "folder for TensorBoard; empty: no summaries")
+    intra_op_parallelism_threads: int = setting(0, "threads within an operation; 0: one a core")
+    inter_op_parallelism_threads: int = setting(0, "operations at the same time; 0: TensorFlow decides")
+    log_placement: bool = setting(False, "log on which device each operation runs")
 
     def __post_init__(self) -> None:
-        for name in ("n_hidden", "train_batch_size", "dev_batch_size", "es_epochs", "plateau_epochs", "max_to_keep"):
+        super().__post_init__()
+        parse_augmentations(self.augment)
+        for name in (
+            "n_hidden",
+            "augmentations_per_epoch",
+            "train_batch_size",
+            "dev_batch_size",
+            "es_epochs",
+            "plateau_epochs",
+            "max_to_keep",
+        ):
             if getattr(self, name) < 1:
                 raise setting_error(name, getattr(self, name), "at least 1")
-        for name in ("epochs", "shuffle_start", "checkpoint_secs"):
+        for name in ("epochs", "shuffle_start", "checkpoint_secs", "limit_train", "limit_dev"):
             if getattr(self, name) < 0:
                 raise setting_error(name, getattr(self, name), "at least 0")
         for name in ("learning_rate", "relu_clip", "epsilon"):

@@ -12,15 +12,15 @@ from speech.alphabet import Alphabet
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.nn import checkpoints
-from speech.nn.checkpoints import Bundle
-from speech.nn.model import LAYERS, initial_weights, layer_of
+from speech.nn.checkpoints import Snapshot
+from speech.variables import LAYERS, initial_weights, layer_of
 
 
 @dataclass(frozen=True)
 class Start:
     """The state that training begins with, and a line that says what it is."""
 
-    bundle: Bundle
+    bundle: Snapshot
     alphabet: Alphabet
     explanation: str
     resumed: bool = False
@@ -49,7 +49,7 @@ def choose(
     return _from_checkpoint(settings, bundle, alphabet)
 
 
-def _resumed_alphabet(bundle: Bundle, alphabet: Alphabet | None) -> Alphabet:
+def _resumed_alphabet(bundle: Snapshot, alphabet: Alphabet | None) -> Alphabet:
     found = alphabet or checkpoints.find_alphabet(bundle.prefix, bundle.geometry)
     if found is None:
         raise InputError(f"{bundle.prefix}: no alphabet.txt beside the checkpoint: give --alphabet_config_path")
@@ -72,11 +72,11 @@ def _fresh(settings: TrainSettings, alphabet: Alphabet | None) -> Start:
         feature_win_len=settings.feature_win_len,
         feature_win_step=settings.feature_win_step,
     )
-    bundle = Bundle(geometry, initial_weights(geometry, settings.random_seed))
+    bundle = Snapshot(geometry, initial_weights(geometry, settings.random_seed))
     return Start(bundle, alphabet, f"from scratch: n_hidden {geometry.n_hidden}, {len(alphabet)} symbols")
 
 
-def _from_checkpoint(settings: TrainSettings, bundle: Bundle, alphabet: Alphabet | None) -> Start:
+def _from_checkpoint(settings: TrainSettings, bundle: Snapshot, alphabet: Alphabet | None) -> Start:
     _check_flags(settings, bundle)
     source = checkpoints.find_alphabet(bundle.prefix, bundle.geometry)
     if alphabet is None:
@@ -93,7 +93,7 @@ def _from_checkpoint(settings: TrainSettings, bundle: Bundle, alphabet: Alphabet
     return Start(bundle, alphabet, f"transfer learning from {name}, new {', '.join(dropped)}: {reason}")
 
 
-def _check_flags(settings: TrainSettings, bundle: Bundle) -> None:
+def _check_flags(settings: TrainSettings, bundle: Snapshot) -> None:
     """A flag that contradicts the checkpoint is an error; a flag left at its default contradicts nothing."""
     for flag in ("n_hidden", "layer_norm", "relu_clip", "audio_sample_rate", "feature_win_len", "feature_win_step"):
         given, found = getattr(settings, flag), getattr(bundle.geometry, flag)
@@ -104,7 +104,7 @@ def _check_flags(settings: TrainSettings, bundle: Bundle) -> None:
 
 
 def _layers_to_drop(
-    settings: TrainSettings, bundle: Bundle, source: Alphabet | None, alphabet: Alphabet
+    settings: TrainSettings, bundle: Snapshot, source: Alphabet | None, alphabet: Alphabet
 ) -> tuple[int, str]:
     same_size = len(alphabet) == bundle.geometry.n_labels
     if settings.drop_source_layers != "auto":
@@ -122,14 +122,14 @@ def _layers_to_drop(
     return 1, f"another alphabet ({bundle.geometry.n_labels} -> {len(alphabet)} symbols)"
 
 
-def _learning_rate(settings: TrainSettings, bundle: Bundle) -> float:
+def _learning_rate(settings: TrainSettings, bundle: Snapshot) -> float:
     given = settings.force_initialize_learning_rate or settings.learning_rate != TrainSettings.learning_rate
     if bundle.learning_rate is None or given:
         return settings.learning_rate
     return bundle.learning_rate
 
 
-def reinitialise(bundle: Bundle, geometry: Geometry, layers: tuple[str, ...], seed: int) -> Bundle:
+def reinitialise(bundle: Snapshot, geometry: Geometry, layers: tuple[str, ...], seed: int) -> Snapshot:
     """Fresh weights and no moments for the variables of `layers`, sized for `geometry`; everything else is kept."""
     fresh = initial_weights(geometry, seed)
     weights: dict[str, np.ndarray] = {}

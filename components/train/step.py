@@ -9,18 +9,33 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from components.train import loop, start
+from components.train import start
+from components.train.loop import RunState, TrainingRun
 from components.train.report import PAGE, write_report
 from components.train.settings import TrainSettings
 from components.train.start import Start
 from components.train.store import CheckpointStore
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
+from speech.augmentation import Augmenter, LegacyFlags
+from speech.geometry import Geometry
 from speech.manifest import Manifest, read_manifest
 from speech.nn.batches import ClipSet
+from speech.nn.devices import configure
 from speech.nn.model import Dropout
+from speech.nn.summaries import Summaries
 from speech.nn.training import Adam, Trainer
 from speech.storage import local_folder, write_json
+
+# Settings that change nothing about the weights that a run ends with.
+NOT_IN_RUN_KEY: dict[str, Any] = {
+    "checkpoint_secs": 0,
+    "max_to_keep": 1,
+    "alphabet_config_path": "",
+    "skip_batch_test": False,
+    "summary_dir": "",
+    "log_placement": False,
+}
 
 
 def run_on_corpus(settings: TrainSettings, corpus: Path, checkpoint: Path, base: Path | None = None) -> Checkpoint:
@@ -60,11 +75,13 @@ def run(
     save_dir: Path,
     load_dir: Path | None = None,
     alphabet: Alphabet | None = None,
+    metrics_csvs: Sequence[Path] = (),
 ) -> Checkpoint:
     """Train on CSVs and leave the newest and the best checkpoint in `save_dir`.
 
     `alphabet` is the data's, unless the settings name another. Raises InputError for unusable input.
     """
+    configure(settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads, settings.log_placement)
     train_manifests, dev_manifests = (
         [read_manifest(path) for path in train_csvs],
         [read_manifest(path) for path in dev_csvs],
@@ -76,16 +93,21 @@ def run(
     print(begin.explanation, flush=True)
 
     geometry = begin.bundle.geometry
-    train_set = ClipSet(train_manifests, begin.alphabet, geometry)
-    dev_sets = [ClipSet([manifest], begin.alphabet, geometry) for manifest in dev_manifests]
+    train_set = ClipSet(train_manifests, begin.alphabet, geometry, settings.limit_train)
+    dev_sets = [ClipSet([manifest], begin.alphabet, geometry, settings.limit_dev) for manifest in dev_manifests]
+    metrics_sets = [ClipSet([read_manifest(path)], begin.alphabet, geometry) for path in metrics_csvs]
     trainer = Trainer(begin.bundle, _adam(settings), _dropout(settings), settings.learning_rate, settings.random_seed)
-    state = loop.RunState.from_dict(begin.bundle.training_state) if begin.resumed else loop.RunState(run_key)
+    state = RunState.from_dict(begin.bundle.training_state) if begin.resumed else RunState(run_key)
     run_facts = _run_facts(train_manifests, dev_manifests, train_set, dev_sets)
     _write_sidecars(save_dir, begin, settings, run_facts)
     print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
 
     started = time.monotonic()
-    state = loop.run(settings, trainer, train_set, dev_sets, store, state)
+    summaries = Summaries(settings.summary_dir)
+    augmenter = _augmenter(settings, geometry)
+    training = TrainingRun(settings, trainer, train_set, dev_sets, metrics_sets, augmenter, store, state, summaries)
+    state = training.run()
+    summaries.close()
     skipped = {"train": asdict_skipped(train_set), "dev": [asdict_skipped(clips) for clips in dev_sets]}
     history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, "skipped": skipped}
     write_json(save_dir / Checkpoint.HISTORY, {**history, "seconds": round(time.monotonic() - started, 2)})
@@ -112,7 +134,7 @@ def _run_key(
     settings: TrainSettings, train: Sequence[Manifest], dev: Sequence[Manifest], alphabet: Alphabet | None
 ) -> str:
     """What must be equal for a rerun to go on where a killed run stopped: the settings and the data."""
-    values = asdict(replace(settings, checkpoint_secs=0, max_to_keep=1, alphabet_config_path=""))
+    values = asdict(replace(settings, **NOT_IN_RUN_KEY))
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     digest.update(repr(alphabet.symbols if alphabet else None).encode())
     for manifest in (*train, *dev):
@@ -120,6 +142,16 @@ def _run_key(
             digest.update(f"{clip.wav_filename}\t{clip.wav_filesize}\t{clip.transcript}\n".encode())
         digest.update(b"\0")
     return digest.hexdigest()
+
+
+def _augmenter(settings: TrainSettings, geometry: Geometry) -> Augmenter:
+    return Augmenter(
+        settings.augment,
+        legacy=LegacyFlags.of(settings),
+        seed=settings.random_seed,
+        sample_rate=geometry.audio_sample_rate,
+        frame_ms=float(geometry.feature_win_step),
+    )
 
 
 def _adam(settings: TrainSettings) -> Adam:

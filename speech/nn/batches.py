@@ -1,6 +1,10 @@
 """Manifests -> batches of features: which clips make a batch is decided here, from (seed, epoch) alone."""
 
+import os
+import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +13,9 @@ import tensorflow as tf
 
 from speech.alphabet import Alphabet
 from speech.audio import WAV_HEADER_BYTES, ClipReader
+from speech.augmentation import Augmenter, Draw
 from speech.errors import InputError
+from speech.features import spectrogram, spectrogram_to_mfcc
 from speech.geometry import Geometry
 from speech.manifest import Clip, Manifest
 from speech.nn.features import batch_features
@@ -38,17 +44,18 @@ class Skipped:
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
     _seen: set[tuple[str, str]] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, reason: str, clip: str) -> bool:
-        """Count a clip once for a reason; returns whether it is new."""
-        if (reason, clip) in self._seen:
-            return False
-        self._seen.add((reason, clip))
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        names = self.examples.setdefault(reason, [])
-        if len(names) < EXAMPLES_PER_REASON:
-            names.append(clip)
-        return True
+    def add(self, reason: str, clip: str) -> None:
+        """Count a clip, once for a reason."""
+        with self._lock:
+            if (reason, clip) in self._seen:
+                return
+            self._seen.add((reason, clip))
+            self.counts[reason] = self.counts.get(reason, 0) + 1
+            names = self.examples.setdefault(reason, [])
+            if len(names) < EXAMPLES_PER_REASON:
+                names.append(clip)
 
     @property
     def total(self) -> int:
@@ -59,8 +66,10 @@ class Skipped:
 class ClipSet:
     """The usable clips of one or several manifests, their lengths and their labels."""
 
-    def __init__(self, manifests: Sequence[Manifest], alphabet: Alphabet, geometry: Geometry) -> None:
+    def __init__(self, manifests: Sequence[Manifest], alphabet: Alphabet, geometry: Geometry, limit: int = 0) -> None:
         """Leave out (and name in `skipped`) clips whose transcript is empty, outside the alphabet, or too long.
+
+        With a `limit`, only so many of the shortest clips are kept.
 
         Raises InputError when nothing is left.
         """
@@ -75,12 +84,14 @@ class ClipSet:
                     self.skipped.add(reason, clip.wav_filename)
                 else:
                     kept.append((source, clip))
-        names = ", ".join(str(manifest.path) for manifest in manifests)
+        self.source = names = ", ".join(str(manifest.path) for manifest in manifests)
         if not kept:
             reasons = (
                 ", ".join(f"{count} {reason}" for reason, count in self.skipped.counts.items()) or "it has no rows"
             )
             raise InputError(f"{names}: no usable clip ({reasons}): check the CSV and the alphabet")
+        if limit:
+            kept = sorted(kept, key=lambda entry: self._samples_of(entry[1]))[:limit]
         self._clips = kept
         self.n_samples = np.array([self._samples_of(clip) for _, clip in kept], np.int64)
 
@@ -116,21 +127,35 @@ class ClipSet:
         """
         kept, signals, labels = [], [], []
         for position in positions:
-            source, clip = self._clips[position]
-            try:
-                samples = self._readers[source].samples(clip)
-            except InputError as error:
-                if self.skipped.add("unreadable audio", clip.wav_filename):
-                    tf.get_logger().debug(str(error))
-                continue
-            encoded = self.alphabet.encode(clip.transcript)
-            if frames_needed(encoded) > self.geometry.n_frames(len(samples)):
-                self.skipped.add("transcript longer than the audio", clip.wav_filename)
-                continue
-            kept.append(position)
-            signals.append(samples)
-            labels.append(encoded)
+            if (read := self._read(int(position))) is not None:
+                kept.append(position)
+                signals.append(read[0])
+                labels.append(read[1])
         return (np.array(kept, np.int64), *_pad(signals, np.int16), *_pad(labels, np.int32))
+
+    def _read(self, position: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Samples and labels of a clip; None (and a note in `skipped`) if it cannot be used."""
+        source, clip = self._clips[position]
+        try:
+            samples = self._readers[source].samples(clip)
+        except InputError:
+            self.skipped.add("unreadable audio", clip.wav_filename)
+            return None
+        encoded = self.alphabet.encode(clip.transcript)
+        if frames_needed(encoded) > self.geometry.n_frames(len(samples)):
+            self.skipped.add("transcript longer than the audio", clip.wav_filename)
+            return None
+        return samples, encoded
+
+    def augmented(self, position: int, augmenter: Augmenter, draw: Draw) -> tuple[int, np.ndarray, np.ndarray] | None:
+        """Position, augmented features `[T, n_input]` and labels of a clip; None if it cannot be used."""
+        if (read := self._read(position)) is None:
+            return None
+        samples, encoded = read
+        needed = frames_needed(encoded)
+        power = spectrogram(augmenter.apply_signal(samples, draw), self.geometry)
+        power = augmenter.apply_spectrogram(power, draw, needed)
+        return position, augmenter.apply_features(spectrogram_to_mfcc(power, self.geometry), draw), encoded
 
 
 def _pad(rows: Sequence[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarray]:
@@ -156,12 +181,35 @@ def plan_shuffled(n_samples: np.ndarray, batch_size: int, seed: int, epoch: int)
     return [batches[position] for position in generator.permutation(len(batches))]
 
 
-def stream(clips: ClipSet, batches: Sequence[np.ndarray], *, ahead: int = 4) -> Iterator[Batch]:
-    """Read, pad and featurise `batches` in the background, in order; batches without a usable clip are left out."""
+@dataclass(frozen=True)
+class Augmentation:
+    """How the clips of one epoch are augmented; `total_epochs` drives the clock of value ranges."""
+
+    augmenter: Augmenter
+    epoch: int
+    total_epochs: int
+    repetitions: int = 1  # how often the epoch's plan holds every clip
+
+
+def stream(
+    clips: ClipSet,
+    batches: Sequence[np.ndarray],
+    *,
+    start: int = 0,
+    ahead: int = 4,
+    augmentation: Augmentation | None = None,
+) -> Iterator[Batch]:
+    """Read, augment, featurise and pad `batches[start:]` in the background, in order.
+
+    Batches without a usable clip are left out.
+    """
+    if augmentation is not None and not augmentation.augmenter.empty:
+        yield from _stream_augmented(clips, batches, start, ahead, augmentation)
+        return
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for index, positions in enumerate(batches):
-            row = clips.read(positions)
+        for index in range(start, len(batches)):
+            row = clips.read(batches[index])
             if len(row[0]):
                 yield (index, *row)
 
@@ -185,6 +233,50 @@ def stream(clips: ClipSet, batches: Sequence[np.ndarray], *, ahead: int = 4) -> 
     dataset = dataset.map(featurise, num_parallel_calls=2, deterministic=True).prefetch(ahead)
     for index, positions, features, n_frames, labels, n_labels in dataset:
         yield Batch(int(index), positions.numpy(), features, n_frames, labels, n_labels)
+
+
+def _stream_augmented(
+    clips: ClipSet, batches: Sequence[np.ndarray], start: int, ahead: int, augmentation: Augmentation
+) -> Iterator[Batch]:
+    """Augmented clips take their own way, clip by clip through NumPy on all cores, a few batches ahead."""
+    starts = np.concatenate([[0], np.cumsum([len(positions) for positions in batches])])
+    an_epoch = int(starts[-1])
+
+    def make(position: int, order: int) -> tuple[int, np.ndarray, np.ndarray] | None:
+        clock = (augmentation.epoch + order / an_epoch) / augmentation.total_epochs
+        repetition = order * augmentation.repetitions // an_epoch
+        draw = augmentation.augmenter.draw(augmentation.epoch, clips.name(position), clock, repetition)
+        return clips.augmented(position, augmentation.augmenter, draw)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting: deque[tuple[int, list[Future[tuple[int, np.ndarray, np.ndarray] | None]]]] = deque()
+
+        def submit(index: int) -> None:
+            jobs = [pool.submit(make, int(p), int(starts[index]) + k) for k, p in enumerate(batches[index])]
+            waiting.append((index, jobs))
+
+        try:
+            for index in range(start, min(start + ahead, len(batches))):
+                submit(index)
+            while waiting:
+                index, jobs = waiting.popleft()
+                if index + ahead < len(batches):
+                    submit(index + ahead)
+                made = [row for row in (job.result() for job in jobs) if row is not None]
+                if made:
+                    yield _batch_of(index, made)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _batch_of(index: int, rows: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> Batch:
+    n_frames = np.array([len(features) for _, features, _ in rows], np.int32)
+    padded = np.zeros((len(rows), n_frames.max(), rows[0][1].shape[1]), np.float32)  # [B, T, n_input]
+    for target, (_, features, _) in zip(padded, rows, strict=True):
+        target[: len(features)] = features
+    labels, n_labels = _pad([encoded for _, _, encoded in rows], np.int32)
+    positions = np.array([position for position, _, _ in rows], np.int64)
+    return Batch(index, positions, *map(tf.constant, (padded, n_frames, labels, n_labels)))
 
 
 def subset(batch: Batch, keep: np.ndarray) -> Batch:

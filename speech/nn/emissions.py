@@ -33,15 +33,6 @@ class BatchedModel:
         return [probabilities[:frames, column] for column, frames in enumerate(n_frames)]
 
 
-def features_of(clips: Sequence[np.ndarray], geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """int16 samples `[N]` of each clip -> features `[B, T, n_input]`, zero behind each clip's end, and frames `[B]`."""
-    batch, lengths = padded(clips)
-    if batch.shape[1] < geometry.window_samples:
-        return np.zeros((len(clips), 0, geometry.n_input), np.float32), np.zeros(len(clips), np.int32)
-    features, n_frames = batch_features(tf.constant(batch), tf.constant(lengths), geometry)
-    return features.numpy(), n_frames.numpy()
-
-
 def padded(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Clips of int16 samples -> `[B, N]`, zero behind each clip's end, and their lengths `[B]`."""
     lengths = np.array([len(samples) for samples in clips], np.int32)

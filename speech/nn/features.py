@@ -6,10 +6,8 @@ magnitude, then `Mfcc` with 40 mel channels between 20 Hz and half the sample ra
 
 import tensorflow as tf
 
+from speech.features import LOWEST_HZ, MEL_CHANNELS
 from speech.geometry import Geometry
-
-MEL_CHANNELS = 40
-LOWEST_HZ = 20.0
 
 
 def mfcc(samples: tf.Tensor, geometry: Geometry) -> tf.Tensor:

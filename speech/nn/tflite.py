@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
+from struct import error as StructError
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ import tensorflow as tf
 
 from speech.alphabet import Alphabet
 from speech.errors import InputError
+from speech.features import mfcc
 from speech.geometry import Geometry
-from speech.nn.emissions import features_of
 from speech.streaming import run_in_steps
 from speech.variables import BIAS, KERNEL
 
@@ -33,6 +34,7 @@ class TFLiteModel:
         self.path = Path(path)
         if not self.path.is_file():
             raise InputError(f"{path}: no such file: expected a TFLite model")
+        _check_whole(self.path)
         self._interpreters: SimpleQueue[_Interpreter] = SimpleQueue()
         first = self._interpreter()
         facts = first.metadata()
@@ -50,8 +52,8 @@ class TFLiteModel:
         )
         if (classes := first.shape("logits")[-1]) != self.geometry.n_classes:
             raise InputError(
-                f"{path}: metadata_alphabet has {len(alphabet)} symbols, but the model has {classes - 1} labels and the "
-                "blank: export it again with the alphabet that it was trained with"
+                f"{path}: metadata_alphabet has {len(alphabet)} symbols, but the model has {classes - 1} labels and "
+                "the blank: export it again with the alphabet that it was trained with"
             )
         self._check_features(first)
         self._interpreters.put(first)
@@ -71,17 +73,14 @@ class TFLiteModel:
     def _clip(self, samples: np.ndarray) -> np.ndarray:
         interpreter = self._interpreters.get()
         try:
-            return run_in_steps(self._features(samples), self.geometry, self.n_steps, interpreter.step)
+            return run_in_steps(mfcc(samples, self.geometry), self.geometry, self.n_steps, interpreter.step)
         finally:
             self._interpreters.put(interpreter)
-
-    def _features(self, samples: np.ndarray) -> np.ndarray:
-        return features_of([samples], self.geometry)[0][0]  # [T, n_input]
 
     def _check_features(self, interpreter: "_Interpreter") -> None:
         """The file holds the feature operators too: ours, which are used instead, must give the same numbers."""
         window = (np.random.default_rng(0).normal(0.0, 3000.0, self.geometry.window_samples)).astype(np.int16)
-        difference = np.abs(interpreter.mfccs(window / np.float32(32768.0)) - self._features(window)).max()
+        difference = np.abs(interpreter.mfccs(window / np.float32(32768.0)) - mfcc(window, self.geometry)).max()
         if not difference <= MFCC_TOLERANCE:
             raise InputError(f"{self.path}: its features differ by {difference:.2g} from DeepSpeech's")
 
@@ -89,6 +88,44 @@ class TFLiteModel:
         made = _Interpreter(self.path)
         made.allocate()
         return made
+
+
+def _check_whole(path: Path) -> None:
+    """Raise InputError unless everything in the file lies inside it: the interpreter would read on behind its end."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    data = path.read_bytes()
+    try:
+        if data[4:8] != b"TFL3":
+            raise ValueError
+        model = schema.Model.GetRootAs(data, 0)
+        for number in range(model.BuffersLength()):
+            model.Buffers(number).DataAsNumpy()
+        for number in range(model.OperatorCodesLength()):
+            model.OperatorCodes(number).CustomCode()
+        for number in range(model.SubgraphsLength()):
+            _visit(model.Subgraphs(number))
+    except (StructError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a TFLite model, or a truncated one ({len(data)} bytes): export it again"
+        ) from error
+
+
+def _visit(graph: Any) -> None:
+    """Touch all that a graph refers to."""
+    for number in range(graph.TensorsLength()):
+        tensor = graph.Tensors(number)
+        tensor.Name()
+        tensor.ShapeAsNumpy()
+        if (quantization := tensor.Quantization()) is not None:
+            quantization.ScaleAsNumpy()
+            quantization.ZeroPointAsNumpy()
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
+        operator.InputsAsNumpy()
+        operator.OutputsAsNumpy()
+        operator.CustomOptionsAsNumpy()
+        operator.BuiltinOptions()
 
 
 class _Interpreter:

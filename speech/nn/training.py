@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from speech.nn.batches import Batch
-from speech.nn.checkpoints import MOMENTS, Bundle
+from speech.nn.checkpoints import Snapshot
 from speech.nn.model import AcousticModel, Dropout, ctc_loss
+from speech.variables import MOMENTS
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Adam:
 class Trainer:
     """The model with its optimizer state; every step depends only on that state, the batch and the seed."""
 
-    def __init__(self, bundle: Bundle, adam: Adam, dropout: Dropout, learning_rate: float, seed: int) -> None:
+    def __init__(self, bundle: Snapshot, adam: Adam, dropout: Dropout, learning_rate: float, seed: int) -> None:
         """Start from `bundle`; what it lacks (moments, learning rate, beta powers) starts fresh."""
         self.geometry, self.adam, self.dropout, self.seed = bundle.geometry, adam, dropout, seed
         self.model = AcousticModel(bundle.geometry, bundle.weights)
@@ -42,6 +43,7 @@ class Trainer:
         counts = tf.TensorSpec([None], tf.int32)
         signature = [features, counts, tf.TensorSpec([None, None], tf.int32), counts]
         self._step = tf.function(self._train_step, input_signature=signature, autograph=False)
+        self._gradients = tf.function(self._loss_and_gradients, input_signature=signature, autograph=False)
         self._losses = tf.function(self._clip_losses, input_signature=signature, autograph=False)
 
     @property
@@ -66,6 +68,10 @@ class Trainer:
         losses, applied = self._step(batch.features, batch.n_frames, batch.labels, batch.n_labels)
         return losses.numpy(), bool(applied.numpy())
 
+    def try_gradients(self, batch: Batch) -> None:
+        """The passes of a training step without its update."""
+        self._gradients(batch.features, batch.n_frames, batch.labels, batch.n_labels)
+
     def losses(self, batch: Batch) -> np.ndarray:
         """The clips' CTC losses `[B]`, without dropout."""
         return self._losses(batch.features, batch.n_frames, batch.labels, batch.n_labels).numpy()
@@ -78,17 +84,22 @@ class Trainer:
     def _train_step(
         self, features: tf.Tensor, n_frames: tf.Tensor, labels: tf.Tensor, n_labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        seed = tf.stack([tf.cast(self.seed, tf.int32), tf.cast(self._global_step * 4, tf.int32)])
-        with tf.GradientTape() as tape:
-            logits = self.model.logits(features, dropout=self.dropout, seed=seed)
-            losses = ctc_loss(logits, n_frames, labels, n_labels)
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, self.variables)
+        losses, gradients = self._gradients(features, n_frames, labels, n_labels)
         finite = tf.reduce_all(tf.math.is_finite(losses))
         for gradient in gradients:
             finite &= tf.math.is_finite(tf.reduce_sum(tf.square(gradient)))
         applied = tf.cond(finite, lambda: self._apply(gradients), lambda: tf.constant(False))
         return losses, applied
+
+    def _loss_and_gradients(
+        self, features: tf.Tensor, n_frames: tf.Tensor, labels: tf.Tensor, n_labels: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        seed = tf.stack([tf.cast(self.seed, tf.int32), tf.cast(self._global_step * 4, tf.int32)])
+        with tf.GradientTape() as tape:
+            logits = self.model.logits(features, dropout=self.dropout, seed=seed)
+            losses = ctc_loss(logits, n_frames, labels, n_labels)
+            loss = tf.reduce_mean(losses)
+        return losses, tape.gradient(loss, self.variables)
 
     def _apply(self, gradients: list[tf.Tensor]) -> tf.Tensor:
         updates = []
@@ -114,9 +125,9 @@ class Trainer:
             self._global_step.assign_add(1)
             return tf.constant(True)
 
-    def snapshot(self, training_state: dict[str, object]) -> Bundle:
+    def snapshot(self, training_state: dict[str, object]) -> Snapshot:
         """Everything a checkpoint holds, as it is now."""
-        return Bundle(
+        return Snapshot(
             self.geometry,
             {name: variable.numpy() for name, variable in self.model.variables.items()},
             {name: moment.numpy() for name, moment in self._moments.items()},
@@ -127,7 +138,7 @@ class Trainer:
             training_state=training_state,
         )
 
-    def restore(self, bundle: Bundle) -> None:
+    def restore(self, bundle: Snapshot) -> None:
         """Put weights, moments and beta powers of a checkpoint back; step count and learning rate stay."""
         for name, variable in self.model.variables.items():
             variable.assign(bundle.weights[name])

@@ -9,10 +9,16 @@ import pytest
 
 from components.train import loop, step
 from components.train.settings import TrainSettings
+from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
 from speech.errors import InputError, RetryError
+from speech.manifest import read_manifest
 from speech.nn import checkpoints
-from speech.nn.checkpoints import Bundle
+from speech.nn.batches import ClipSet, plan_sorted, stream
+from speech.nn.checkpoints import Snapshot
+from speech.nn.model import Dropout
+from speech.nn.training import Adam, Trainer
+from speech.variables import layer_of
 
 SETTINGS = TrainSettings(n_hidden=24, epochs=3, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1)
 
@@ -21,11 +27,11 @@ def train(folder: Path, save: Path, settings: TrainSettings = SETTINGS, load: Pa
     return step.run(settings, [folder / "train.csv"], [folder / "dev.csv"], save, load)
 
 
-def last(folder: Path) -> Bundle:
+def last(folder: Path) -> Snapshot:
     return checkpoints.load(checkpoints.find(folder, "last")[0])
 
 
-def assert_same_weights(one: Bundle, two: Bundle) -> None:
+def assert_same_weights(one: Snapshot, two: Snapshot) -> None:
     assert one.global_step == two.global_step
     for name, value in one.weights.items():
         np.testing.assert_array_equal(value, two.weights[name], err_msg=name)
@@ -67,14 +73,14 @@ def test_interrupted_runs_end_with_the_same_weights(
     finished: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
     seen = 0
-    train_batch = loop._train_batch
+    train_batch = loop.TrainingRun.train_batch
 
     def counting(*arguments):
         nonlocal seen
         seen += 1
         return train_batch(*arguments)
 
-    monkeypatch.setattr(loop, "_train_batch", counting)
+    monkeypatch.setattr(loop.TrainingRun, "train_batch", counting)
     monkeypatch.setattr(loop.Interruption, "requested", property(lambda self: seen >= batches, lambda self, _: None))
     with pytest.raises(RetryError, match="the same command goes on"):
         train(tones, tmp_path)
@@ -144,7 +150,6 @@ def test_dropped_layers_are_contiguous_from_the_output(finished: Path, tones: Pa
 
 
 def checkpoints_layer(name: str) -> str:
-    from speech.nn.model import layer_of
 
     return layer_of(name)
 
@@ -179,18 +184,54 @@ def test_early_stop_and_plateau(finished: Path, tones: Path, tmp_path: Path, cap
     assert "early stop" in output
 
 
-def test_the_dev_loss_is_the_mean_of_group_means(finished: Path, tones: Path, tmp_path: Path) -> None:
-    from speech.alphabet import Alphabet
-    from speech.manifest import read_manifest
-    from speech.nn.batches import ClipSet, plan_sorted, stream
-    from speech.nn.model import Dropout
-    from speech.nn.training import Adam, Trainer
-
-    bundle = last(finished)
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_dev_loss_is_the_mean_of_group_means(finished: Path, tones: Path, tmp_path: Path, size: int) -> None:
+    bundle = checkpoints.load(checkpoints.find(finished, "best")[0])
     trainer = Trainer(bundle, Adam(), Dropout(), 0.1, 1)
     clips = ClipSet([read_manifest(tones / "dev.csv")], Alphabet.load(tones / "alphabet.txt"), bundle.geometry)
     singles = [float(trainer.losses(batch)[0]) for batch in stream(clips, plan_sorted(clips.n_samples, 1))]
-    for size in (1, 4):
-        groups = [np.mean(singles[start : start + size]) for start in range(0, 6, size)]
-        found = loop.validate(replace(SETTINGS, dev_batch_size=size), trainer, [clips])
-        assert found == pytest.approx(np.mean(groups), rel=1e-5)
+    groups = [np.mean(singles[start : start + size]) for start in range(0, 6, size)]
+    settings = replace(SETTINGS, dev_batch_size=size, epochs=1, learning_rate=1e-30, dropout_rate=0.0)
+    train(tones, tmp_path, settings, finished)
+    history = json.loads((tmp_path / Checkpoint.HISTORY).read_text())["epochs"]
+    assert history[0]["dev_loss"] == pytest.approx(np.mean(groups), rel=1e-5)
+
+
+def test_metrics_sets_limits_and_summaries(tones: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, epochs=1, limit_train=8, limit_dev=2, summary_dir=str(tmp_path / "summaries"))
+    metrics = [tones / "other/train.csv"]
+    step.run(settings, [tones / "train.csv"], [tones / "dev.csv"], tmp_path / "c", metrics_csvs=metrics)
+    history = json.loads((tmp_path / "c" / Checkpoint.HISTORY).read_text())["epochs"]
+    assert list(history[0]["metrics"]) == [str(metrics[0])]
+    assert last(tmp_path / "c").global_step == 2
+    sidecar = json.loads((tmp_path / "c" / Checkpoint.MODEL).read_text())
+    assert (sidecar["train_clips"], sidecar["dev_clips"]) == (8, 2)
+    assert list((tmp_path / "summaries").glob("events.out.tfevents.*"))
+
+
+AUGMENTED = replace(
+    SETTINGS,
+    epochs=2,
+    augment=("volume[p=0.5]", "tempo[p=0.8,factor=1~0.2]", "frequency_mask[p=0.5]", "add[p=0.5,stddev=0.5]"),
+    augmentations_per_epoch=2,
+)
+
+
+def test_augmented_runs_resume_exactly(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tones, tmp_path / "straight", AUGMENTED)
+    assert last(tmp_path / "straight").global_step == 2 * 2 * 6
+    seen = 0
+    train_batch = loop.TrainingRun.train_batch
+
+    def counting(*arguments):
+        nonlocal seen
+        seen += 1
+        return train_batch(*arguments)
+
+    monkeypatch.setattr(loop.TrainingRun, "train_batch", counting)
+    monkeypatch.setattr(loop.Interruption, "requested", property(lambda self: seen >= 8, lambda self, _: None))
+    with pytest.raises(RetryError):
+        train(tones, tmp_path / "broken", AUGMENTED)
+    monkeypatch.undo()
+    train(tones, tmp_path / "broken", AUGMENTED)
+    assert_same_weights(last(tmp_path / "broken"), last(tmp_path / "straight"))

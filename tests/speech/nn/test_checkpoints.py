@@ -11,17 +11,17 @@ from speech.artifacts import ALPHABET, Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.nn import checkpoints
-from speech.nn.checkpoints import MOMENTS, Bundle
-from speech.nn.model import BIAS, KERNEL, initial_weights
+from speech.nn.checkpoints import Snapshot
 from speech.storage import write_json
+from speech.variables import BIAS, KERNEL, MOMENTS, initial_weights
 
 GEOMETRY = Geometry(8, 4)
 
 
-def make_bundle(geometry: Geometry = GEOMETRY, step: int = 7) -> Bundle:
+def make_bundle(geometry: Geometry = GEOMETRY, step: int = 7) -> Snapshot:
     weights = initial_weights(geometry, 1)
     moments = {f"{name}/{moment}": np.full_like(value, 0.5) for name, value in weights.items() for moment in MOMENTS}
-    return Bundle(geometry, weights, moments, step, 0.002, 0.81, 0.998, {"epoch": 3})
+    return Snapshot(geometry, weights, moments, step, 0.002, 0.81, 0.998, {"epoch": 3})
 
 
 def save_raw(prefix: str, tensors: dict[str, np.ndarray]) -> None:

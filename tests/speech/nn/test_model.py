@@ -6,17 +6,8 @@ import tensorflow as tf
 
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.nn.model import (
-    BIAS,
-    KERNEL,
-    AcousticModel,
-    Dropout,
-    ctc_loss,
-    frames_needed,
-    initial_weights,
-    layer_of,
-    weight_shapes,
-)
+from speech.nn.model import AcousticModel, Dropout, ctc_loss, frames_needed
+from speech.variables import BIAS, KERNEL, initial_weights, layer_of, weight_shapes
 
 GEOMETRIES = [Geometry(24, 5), Geometry(16, 29, layer_norm=True), Geometry(40, 3, relu_clip=0.5)]
 

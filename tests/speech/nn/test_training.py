@@ -7,9 +7,10 @@ import tensorflow as tf
 from speech.geometry import Geometry
 from speech.nn import checkpoints
 from speech.nn.batches import Batch, subset
-from speech.nn.checkpoints import Bundle
-from speech.nn.model import AcousticModel, Dropout, ctc_loss, initial_weights
+from speech.nn.checkpoints import Snapshot
+from speech.nn.model import AcousticModel, Dropout, ctc_loss
 from speech.nn.training import Adam, Trainer
+from speech.variables import initial_weights
 
 GEOMETRY = Geometry(16, 5)
 
@@ -24,7 +25,7 @@ def batch(seed: int = 0, clips: int = 3) -> Batch:
 
 
 def fresh(dropout: Dropout | None = None) -> Trainer:
-    bundle = Bundle(GEOMETRY, initial_weights(GEOMETRY, 1))
+    bundle = Snapshot(GEOMETRY, initial_weights(GEOMETRY, 1))
     return Trainer(bundle, Adam(), dropout or Dropout(), 0.01, seed=3)
 
 
