@@ -70,11 +70,11 @@ class AcousticModel:
         for number, name in enumerate(("layer_1", "layer_2", "layer_3")):
             x = _drop(self._dense(name, x), getattr(dropout, name, 0.0), seed, number)
         x = tf.reshape(x, [frames, batch, self.geometry.n_hidden])  # [T, B, H]
-        cells, outputs = lstm(x, self.variables[KERNEL], self.variables[BIAS], state_c, state_h)
+        outputs, state_c, state_h = lstm(x, self.variables[KERNEL], self.variables[BIAS], state_c, state_h)
         x = tf.reshape(outputs, [-1, self.geometry.n_hidden])  # [T * B, H]
         x = _drop(self._dense("layer_5", x), getattr(dropout, "layer_5", 0.0), seed, 3)
         x = tf.nn.bias_add(tf.matmul(x, self.variables["layer_6/weights"]), self.variables["layer_6/bias"])
-        return tf.reshape(x, [frames, batch, self.geometry.n_classes]), cells[-1], outputs[-1]
+        return tf.reshape(x, [frames, batch, self.geometry.n_classes]), state_c, state_h
 
     def _dense(self, name: str, x: tf.Tensor) -> tf.Tensor:
         x = tf.nn.bias_add(tf.matmul(x, self.variables[f"{name}/weights"]), self.variables[f"{name}/bias"])
