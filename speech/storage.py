@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -150,6 +150,14 @@ def download_folder(uri: str, folder: Path) -> None:
         relative = key[len(prefix) :]
         if relative and ".." not in Path(relative).parts:
             download_file(f"s3://{bucket}/{key}", folder / relative)
+
+
+def delete_objects(uris: Iterable[str]) -> None:
+    """Delete objects; those that are not there are no error."""
+    for uri in uris:
+        bucket, key = split_uri(uri)
+        with storage_errors(uri):
+            client().delete_object(Bucket=bucket, Key=key)
 
 
 def upload_folder(folder: Path, uri: str, *, last: str = "") -> None:

@@ -1,5 +1,6 @@
 """The training step from a shell, with the command lines of DeepSpeech and Coqui STT."""
 
+import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from components.train.settings import TrainSettings
 from speech.augmentation import FLAG_ALIASES
 from speech.errors import InputError
 from speech.settings import command, setting
+from speech.storage import is_remote, local_folder
 
 RETIRED = {
     "train_cudnn": "on a GPU the LSTM runs on cuDNN by itself",
@@ -47,9 +49,9 @@ def main() -> None:
 
 
 def _run(given: TrainCommand) -> None:
-    save_dir = given.save_checkpoint_dir or given.checkpoint_dir
-    load_dir = given.load_checkpoint_dir or given.checkpoint_dir
-    if not save_dir:
+    save_uri = given.save_checkpoint_dir or given.checkpoint_dir
+    load_uri = given.load_checkpoint_dir or given.checkpoint_dir
+    if not save_uri:
         raise InputError("no place for checkpoints: give --checkpoint_dir, or --save_checkpoint_dir")
     if bool(given.corpus) == bool(given.train_files):
         raise InputError("give either --corpus or --train_files")
@@ -57,13 +59,16 @@ def _run(given: TrainCommand) -> None:
 
     names = {field.name for field in fields(TrainSettings)}
     settings = TrainSettings(**{name: value for name, value in asdict(given).items() if name in names})
-    if given.corpus:
-        step.run_on_corpus(settings, Path(given.corpus), Path(save_dir), Path(load_dir) if load_dir else None)
-        return
-    train, dev, metrics = (
-        [Path(path) for path in paths] for paths in (given.train_files, given.dev_files, given.metrics_files)
-    )
-    step.run(settings, train, dev, Path(save_dir), Path(load_dir) if load_dir else None, metrics_csvs=metrics)
+    with tempfile.TemporaryDirectory() as scratch:
+        save_dir, mirror = (Path(scratch) / "save", save_uri) if is_remote(save_uri) else (Path(save_uri), "")
+        load_dir = save_dir if load_uri == save_uri else local_folder(load_uri, Path(scratch) / "load")
+        if given.corpus:
+            corpus = local_folder(given.corpus, Path(scratch) / "corpus")
+            step.run_on_corpus(settings, corpus, save_dir, load_dir, mirror)
+            return
+        sets = (given.train_files, given.dev_files, given.metrics_files)
+        train, dev, metrics = ([Path(path) for path in paths] for paths in sets)
+        step.run(settings, train, dev, save_dir, load_dir, metrics_csvs=metrics, mirror=mirror)
 
 
 if __name__ == "__main__":

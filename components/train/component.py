@@ -13,6 +13,7 @@ def train(
     metrics: Output[Metrics],
     report: Output[HTML],
     base_checkpoint_uri: str = "",
+    checkpoint_uri: str = "",
     n_hidden: int = 2048,
     epochs: int = 75,
     train_batch_size: int = 32,
@@ -34,6 +35,7 @@ def train(
         metrics: Losses and counts.
         report: The loss curves.
         base_checkpoint_uri: Folder or s3:// prefix of the checkpoint to start from; empty: from scratch.
+        checkpoint_uri: s3:// prefix for running checkpoints, from which a retry goes on; empty: none.
         n_hidden: Width of the hidden layers and of the LSTM.
         epochs: Passes over the training set.
         train_batch_size: Clips an optimizer step.
@@ -70,7 +72,9 @@ def train(
             random_seed=random_seed,
         )
         settings = with_extra_flags(given, extra_flags, "extra_flags of train")
-        made = step.run_in_pipeline(settings, Path(corpus.path), base_checkpoint_uri, Path(checkpoint.path))
+        made = step.run_in_pipeline(
+            settings, Path(corpus.path), base_checkpoint_uri, checkpoint_uri, Path(checkpoint.path)
+        )
         for name, value in step.headline(made).items():
             metrics.log_metric(name, value)
         Path(report.path).write_text(step.read_report(made), encoding="utf-8")

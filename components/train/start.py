@@ -36,7 +36,7 @@ def choose(
     """
     last, problems = store.load_last()
     for problem in problems:
-        print(f"note: {problem}; going on from the checkpoint before it", flush=True)
+        print(f"note: {problem}; trying the checkpoint before it", flush=True)
     if last is not None and last.training_state.get("run_key") == run_key and not last.training_state.get("finished"):
         return Start(last, _resumed_alphabet(last, alphabet), f"resuming at step {last.global_step}", resumed=True)
     if settings.load_train == "init" or load_dir is None or not _has_checkpoint(load_dir):
@@ -47,6 +47,12 @@ def choose(
     for problem in problems:
         print(f"note: {problem}; falling back to {bundle.prefix}", flush=True)
     return _from_checkpoint(settings, bundle, alphabet)
+
+
+def is_finished(store: CheckpointStore, run_key: str) -> bool:
+    """Whether the store's newest checkpoint is the end of the run with this key."""
+    last, _ = store.load_last()
+    return last is not None and last.training_state.get("run_key") == run_key and bool(last.training_state["finished"])
 
 
 def _resumed_alphabet(bundle: Snapshot, alphabet: Alphabet | None) -> Alphabet:

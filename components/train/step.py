@@ -11,7 +11,7 @@ from typing import Any
 
 from components.train import start
 from components.train.loop import RunState, TrainingRun
-from components.train.report import PAGE, write_report
+from components.train.report import PAGE, PLOT, write_report
 from components.train.settings import TrainSettings
 from components.train.start import Start
 from components.train.store import CheckpointStore
@@ -38,20 +38,26 @@ NOT_IN_RUN_KEY: dict[str, Any] = {
 }
 
 
-def run_on_corpus(settings: TrainSettings, corpus: Path, checkpoint: Path, base: Path | None = None) -> Checkpoint:
-    """Train on a Corpus' train and dev sets, from `base` if given; a rerun into the same folder resumes."""
+def run_on_corpus(
+    settings: TrainSettings, corpus: Path, save_dir: Path, load_dir: Path | None = None, mirror: str = ""
+) -> Checkpoint:
+    """Train on a Corpus' train and dev sets, from `load_dir` if given; a rerun into the same folder resumes."""
     opened = Corpus.open(corpus)
     alphabet = None if settings.alphabet_config_path or settings.bytes_output_mode else opened.alphabet
     dev = [opened.csv("dev")] if opened.csv("dev").is_file() else []
-    return run(settings, [opened.csv("train")], dev, checkpoint, base, alphabet)
+    return run(settings, [opened.csv("train")], dev, save_dir, load_dir, alphabet, mirror=mirror)
 
 
-def run_in_pipeline(settings: TrainSettings, corpus: Path, base_uri: str, checkpoint: Path) -> Checkpoint:
-    """Train on a Corpus, from the checkpoint at `base_uri` (a folder or an `s3://` prefix) unless it is empty."""
-    if not base_uri:
-        return run_on_corpus(settings, corpus, checkpoint)
+def run_in_pipeline(
+    settings: TrainSettings, corpus: Path, base_uri: str, checkpoint_uri: str, checkpoint: Path
+) -> Checkpoint:
+    """Train on a Corpus, from the checkpoint at `base_uri` (a folder or an `s3://` prefix) unless it is empty.
+
+    Running checkpoints go to `checkpoint_uri` (an `s3://` prefix) unless it is empty, and a retry goes on from there.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        return run_on_corpus(settings, corpus, checkpoint, local_folder(base_uri, Path(scratch)))
+        base = local_folder(base_uri, Path(scratch)) if base_uri else None
+        return run_on_corpus(settings, corpus, checkpoint, base, checkpoint_uri)
 
 
 def headline(checkpoint: Checkpoint) -> dict[str, float]:
@@ -76,19 +82,23 @@ def run(
     load_dir: Path | None = None,
     alphabet: Alphabet | None = None,
     metrics_csvs: Sequence[Path] = (),
+    mirror: str = "",
 ) -> Checkpoint:
     """Train on CSVs and leave the newest and the best checkpoint in `save_dir`.
 
-    `alphabet` is the data's, unless the settings name another. Raises InputError for unusable input.
+    `alphabet` is the data's, unless the settings name another. With a `mirror` (an `s3://` prefix) every checkpoint is
+    copied there, a rerun on another machine goes on from it, and a run that it shows as finished is not run again.
+    Raises InputError for unusable input.
     """
     configure(settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads, settings.log_placement)
-    train_manifests, dev_manifests = (
-        [read_manifest(path) for path in train_csvs],
-        [read_manifest(path) for path in dev_csvs],
-    )
+    train_manifests = [read_manifest(path) for path in train_csvs]
+    dev_manifests = [read_manifest(path) for path in dev_csvs]
     alphabet = _alphabet(settings, alphabet, train_csvs)
-    store = CheckpointStore(save_dir, settings.max_to_keep)
+    store = CheckpointStore(save_dir, settings.max_to_keep, mirror)
     run_key = _run_key(settings, train_manifests, dev_manifests, alphabet)
+    if mirror and start.is_finished(store, run_key) and (save_dir / PAGE).is_file():
+        print(f"{mirror} holds this run, finished: nothing to train", flush=True)
+        return Checkpoint.open(save_dir)
     begin = start.choose(settings, load_dir, store, alphabet, run_key)
     print(begin.explanation, flush=True)
 
@@ -100,6 +110,7 @@ def run(
     state = RunState.from_dict(begin.bundle.training_state) if begin.resumed else RunState(run_key)
     run_facts = _run_facts(train_manifests, dev_manifests, train_set, dev_sets)
     _write_sidecars(save_dir, begin, settings, run_facts)
+    store.publish([ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
     print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
 
     started = time.monotonic()
@@ -112,6 +123,7 @@ def run(
     history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, "skipped": skipped}
     write_json(save_dir / Checkpoint.HISTORY, {**history, "seconds": round(time.monotonic() - started, 2)})
     write_report(save_dir, begin.explanation, history)
+    store.publish([Checkpoint.HISTORY, PLOT, PAGE])
     return Checkpoint.open(save_dir)
 
 

@@ -1,50 +1,81 @@
 """The checkpoints of a run: which are written when, which are kept, and which one a rerun goes on from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from speech.artifacts import Checkpoint
+from speech.errors import InputError
 from speech.nn import checkpoints
 from speech.nn.checkpoints import Snapshot
+from speech.storage import delete_objects, download_folder, list_keys, upload_file
 
 
 class CheckpointStore:
-    """A checkpoint folder in which a kill at any moment leaves a loadable newest checkpoint."""
+    """A checkpoint folder in which a kill at any moment leaves a loadable newest checkpoint.
 
-    def __init__(self, folder: Path, max_to_keep: int) -> None:
-        self.folder, self.max_to_keep = folder, max_to_keep
-        self._kept = [Path(prefix).name for prefix in reversed(checkpoints.read_state(folder, Checkpoint.LAST))]
+    With a `mirror` (an `s3://` prefix) the same holds there: a bundle is uploaded whole before the state file names it,
+    and outdated ones go last. An empty folder is filled from its mirror first.
+    """
 
-    def save_last(self, bundle: Snapshot) -> None:
+    def __init__(self, folder: Path, max_to_keep: int, mirror: str = "") -> None:
+        self.folder, self.max_to_keep, self.mirror = folder, max_to_keep, mirror.rstrip("/")
+        if self.mirror and not (folder / Checkpoint.LAST).is_file() and list_keys(f"{self.mirror}/"):
+            download_folder(self.mirror, folder)
+        self._kept = self._names(Checkpoint.LAST)[::-1]
+
+    def save_last(self, snapshot: Snapshot) -> None:
         """Write the newest checkpoint, point the state file at it, then delete the oldest beyond `max_to_keep`."""
-        name = self._write("train", bundle)
+        name = self._write("train", snapshot)
         self._kept = [kept for kept in self._kept if kept != name] + [name]
         outdated, self._kept = self._kept[: -self.max_to_keep], self._kept[-self.max_to_keep :]
-        checkpoints.write_state(self.folder, Checkpoint.LAST, self._kept)
-        for old in outdated:
-            checkpoints.remove(self.folder, old)
+        self._point(Checkpoint.LAST, self._kept)
+        self._remove(outdated)
 
-    def save_best(self, bundle: Snapshot) -> None:
+    def save_best(self, snapshot: Snapshot) -> None:
         """Write the best checkpoint so far; the one before it goes once the state file names the new one."""
-        before = [Path(prefix).name for prefix in checkpoints.read_state(self.folder, Checkpoint.BEST)]
-        name = self._write("best_dev", bundle)
-        checkpoints.write_state(self.folder, Checkpoint.BEST, [name])
-        for old in before:
-            if old != name:
-                checkpoints.remove(self.folder, old)
+        before = self._names(Checkpoint.BEST)
+        name = self._write("best_dev", snapshot)
+        self._point(Checkpoint.BEST, [name])
+        self._remove([old for old in before if old != name])
 
     def load_best(self) -> Snapshot:
         """The best checkpoint of this folder."""
         return checkpoints.load(checkpoints.find(self.folder, "best")[0])
 
     def load_last(self) -> tuple[Snapshot | None, list[str]]:
-        """The newest checkpoint that loads, if there is one, and a line for each damaged one before it."""
+        """The newest checkpoint that loads, and a line for each damaged one before it; None if there is none."""
         prefixes = checkpoints.read_state(self.folder, Checkpoint.LAST)
-        return checkpoints.load_first(prefixes) if prefixes else (None, [])
+        if not prefixes:
+            return None, []
+        try:
+            return checkpoints.load_first(prefixes)
+        except InputError as error:
+            return None, [str(error)]
 
-    def _write(self, kind: str, bundle: Snapshot) -> str:
-        name = f"{kind}-{bundle.global_step}"
+    def publish(self, names: Sequence[str]) -> None:
+        """Copy files beside the checkpoints to the mirror."""
+        for name in names if self.mirror else ():
+            upload_file(self.folder / name, f"{self.mirror}/{name}")
+
+    def _names(self, state_file: str) -> list[str]:
+        return [Path(prefix).name for prefix in checkpoints.read_state(self.folder, state_file)]
+
+    def _write(self, kind: str, snapshot: Snapshot) -> str:
+        name = f"{kind}-{snapshot.global_step}"
         if Path(f"{self.folder / name}.index").exists():
             # Never rewrite a bundle that a state file may name: a kill in between would leave none.
-            name = f"{kind}_{bundle.training_state.get('epoch', 0)}-{bundle.global_step}"
-        checkpoints.save(self.folder, name, bundle)
+            name = f"{kind}_{snapshot.training_state.get('epoch', 0)}-{snapshot.global_step}"
+        checkpoints.save(self.folder, name, snapshot)
+        self.publish(sorted(path.name for path in self.folder.glob(f"{name}.*")))
         return name
+
+    def _point(self, state_file: str, names: Sequence[str]) -> None:
+        checkpoints.write_state(self.folder, state_file, names)
+        self.publish([state_file])
+
+    def _remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            files = sorted(path.name for path in self.folder.glob(f"{name}.*"))
+            if self.mirror:
+                delete_objects(f"{self.mirror}/{file}" for file in sorted(files, reverse=True))
+            checkpoints.remove(self.folder, name)

@@ -18,6 +18,7 @@ from speech.nn.batches import ClipSet, plan_sorted, stream
 from speech.nn.checkpoints import Snapshot
 from speech.nn.model import Dropout
 from speech.nn.training import Adam, Trainer
+from speech.storage import list_keys
 from speech.variables import layer_of
 
 SETTINGS = TrainSettings(n_hidden=24, epochs=3, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1)
@@ -103,7 +104,7 @@ def test_a_damaged_newest_checkpoint_falls_back(
     newest = Path(checkpoints.find(tmp_path, "last")[0] + ".index")
     newest.write_bytes(newest.read_bytes()[:50])
     train(tones, tmp_path)
-    assert "going on from the checkpoint before it" in capsys.readouterr().out
+    assert "trying the checkpoint before it" in capsys.readouterr().out
     assert_same_weights(last(tmp_path), last(finished))
 
 
@@ -235,3 +236,25 @@ def test_augmented_runs_resume_exactly(tones: Path, tmp_path: Path, monkeypatch:
     monkeypatch.undo()
     train(tones, tmp_path / "broken", AUGMENTED)
     assert_same_weights(last(tmp_path / "broken"), last(tmp_path / "straight"))
+
+
+def test_a_run_goes_on_from_its_bucket_on_another_machine(
+    finished: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_bucket: str, capsys
+) -> None:
+    def run(folder: str) -> Checkpoint:
+        return step.run(
+            SETTINGS, [tones / "train.csv"], [tones / "dev.csv"], tmp_path / folder, mirror=f"{s3_bucket}/key"
+        )
+
+    monkeypatch.setattr(loop.Interruption, "requested", property(lambda self: True, lambda self, _: None))
+    with pytest.raises(RetryError):
+        run("one")
+    monkeypatch.setattr(loop.Interruption, "requested", False)
+    run("two")
+    assert "resuming at step 1" in capsys.readouterr().out
+    assert_same_weights(last(tmp_path / "two"), last(finished))
+    run("three")
+    assert "finished: nothing to train" in capsys.readouterr().out
+    assert_same_weights(last(tmp_path / "three"), last(finished))
+    mirrored = {key.rsplit("/", 1)[1] for key, _ in list_keys(f"{s3_bucket}/key")}
+    assert mirrored == {path.name for path in (tmp_path / "two").iterdir()}
