@@ -1,0 +1,1 @@
+"""Common Voice release -> Corpus."""

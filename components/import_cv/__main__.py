@@ -1,0 +1,105 @@
+"""The import step from a shell: `python -m components.import_cv`."""
+
+import dataclasses
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.import_cv.settings import LAYOUTS, ImportSettings
+from speech.errors import InputError
+from speech.settings import command, setting
+
+DESCRIPTION = """Import a Common Voice release: MP3s and TSV files become WAV clips and the CSVs that training reads.
+
+`python -m components.import_cv RELEASE --corpus_dir CORPUS` makes a corpus.
+`python -m components.import_cv TSV_DIR` does what DeepSpeech's bin/import_cv2.py does: all sets; CSVs and WAV files go
+into TSV_DIR/clips (or --audio_dir).
+`python -m components.import_cv --merge PART PART ... --corpus_dir CORPUS` puts the parts of a partitioned import
+together.
+"""
+
+
+@dataclass(frozen=True)
+class Command(ImportSettings):
+    """Settings of the import, and where from and where to."""
+
+    sets: tuple[str, ...] = setting((), "sets to write; default: train dev test, without --corpus_dir all six")
+    layout: str = setting(
+        "", f"{' or '.join(LAYOUTS)}: tar files of many WAV clips, or a WAV file a clip; default: shards, without "
+        "--corpus_dir clips",
+    )  # fmt: skip
+    tsv_dir: str = setting(
+        "", "the release: its folder or its .tar.gz, local or s3://", positional=True, metavar="RELEASE"
+    )
+    corpus_dir: str = setting("", "the corpus to make: folder or s3:// prefix")
+    merge: tuple[str, ...] = setting((), "make the corpus of these parts, which --partition made")
+
+    def __post_init__(self) -> None:
+        self.settings  # noqa: B018 - checks
+
+    @property
+    def as_peer(self) -> bool:
+        """Whether to write what DeepSpeech's importer would have written, where it would."""
+        return not self.corpus_dir
+
+    @property
+    def settings(self) -> ImportSettings:
+        """The step's own settings."""
+        from speech.artifacts import ALL_SETS, SPLITS
+
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(ImportSettings)}
+        values["sets"] = self.sets or (ALL_SETS if self.as_peer else SPLITS)
+        values["layout"] = self.layout or ("clips" if self.as_peer else "shards")
+        return ImportSettings(**values)
+
+
+def run(given: Command) -> None:
+    """Import or merge, as the flags say."""
+    from components.import_cv import parts, step
+    from speech.storage import is_remote
+
+    if given.merge:
+        if given.as_peer or given.tsv_dir:
+            raise InputError("--merge takes the parts and --corpus_dir, and no release")
+        _to_place(given.corpus_dir, lambda folder: parts.merge(given.merge, folder))
+    elif not given.tsv_dir:
+        raise InputError("no release given: expected the folder or the .tar.gz of a Common Voice release")
+    elif not given.as_peer:
+        _to_place(given.corpus_dir, lambda folder: step.run(given.settings, given.tsv_dir, folder))
+    elif is_remote(given.tsv_dir) or Path(given.tsv_dir).is_file():
+        raise InputError(f"--corpus_dir is missing: where does the corpus of {given.tsv_dir} go?")
+    elif given.partition or given.settings.layout != "clips":
+        raise InputError("--partition and --layout shards make parts of a corpus: they need --corpus_dir")
+    else:
+        _run_as_peer(given)
+
+
+def _run_as_peer(given: Command) -> None:
+    from components.import_cv import step
+    from components.import_cv.folders import Folder
+    from components.import_cv.target import Target
+
+    audio = Folder(Path(given.tsv_dir), Path(given.audio_dir) if given.audio_dir else None).audio_dir
+    step.run_to(given.settings, given.tsv_dir, Target(audio, clip_prefix=""), lenient=True)
+
+
+def _to_place(uri: str, make: Callable[[Path], object]) -> None:
+    """Make a corpus in a local folder, or in a scratch folder that is uploaded and then removed."""
+    from speech.artifacts import Corpus, CorpusPart
+    from speech.storage import is_remote, upload_folder
+
+    if not is_remote(uri):
+        make(Path(uri))
+        return
+    scratch = Path(tempfile.gettempdir()) / f"speechmill-import-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
+    make(scratch)
+    last = CorpusPart.PART if (scratch / CorpusPart.PART).is_file() else Corpus.REPORT
+    upload_folder(scratch, uri, last=last)
+    shutil.rmtree(scratch)
+
+
+if __name__ == "__main__":
+    command(Command, run, prog="python -m components.import_cv", description=DESCRIPTION)

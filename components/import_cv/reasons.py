@@ -1,0 +1,78 @@
+"""Why a row of a release does not become a clip of the corpus: a name, a number for compact tables, a meaning."""
+
+from enum import IntEnum
+
+
+class Reason(IntEnum):
+    """Reasons of refusal; ACCEPTED is none."""
+
+    ACCEPTED = 0
+    # seen in the TSV
+    MALFORMED_ROW = 1
+    NOT_UTF8 = 2
+    UNSAFE_PATH = 3
+    NAME_TAKEN = 4
+    NO_SENTENCE = 5
+    INVALID_LABEL = 6
+    OUTSIDE_ALPHABET = 7
+    CONTROL_CHARACTER = 8
+    VALIDATOR_FAILED = 9
+    HELD_OUT = 10
+    # seen in the audio
+    MISSING = 20
+    EMPTY = 21
+    NOT_A_FILE = 22
+    TOO_BIG = 23
+    NOT_AUDIO = 24
+    NEEDS_FFMPEG = 25
+    TRUNCATED = 26
+    NO_SAMPLES = 27
+    DECODER_FAILED = 28
+    # seen in both
+    TOO_LONG = 40
+    TOO_SHORT = 41
+
+    @property
+    def key(self) -> str:
+        """The name in reports."""
+        return self.name.lower()
+
+    @property
+    def meaning(self) -> str:
+        """The reason in words."""
+        return MEANINGS[self]
+
+
+MEANINGS = {
+    Reason.ACCEPTED: "imported",
+    Reason.MALFORMED_ROW: "the row has not the columns of the TSV's first line (a tab inside a field, a cut line)",
+    Reason.NOT_UTF8: "the row is not UTF-8",
+    Reason.UNSAFE_PATH: "the path is empty or leaves the folder of the clips",
+    Reason.NAME_TAKEN: "the clip's WAV file would have the name of another clip's, or of its own source",
+    Reason.NO_SENTENCE: "no sentence, or nothing but punctuation",
+    Reason.INVALID_LABEL: "the label rules refuse the sentence (digits, brackets, & or *; or the locale's own rule)",
+    Reason.OUTSIDE_ALPHABET: "the sentence has characters that the alphabet lacks",
+    Reason.CONTROL_CHARACTER: "the sentence has control characters",
+    Reason.VALIDATOR_FAILED: "the locale's validate_label raised an error",
+    Reason.HELD_OUT: "left out of train-all: the speaker or the sentence is in dev or test",
+    Reason.MISSING: "the audio file is missing",
+    Reason.EMPTY: "the audio file is empty",
+    Reason.NOT_A_FILE: "not a regular file but a link, a device or a folder",
+    Reason.TOO_BIG: "the audio file is larger than --max_clip_mb, or would be when decoded",
+    Reason.NOT_AUDIO: "not decodable as audio",
+    Reason.NEEDS_FFMPEG: "a format that only ffmpeg reads, and ffmpeg is not installed",
+    Reason.TRUNCATED: "the audio ends before its own header or the release's durations say",
+    Reason.NO_SAMPLES: "the audio decodes to nothing",
+    Reason.DECODER_FAILED: "the decoder crashed or failed",
+    Reason.TOO_LONG: "longer than --max_duration_s",
+    Reason.TOO_SHORT: "too short for its sentence: more characters a second than --max_chars_per_s",
+}
+
+
+class Refused(Exception):
+    """Raised where a clip turns out not to be usable."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,108 @@
+"""Settings of the import step."""
+
+import re
+from dataclasses import dataclass
+
+from speech.artifacts import ALL_SETS, SPLITS
+from speech.settings import setting, setting_error
+
+LAYOUTS = ("shards", "clips")
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """What to import of a Common Voice release, and how."""
+
+    sets: tuple[str, ...] = setting(
+        SPLITS, f"sets to write, of {' '.join(ALL_SETS)}; train-all is validated without dev's and test's", group="Sets"
+    )
+    filter_alphabet: str = setting(
+        "",
+        "drop clips whose sentence has characters outside this alphabet: file, s3:// URI, or the alphabet's own text "
+        "(several lines); empty: the alphabet is collected from the transcripts",
+        group="Transcripts",
+    )
+    normalize: bool = setting(
+        False, "turn letters with diacritics into their base letters (ASCII)", group="Transcripts"
+    )
+    validate_label_locale: str = setting(
+        "", "Python file with a function validate_label(sentence) -> transcript or None", group="Transcripts"
+    )
+    space_after_every_character: bool = setting(
+        False, "write a space after every character of the transcript", group="Transcripts"
+    )
+    max_chars_per_s: float = setting(
+        50.0, "drop clips with more characters a second than this", unit="characters/s", group="Transcripts"
+    )
+    audio_dir: str = setting(
+        "", "folder of the audio, if it is not `clips` beside the TSV files (folders only)", group="Audio"
+    )
+    audio_sample_rate: int = setting(16000, "sample rate of the clips written", unit="Hz", group="Audio")
+    max_duration_s: float = setting(10.0, "drop longer clips", unit="s", group="Audio")
+    max_clip_mb: float = setting(16.0, "drop larger audio files without reading them", unit="MB", group="Audio")
+    layout: str = setting(
+        "shards",
+        "tar files of many WAV clips, or one WAV file a clip",
+        choices=LAYOUTS,
+        group="Output",
+    )
+    shard_clips: int = setting(
+        0, "clips a shard; 0: 6000 (about 1 GB), fewer in a small corpus, so that it can be partitioned", group="Output"
+    )
+    previous: str = setting(
+        "", "corpus of an earlier import: clips whose audio has not changed are taken from it", group="Output"
+    )
+    partition: str = setting(
+        "", "i/n: import the i-th of n parts of the clips; merge the parts afterwards", group="Output"
+    )
+    workers: int = setting(0, "processes that convert; 0: one a core", group="Output")
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.sets if name not in ALL_SETS]
+        if unknown or not self.sets:
+            raise setting_error("sets", " ".join(unknown), f"expected some of {' '.join(ALL_SETS)}")
+        if self.layout not in LAYOUTS:
+            raise setting_error("layout", self.layout, f"expected {' or '.join(LAYOUTS)}")
+        if not 1000 <= self.audio_sample_rate <= 192_000:
+            raise setting_error("audio_sample_rate", self.audio_sample_rate, "expected 1000 to 192000 Hz")
+        for name in ("max_chars_per_s", "max_duration_s", "max_clip_mb"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise setting_error(name, getattr(self, name), "expected a number above 0")
+        for name in ("shard_clips", "workers"):
+            if getattr(self, name) < 0:
+                raise setting_error(name, getattr(self, name), "expected 0 or more")
+        if self.partition and not re.fullmatch(r"[1-9]\d*/[1-9]\d*", self.partition):
+            raise setting_error("partition", self.partition, "expected i/n, such as 1/4 for the first of four parts")
+        if self.part > self.parts:
+            raise setting_error("partition", self.partition, "expected i/n with i from 1 to n")
+
+    @property
+    def part(self) -> int:
+        """Which part to import, counted from 1."""
+        return int(self.partition.split("/")[0]) if self.partition else 1
+
+    @property
+    def parts(self) -> int:
+        """How many parts the import is divided into."""
+        return int(self.partition.split("/")[1]) if self.partition else 1
+
+    @property
+    def ordered_sets(self) -> tuple[str, ...]:
+        """The chosen sets, each once, in a fixed order."""
+        return tuple(name for name in ALL_SETS if name in self.sets)
+
+    @property
+    def max_clip_bytes(self) -> int:
+        """Largest source file that is read."""
+        return int(self.max_clip_mb * 1e6)
+
+    def too_short(self, samples: int, characters: int) -> bool:
+        """Whether a transcript has too many characters for its audio.
+
+        The order of operations is that of the peers' importers, for the last bit at the limit itself.
+        """
+        return int(samples / self.audio_sample_rate * 1000 / 10 / 2 * (self.max_chars_per_s / 50)) < characters
+
+    def too_long(self, samples: int) -> bool:
+        """Whether a clip is longer than allowed."""
+        return samples / self.audio_sample_rate > self.max_duration_s

@@ -1,0 +1,213 @@
+"""The import: plan, convert, write. Every stage can be interrupted; a rerun goes on and ends with the same bytes."""
+
+import errno
+import hashlib
+import html
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.import_cv.conversion import Conversion
+from components.import_cv.convert import CONVERTER
+from components.import_cv.finish import Results, no_clip_message, summary, write_tables
+from components.import_cv.labels import LabelRules, Validator, load_validator
+from components.import_cv.outcomes import Outcomes
+from components.import_cv.parts import write_part
+from components.import_cv.plan import HELD_OUT_SETS, Plan, Planner
+from components.import_cv.previous import Previous
+from components.import_cv.reasons import Reason
+from components.import_cv.release import Release, Source, missing_tables
+from components.import_cv.settings import ImportSettings
+from components.import_cv.sources import open_source
+from components.import_cv.target import Target
+from components.import_cv.work import ClipWork, Item, Outcome
+from components.import_cv.workers import Pool, cores
+from speech.alphabet import Alphabet
+from speech.artifacts import Corpus, CorpusPart
+from speech.errors import InputError, RetryError
+from speech.storage import download_file, is_remote, local_folder
+
+NOT_IN_FINGERPRINT = ("workers", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "partition")
+
+
+def run(settings: ImportSettings, source: str, corpus: Path) -> Corpus:
+    """Import a release (folder or .tar.gz, local or s3://) into the folder `corpus`. Raises InputError.
+
+    With `settings.partition` the folder becomes a CorpusPart, which `merge.run` takes.
+    """
+    run_to(settings, source, Target(Path(corpus)))
+    return Corpus(Path(corpus))
+
+
+def run_to(settings: ImportSettings, source: str, target: Target, *, lenient: bool = False) -> None:
+    """The same with a choice of names in the folder; `lenient`: a chosen set without a TSV is left out."""
+    started = time.monotonic()
+    if not source:
+        raise InputError("no release given: expected the folder or the .tar.gz of a Common Voice release")
+    opened = open_source(source, settings.audio_dir)
+    with target.locked():
+        try:
+            _Import(settings, opened, target).run(lenient)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise RetryError(f"{target.folder}: {error.strerror}: free some space and run it again") from error
+            raise
+        target.discard()
+    _say(f"done in {time.monotonic() - started:.1f} s: {target.folder}")
+
+
+def headline(corpus: Corpus) -> dict[str, float]:
+    """The numbers that a pipeline shows; a part of a corpus has none."""
+    if not (corpus.folder / Corpus.REPORT).is_file():
+        return {}
+    numbers: dict[str, float] = {}
+    for name, counted in corpus.report["sets"].items():
+        numbers |= {f"{name}_{key}": counted[key] for key in ("clips", "hours", "refused")}
+    return numbers
+
+
+def read_report(corpus: Corpus) -> str:
+    """The HTML report; of a part, a line that says what it is."""
+    path = corpus.folder / Corpus.HTML_REPORT
+    if not path.is_file():
+        described = CorpusPart.open(corpus.folder).description
+        return f"<p>Part {described['part']} of {described['parts']} of {html.escape(described['release'])}</p>"
+    return path.read_text(encoding="utf-8")
+
+
+def _say(text: str) -> None:
+    print(f"import: {text}", file=sys.stderr, flush=True)
+
+
+@dataclass
+class _Import:
+    settings: ImportSettings
+    source: Source
+    target: Target
+
+    def run(self, lenient: bool) -> None:
+        alphabet = _given_alphabet(self.settings, self.target)
+        rules = LabelRules(self.settings.normalize, alphabet, _validator(self.settings, self.target))
+        staged_clips = self.target.staged_clips if self.settings.layout == "clips" else None
+        work = ClipWork(self.settings, self.source.loader(), self._previous(), staged_clips)
+        # the workers are made before the plan, which they need not hold
+        with Pool[Item, Outcome](work, self.settings.workers or cores()) as pool:
+            release, plan = self._plan(rules, lenient)
+            _require_rows(plan, self.settings, alphabet)
+            fingerprint = self._fingerprint(plan, alphabet)
+            outcomes, notes = self._convert(plan, fingerprint, pool)
+        results = Results(plan.sets, plan.rows(), outcomes, plan.sources, self.settings, alphabet, release.name, notes)
+        if self.settings.partition:
+            write_part(results, self.target, fingerprint)
+            return
+        description = write_tables(results, self.target)
+        self.target.publish_audio(plan.sources, outcomes)
+        self.target.publish_tables(plan.sets)
+        _say(summary(description))
+
+    def _previous(self) -> Previous | None:
+        """The corpus that unchanged clips are taken from: the one named, or the one that is to be replaced."""
+        rate = self.settings.audio_sample_rate
+        if self.settings.previous:
+            folder = local_folder(self.settings.previous, self.target.staging / "previous")
+            previous = Previous.open(folder, rate)
+            if previous is None:
+                _say(f"{self.settings.previous} was made with other settings of the audio: every clip is converted")
+            return previous
+        try:
+            return Previous.open(self.target.folder, rate)
+        except InputError:
+            return None
+
+    def _plan(self, rules: LabelRules, lenient: bool) -> tuple[Release, Plan]:
+        wanted, tables = self.settings.ordered_sets, []
+        for name in wanted:
+            tables += ["validated", *HELD_OUT_SETS] if name == "train-all" else [name]
+        tables = list(dict.fromkeys(tables))
+        release = self.source.tables([] if lenient else tables, tables, self.target.staging / "tsv")
+        present = [name for name in wanted if ("validated" if name == "train-all" else name) in release.tsv_files]
+        if not present:
+            raise missing_tables("the release", wanted, [])
+        beside = self.source.is_folder(self.target.folder / self.target.clip_prefix)
+        planner = Planner(tuple(present), rules, in_place=beside and self.settings.layout == "clips")
+        plan = planner.build(release.tsv_files, release.durations)
+        _say(f"{release.name}: {len(plan):,} rows in {', '.join(present)}; {plan.clip_count:,} clips to import")
+        return release, plan
+
+    def _fingerprint(self, plan: Plan, alphabet: Alphabet | None) -> str:
+        """A hash of all that the result depends on."""
+        settings = {name: value for name, value in asdict(self.settings).items() if name not in NOT_IN_FINGERPRINT}
+        parts = [
+            settings, CONVERTER, plan.digest(), self.source.identity(), self.target.clip_prefix,
+            alphabet.to_text() if alphabet else "",
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _convert(self, plan: Plan, fingerprint: str, pool: Pool[Item, Outcome]) -> tuple[Outcomes, dict[str, Any]]:
+        conversion = Conversion(self.settings, self.source, self.target, plan, fingerprint)
+        try:
+            conversion.start()
+            if not conversion.journal.complete:
+                conversion.run(pool)
+        finally:
+            conversion.close()
+        outcomes = conversion.outcomes
+        if any(outcomes.reused):
+            _say(f"{sum(outcomes.reused):,} clips have not changed and were taken from the earlier corpus")
+        if outcomes.reasons.count(Reason.NEEDS_FFMPEG):
+            _say(
+                f"{outcomes.reasons.count(Reason.NEEDS_FFMPEG):,} clips are in formats that only ffmpeg reads: install "
+                "ffmpeg and run the import again"
+            )
+        return outcomes, conversion.journal.notes
+
+
+def _given_alphabet(settings: ImportSettings, target: Target) -> Alphabet | None:
+    value = settings.filter_alphabet
+    if not value:
+        return None
+    if "\n" in value:
+        return Alphabet.from_text(value, "--filter_alphabet")
+    return Alphabet.load(_local_file(value, target))
+
+
+def _validator(settings: ImportSettings, target: Target) -> Validator | None:
+    if not settings.validate_label_locale:
+        return None
+    return load_validator(_local_file(settings.validate_label_locale, target))
+
+
+def _local_file(uri: str, target: Target) -> Path:
+    if not is_remote(uri):
+        return Path(uri)
+    path = target.staging / "settings" / uri.rsplit("/", 1)[-1]
+    download_file(uri, path)
+    return path
+
+
+def _require_rows(plan: Plan, settings: ImportSettings, alphabet: Alphabet | None) -> None:
+    """Raise InputError if no row of train (or of any set, without train) can become a clip."""
+    needed = [code for code, name in enumerate(plan.sets) if name == "train" or "train" not in plan.sets]
+    reasons: dict[Reason, int] = {}
+    for code, reason in zip(plan.set_codes, plan.reasons, strict=True):
+        if code in needed:
+            if reason == Reason.ACCEPTED:
+                return
+            reasons[Reason(reason)] = reasons.get(Reason(reason), 0) + 1
+    names = [plan.sets[code] for code in needed]
+    if alphabet is not None and Reason.OUTSIDE_ALPHABET in reasons:
+        lacking: dict[str, int] = {}
+        for row in plan.rows():
+            if row.reason is Reason.OUTSIDE_ALPHABET and row.set_name in names:
+                for character in alphabet.missing(row.text):
+                    lacking[character] = lacking.get(character, 0) + 1
+        most = sorted(lacking, key=lambda character: (-lacking[character], character))[:10]
+        where = "the alphabet given" if "\n" in settings.filter_alphabet else settings.filter_alphabet
+        raise InputError(
+            f"{where} covers no sentence of {' and '.join(names)}: characters it lacks, the most frequent first: "
+            f"{' '.join(map(repr, most))}: add them, or leave --filter_alphabet out"
+        )
+    raise InputError(no_clip_message(names, {reason.key: count for reason, count in reasons.items()}))

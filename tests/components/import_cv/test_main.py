@@ -1,0 +1,146 @@
+"""The command line: as the peers' importer, as our own, and its errors."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.import_cv.__main__ import DESCRIPTION, Command, run
+from components.import_cv.component import import_cv, merge_corpus
+from components.import_cv.settings import ImportSettings
+from speech.artifacts import ALL_SETS, SPLITS, Corpus
+from speech.audio import parse_wav
+from speech.errors import InputError
+from speech.settings import parse
+
+from .conftest import Entry, write_release
+
+MakeRelease = Callable[..., Path]
+
+
+def call(*argv: str) -> None:
+    run(parse(Command, argv, prog="import_cv", description=DESCRIPTION))
+
+
+def peer_rows(path: Path) -> list[tuple[str, int, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["wav_filename"], int(row["wav_filesize"]), row["transcript"]) for row in csv.DictReader(file)]
+
+
+def test_as_the_peers_importer(make_release: MakeRelease, tmp_path: Path) -> None:
+    release = make_release(train=4)
+    (release / "validated.tsv").write_bytes((release / "train.tsv").read_bytes())
+    mp3s = {path.name: path.read_bytes() for path in (release / "clips").iterdir()}
+    call(str(release))
+    clips = release / "clips"
+    assert {path.name: path.read_bytes() for path in clips.glob("*.mp3")} == mp3s
+    assert {path.stem for path in clips.glob("*.csv")} - {"import_index"} == set(ALL_SETS) - {"other"}
+    for name, size, _ in peer_rows(clips / "train.csv"):
+        data = (clips / name).read_bytes()
+        assert len(data) == size
+        assert parse_wav(data, name)[1] == 16000
+    assert [row[0] for row in peer_rows(clips / "train.csv")] == [f"clip_{n:05d}.wav" for n in range(4)]
+    assert peer_rows(clips / "train-all.csv") == peer_rows(clips / "train.csv")
+    assert Corpus.open(clips).report["sets"]["train"]["clips"] == 4
+    before = {path.name: path.read_bytes() for path in clips.iterdir()}
+    call(str(release))
+    assert {path.name: path.read_bytes() for path in clips.iterdir()} == before
+
+
+def test_the_peers_flags(tmp_path: Path, clips: list[bytes]) -> None:
+    entries = [Entry("a.mp3", "Café", clips[0]), Entry("b.mp3", "Zebra", clips[1])]
+    release = write_release(tmp_path / "xx", train=entries)
+    (release / "clips").rename(tmp_path / "elsewhere")
+    (tmp_path / "alphabet.txt").write_text(" \na\nc\ne\nf\n")
+    (tmp_path / "rules.py").write_text("def validate_label(label):\n    return label.lower()\n")
+    call(
+        "--filter_alphabet", str(tmp_path / "alphabet.txt"), "--audio_dir", str(tmp_path / "elsewhere"), "--normalize",
+        "--validate_label_locale", str(tmp_path / "rules.py"), "--space_after_every_character", str(release),
+    )  # fmt: skip
+    assert [row[2] for row in peer_rows(tmp_path / "elsewhere/train.csv")] == ["c a f e"]
+    assert (tmp_path / "elsewhere/a.wav").is_file()
+    assert not list(release.glob("*.csv"))
+
+
+def test_wav_sources_beside_the_output_are_not_overwritten(tmp_path: Path, clips: list[bytes]) -> None:
+    release = write_release(tmp_path / "xx", train=[Entry("a.wav", "One.", clips[0]), Entry("b.mp3", "Two.", clips[1])])
+    call(str(release))
+    assert (release / "clips/a.wav").read_bytes() == clips[0]
+    assert [row[0] for row in peer_rows(release / "clips/train.csv")] == ["b.wav"]
+    corpus = tmp_path / "corpus"
+    call(str(release), "--corpus_dir", str(corpus), "--sets", "train", "--layout", "clips")
+    assert [row[0] for row in peer_rows(corpus / "train.csv")] == ["clips/a.wav", "clips/b.wav"]
+    # the corpus may be the release's own folder: WAV files then lie beside the MP3s
+    call(str(release), "--corpus_dir", str(release), "--sets", "train", "--layout", "clips")
+    assert (release / "clips/a.wav").read_bytes() == clips[0]
+    assert (release / "clips/b.mp3").read_bytes() == clips[1]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "no release given"),
+        (["--merge", "a", "b"], "--merge takes the parts and --corpus_dir"),
+        (["{release}", "--merge", "a", "--corpus_dir", "c"], "--merge takes the parts and --corpus_dir"),
+        (["s3://bucket/cv.tar.gz"], "--corpus_dir is missing"),
+        (["{release}", "--partition", "1/2"], "they need --corpus_dir"),
+        (["{release}", "--layout", "shards"], "they need --corpus_dir"),
+        (["{release}", "--partition", "3/2"], "--partition '3/2' is not allowed"),
+        (["{release}", "--partition", "0/2"], "--partition '0/2' is not allowed"),
+        (["{release}", "--sets", "train", "tests", "--corpus_dir", "c"], "--sets 'tests' is not allowed"),
+        (["{release}", "--max_duration_s", "0"], "--max_duration_s 0.0 is not allowed"),
+        (["{release}", "--workers", "-1"], "--workers -1 is not allowed"),
+        (["{release}", "--layout", "folders"], "--layout 'folders' is not allowed"),
+        (["{release}", "--audio_sample_rate", "16"], "--audio_sample_rate 16 is not allowed"),
+        (["{release}", "--filter_alphabt", "x"], "did you mean --filter_alphabet"),
+    ],
+)
+def test_wrong_command_lines(make_release: MakeRelease, argv: list[str], message: str) -> None:
+    release = make_release()
+    with pytest.raises(InputError, match=message.replace("(", r"\(")):
+        call(*(argument.format(release=release) for argument in argv))
+
+
+def test_defaults_of_the_two_forms() -> None:
+    assert Command(tsv_dir="x").settings.sets == ALL_SETS
+    assert Command(tsv_dir="x").settings.layout == "clips"
+    assert Command(tsv_dir="x", corpus_dir="y").settings == ImportSettings(sets=SPLITS, layout="shards")
+
+
+def test_the_component_repeats_the_settings() -> None:
+    inputs = import_cv.component_spec.inputs
+    settings = ImportSettings()
+    for name, given in inputs.items():
+        if name in ("corpus_uri", "corpus_revision", "extra_flags"):
+            assert given.default == ""
+        elif name == "sets":
+            assert tuple(given.default.split()) == settings.sets
+        else:
+            assert given.default == getattr(settings, name), name
+    assert set(merge_corpus.component_spec.inputs) == {"parts"}
+
+
+def test_the_component_runs(make_release: MakeRelease, tmp_path: Path) -> None:
+    from kfp import dsl
+
+    release = make_release()
+    folders = []
+    for partition in ("1/2", "2/2"):
+        corpus = dsl.Dataset(name="corpus", uri=str(tmp_path / f"part{len(folders)}"))
+        report = dsl.HTML(name="report", uri=str(tmp_path / f"part{len(folders)}.html"))
+        metrics = dsl.Metrics(name="metrics", uri=str(tmp_path / "metrics"))
+        import_cv.python_func(
+            corpus, metrics, report, corpus_uri=str(release), sets="train,test", partition=partition,
+            extra_flags="--workers 1 --shard_clips 4",
+        )  # fmt: skip
+        assert "Part" in Path(report.path).read_text()
+        folders.append(corpus)
+    corpus = dsl.Dataset(name="corpus", uri=str(tmp_path / "corpus"))
+    report = dsl.HTML(name="report", uri=str(tmp_path / "report.html"))
+    metrics = dsl.Metrics(name="metrics", uri=str(tmp_path / "metrics"))
+    merge_corpus.python_func(folders, corpus, metrics, report)
+    assert metrics.metadata["train_clips"] == 6
+    assert metrics.metadata["test_refused"] == 0
+    assert "Import of" in Path(report.path).read_text()
+    assert len(Corpus.open(corpus.path).manifest("train")) == 6
