@@ -25,6 +25,7 @@ _MAGIC = 0xDB4775248B80FB57
 _TRAILER_BYTES = 5  # of a block: its compression and its checksum
 _NOT_COMPRESSED = 0
 _HEADER_KEY = b""
+_SLICE_KEY = b"\0"  # what keys of parts of a sliced tensor begin with
 _BIG_ENDIAN = 1
 
 _HEADER_SHARDS, _HEADER_ENDIANNESS = 1, 2
@@ -63,7 +64,8 @@ class Bundle:
         try:
             table = dict(_table(data, path))
             header = _fields(table.pop(_HEADER_KEY))
-            entries = {key.decode("utf-8"): _entry(value) for key, value in table.items()}
+            names = (key for key in table if not key.startswith(_SLICE_KEY))
+            entries = {key.decode("utf-8"): _entry(table[key]) for key in names}
         except (ValueError, KeyError, IndexError) as error:
             raise InputError(
                 f"{path}: not a checkpoint index ({error}): expected the .index file of a TensorFlow V2 bundle"

@@ -141,6 +141,11 @@ PEERS = {
         ("3.9", "3.10"),
         ("openvino==2024.6.0", "openvino-dev==2024.6.0", "openvino-telemetry==2025.2.0", *MODEL_OPTIMIZER),
     ),
+    # Another runtime, for the ONNX export.
+    "onnxruntime": Requirements(
+        ("3.11", "3.12", "3.13"),
+        ("onnxruntime==1.31.1", "numpy==2.4.6", "protobuf==6.33.6", "flatbuffers==25.12.19", "packaging==26.3"),
+    ),
     # Earlier runtimes that have to load our IR.
     "openvino-2023": Requirements(
         ("3.11", "3.10", "3.9"), ("openvino==2023.3.0", "openvino-telemetry==2025.2.0", "numpy==1.26.4")

@@ -1,0 +1,1 @@
+"""ExportedModel -> IntermediateRepresentation."""

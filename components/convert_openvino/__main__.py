@@ -1,0 +1,72 @@
+"""The conversion to OpenVINO from a shell: python -m components.convert_openvino --input_model ... --output_dir ..."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from components.convert_openvino import model_optimizer
+from components.convert_openvino.settings import OpenVinoSettings
+from speech.errors import InputError
+from speech.settings import command, setting
+
+
+@dataclass(frozen=True)
+class OpenVinoCommand(OpenVinoSettings):
+    """The settings, the paths that the pipeline would pass, and the Model Optimizer's way to say some of it."""
+
+    input_model: str = setting(
+        "", "frozen graph (.pb), memory-mapped graph (.pbmm), float TFLite file, checkpoint, or a folder with one"
+    )
+    output_dir: str = setting(".", "folder that takes the IR")
+    dev_files: tuple[str, ...] = setting((), "CSVs of the dev set on which the WER is measured")
+    corpus: str = setting("", "corpus folder that import_cv made, for its dev set")
+    input: str = setting(
+        "", 'as for mo: "input_lengths->[16],input_node[1,16,19,26],..." fixes the number of frames a call'
+    )
+    output: str = setting("", "as for mo: the outputs, in their order")
+    input_shape: str = setting("", "as for mo: the shapes of --input")
+    freeze_placeholder_with_value: str = setting("", "as for mo: input_lengths->[16]")
+    data_type: str = setting("", "as for mo: FP16 or half is --precision f16, FP32 or float --precision f32")
+    compress_to_fp16: bool = setting(True, "as for mo: false is --precision f32")
+
+
+def run(given: OpenVinoCommand) -> None:
+    """Convert and say what was made."""
+    if not given.input_model:
+        raise InputError("--input_model is missing: the frozen graph, memory-mapped graph or checkpoint to convert")
+    from components.convert_openvino import step
+
+    values: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(OpenVinoSettings)}
+    values["precision"] = model_optimizer.precision(given.precision, given.data_type, given.compress_to_fp16)
+    dev_files = [*given.dev_files, *([str(Path(given.corpus) / "dev.csv")] if given.corpus else [])]
+
+    def form(geometry: Any) -> step.Form:
+        asked = model_optimizer.parse(
+            given.input, given.output, given.input_shape, given.freeze_placeholder_with_value, geometry
+        )
+        if asked.n_steps is not None and given.n_steps not in (0, asked.n_steps):
+            raise InputError(f"--n_steps {given.n_steps}, but --input has {asked.n_steps} frames: give one of them")
+        n_steps = given.n_steps if asked.n_steps is None else asked.n_steps
+        return step.Form(n_steps, given.batch if asked.batch is None else asked.batch, asked.outputs)
+
+    made = step.run(OpenVinoSettings(**values), given.input_model, Path(given.output_dir), dev_files, form)
+    print(f"{made.xml}: {made.sidecar['settings']['precision']}, made of {made.sidecar['converted_from']}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    arguments = sys.argv[1:] if argv is None else argv
+    command(
+        OpenVinoCommand,
+        run,
+        prog="python -m components.convert_openvino",
+        description="Convert a DeepSpeech or Coqui STT acoustic model to an OpenVINO IR; takes mo's flags as well.",
+        retired=model_optimizer.RETIRED_FLAGS,
+        argv=[model_optimizer.SHORT_FLAGS.get(argument, argument) for argument in arguments],
+    )
+
+
+if __name__ == "__main__":
+    main()
