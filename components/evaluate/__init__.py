@@ -1,0 +1,1 @@
+"""ExportedModel + Corpus -> scores and report."""

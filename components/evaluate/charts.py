@@ -1,0 +1,71 @@
+"""Charts as SVG text, for a page that loads nothing: they scale with it and take its colours."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from math import ceil, floor, inf, log10
+from typing import Any
+
+WIDTH, HEIGHT = 640, 280  # units of the view box
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
+
+
+def learning_curve(epochs: Sequence[Mapping[str, Any]]) -> str:
+    """Training and dev loss by epoch on a logarithmic scale; "" for fewer than two epochs."""
+    series = [
+        (name, [(epoch["epoch"], epoch[key]) for epoch in epochs if _positive(epoch.get(key))])
+        for name, key in (("train", "train_loss"), ("dev", "dev_loss"))
+    ]
+    points = [point for _, line in series for point in line]
+    first, last = (min(x for x, _ in points), max(x for x, _ in points)) if points else (0, 0)
+    if first == last:
+        return ""
+    marks = _marks(min(y for _, y in points), max(y for _, y in points))
+    low, high = log10(marks[0]), log10(marks[-1])
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = LEFT + (WIDTH - LEFT - RIGHT) * (x - first) / (last - first)
+        return across, HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (log10(y) - low) / (high - low)
+
+    parts = []
+    for mark in marks:
+        y = place(first, mark)[1]
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{mark:g}</text>')
+    for number, (name, line) in enumerate(series):
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
+        parts.append(f'<polyline class="line {name}" points="{path}"/>')
+        parts.append(f'<text class="{name}" x="{WIDTH - RIGHT - 60}" y="{TOP + 16 + 18 * number}">{name}</text>')
+    for x, y, text in ((LEFT, 18, first), (WIDTH - RIGHT, 18, last), (WIDTH / 2, 32, "epoch")):
+        parts.append(f'<text x="{x:g}" y="{HEIGHT - BOTTOM + y}" text-anchor="middle">{text}</text>')
+    return _svg(WIDTH, HEIGHT, "Loss by epoch", parts)
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and 0.0 < value < inf
+
+
+def _marks(smallest: float, largest: float) -> list[float]:
+    """1, 2 and 5 times powers of ten, from at most `smallest` to at least `largest`; powers alone if those are many."""
+    powers = range(floor(log10(smallest)), ceil(log10(largest)) + 1)
+    steps = (1,) if len(powers) > 4 else (1, 2, 5)
+    marks = [step * 10.0**power for power in powers for step in steps]
+    start = max(position for position, mark in enumerate(marks) if mark <= smallest)
+    end = min((position for position, mark in enumerate(marks) if mark >= largest), default=len(marks) - 1)
+    return marks[start : max(end, start + 1) + 1]
+
+
+def rate_bar(rate: float, interval: Sequence[float] | None, largest: float) -> str:
+    """One error rate as a bar, its interval as a whisker across the bar's end."""
+    scale = 100.0 / largest if largest > 0 else 0.0
+    parts = [f'<rect class="bar" x="0" y="3" width="{min(100.0, rate * scale):.2f}" height="8"/>']
+    if interval is not None:
+        low, high = (min(100.0, limit * scale) for limit in interval)
+        parts.append(f'<line class="whisker" x1="{low:.2f}" x2="{high:.2f}" y1="7" y2="7"/>')
+        parts += [f'<line class="whisker" x1="{x:.2f}" x2="{x:.2f}" y1="3.5" y2="10.5"/>' for x in (low, high)]
+    return _svg(100, 14, f"{rate:.1%}", parts, stretch=True)
+
+
+def _svg(width: float, height: float, title: str, parts: Sequence[str], *, stretch: bool = False) -> str:
+    ratio = ' preserveAspectRatio="none"' if stretch else ""
+    box, content = f"0 0 {width:g} {height:g}", "".join(parts)
+    return f'<svg viewBox="{box}" role="img"{ratio}><title>{escape(title)}</title>{content}</svg>'

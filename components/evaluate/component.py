@@ -1,0 +1,78 @@
+"""The evaluate step as a Kubeflow component."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Metrics, Model, Output
+
+from components import images
+
+
+@dsl.component(base_image=images.EVALUATE, install_kfp_package=False)
+def evaluate(
+    model: Input[Model],
+    corpus: Input[Dataset],
+    evaluation: Output[Artifact],
+    metrics: Output[Metrics],
+    report: Output[HTML],
+    summary: Output[Markdown],
+    test_sets: str = "test",
+    test_batch_size: int = 64,
+    limit_test: int = 0,
+    engine: str = "auto",
+    decoder: str = "greedy",
+    text_normalization: str = "spaces",
+    bootstrap_unit: str = "clip",
+    random_seed: int = 4568,
+    report_count: int = 5,
+    report_players: int = 10,
+    champion: str = "",
+    extra_flags: str = "",
+) -> None:
+    """Measure the exported model on the corpus' test clips: WER, CER, loss, and a report to learn from.
+
+    Args:
+        model: The exported model, or an OpenVINO IR.
+        corpus: The corpus that holds the test sets.
+        evaluation: The scores, every transcript and the report.
+        metrics: WER, CER, loss and the number of clips.
+        report: The report as one HTML file.
+        summary: The scores as Markdown.
+        test_sets: Sets of the corpus to measure on, with commas between them.
+        test_batch_size: Clips that go through the model at once, at most.
+        limit_test: Use only the first clips of each set; 0: all.
+        engine: What computes the emissions: auto, batch or file.
+        decoder: How emissions become text.
+        text_normalization: What is done to texts before they are compared: none, spaces, lower or letters.
+        bootstrap_unit: What is drawn for the confidence intervals: clip or speaker.
+        random_seed: Seed of the resampling.
+        report_count: Best, median and worst clips in the log, of each.
+        report_players: Worst clips that the report lets one hear.
+        champion: Evaluation to compare with, a folder or s3:// prefix; empty: none.
+        extra_flags: Further flags as on the command line, e.g. --confidence 0.9 --reverse_test.
+    """
+    from pathlib import Path
+
+    from speech.errors import one_line_errors
+
+    with one_line_errors():
+        from components.evaluate import step
+        from components.evaluate.settings import EvaluateSettings
+        from speech.settings import with_extra_flags
+
+        given = EvaluateSettings(
+            test_batch_size=test_batch_size,
+            limit_test=limit_test,
+            engine=engine,
+            decoder=decoder,
+            text_normalization=text_normalization,
+            bootstrap_unit=bootstrap_unit,
+            random_seed=random_seed,
+            report_count=report_count,
+            report_players=report_players,
+            champion=champion,
+        )
+        settings = with_extra_flags(given, extra_flags, "evaluate: extra_flags")
+        made = step.run_on_corpus(settings, Path(model.path), Path(corpus.path), test_sets, Path(evaluation.path))
+        for name, value in step.headline(made).items():
+            metrics.log_metric(name, value)
+        Path(report.path).write_bytes((made.folder / made.HTML_REPORT).read_bytes())
+        Path(summary.path).write_bytes((made.folder / step.SUMMARY).read_bytes())

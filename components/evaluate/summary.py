@@ -1,0 +1,46 @@
+"""The scores as Markdown, for Kubeflow's UI and for the console."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.evaluate.report import percent
+
+SUMMARY = "summary.md"
+ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
+
+
+def summary(found: Mapping[str, Any], examples: list[tuple[str, str]]) -> str:
+    """A few lines and a table for `scores.json`'s content; `examples` are references and transcripts."""
+    model = found["model"]
+    lines = [
+        f"**WER {percent(found['wer'])}**{_interval(found, 'wer_interval')}, "
+        f"**CER {percent(found['cer'])}**{_interval(found, 'cer_interval')} of {_text(model['file'])} "
+        f"on {found['test_clips']} clips.",
+        "",
+    ]
+    if comparison := found.get("champion"):
+        difference = 100 * (comparison["wer"] - comparison["champion_wer"])
+        lines += [
+            f"Against the champion {difference:+.2f} points WER on {comparison['clips']} clips: "
+            f"{comparison['better_clips']} better, {comparison['worse_clips']} worse.",
+            "",
+        ]
+    lines += ["| set | clips | WER | CER | loss |", "|---|---:|---:|---:|---:|"]
+    for one in found["sets"]:
+        loss = "-" if one["loss"] is None else f"{one['loss']:.3f}"
+        lines.append(
+            f"| {_text(one['name'])} | {one['test_clips']} | {percent(one['wer'])} | {percent(one['cer'])} | {loss} |"
+        )
+    if examples:
+        lines += ["", "| said | heard |", "|---|---|"]
+        lines += [f"| {_text(said)} | {_text(heard)} |" for said, heard in examples]
+    return "\n".join(lines) + "\n"
+
+
+def _interval(found: Mapping[str, Any], name: str) -> str:
+    limits = found[name]
+    return f" ({percent(limits[0])} to {percent(limits[1])})" if limits else ""
+
+
+def _text(text: str) -> str:
+    return text.translate(ESCAPED)
