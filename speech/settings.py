@@ -57,15 +57,19 @@ def setting(
     choices: Sequence[Any] | None = None,
     group: str = "",
     positional: bool = False,
+    metavar: str = "",
 ) -> Any:
     """A field of a settings dataclass: default, help text, unit (`s`, `ms`, `Hz`, ...) and allowed values.
 
-    A tuple default makes a list flag. `group` is the heading in the parameter table.
+    A tuple default makes a list flag. `group` is the heading in the parameter table, `metavar` the value's name in the
+    help.
     """
     text = f"{help} [{unit}]" if unit else help
     options: dict[str, Any] = {"help": text.replace("%", "%%")}
     if choices is not None:
         options["choices"] = list(choices)
+    if metavar:
+        options["metavar"] = metavar
     if isinstance(default, tuple):
         options |= {"type": str, "nargs": "*", "action": _Collect}
     made = parsed_field(default=default, positional=positional, **options)
@@ -187,7 +191,7 @@ def table(settings_class: type) -> str:
     rows = ["| flag | default | unit | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(settings_class):
         default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        shown = "" if default in ("", None) else f"`{default}`"
+        shown = "" if default in ("", None) else f"`{default}`".replace("|", "\\|")
         choices = field.metadata["custom_args"].get("choices")
         help_text = field.metadata["help"] + (f" ({', '.join(map(str, choices))})" if choices else "")
         rows.append(

@@ -1,0 +1,67 @@
+# `make demo` and `make test` set up all they need in .venv; nothing outside this folder is touched.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+export TF_CPP_MIN_LOG_LEVEL := 3
+
+DEMO := build/demo
+DEMO_SETTINGS := --corpus_uri examples/cv-corpus-demo/en --n_hidden 192 --train_batch_size 8 --epochs 15
+
+.PHONY: help setup demo test test-slow lint format compile tables lock clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(INSTALLED) ## make .venv, or bring it up to date
+	@echo "setup: .venv is up to date"
+
+$(INSTALLED): requirements/dev.lock requirements/uv.lock requirements/install.sh pyproject.toml
+	@requirements/install.sh
+
+demo: $(INSTALLED) ## the whole pipeline on the example corpus; results in build/demo
+	@$(BIN)/speechmill run --output $(DEMO) $(DEMO_SETTINGS)
+
+test: lint ## all checks and tests but the slow ones
+	@echo "tests: pytest"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(INSTALLED) ## the tests that take minutes, or need a container engine or a server
+	@$(BIN)/python -m pytest -q -m slow
+
+lint: $(INSTALLED) ## ruff, mypy, import-linter
+	@echo "tests: ruff, mypy, import-linter"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo 'error: run `make format`' >&2; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(INSTALLED) ## format the code and sort the imports
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format .
+
+compile: $(INSTALLED) ## write pipelines/retrain.yaml
+	@$(BIN)/speechmill compile
+
+tables: $(INSTALLED) ## write the settings tables in the READMEs
+	@$(BIN)/python -m pipelines.tables
+
+# uv is taken from .venv, so the locks need one environment to make the next from.
+STEP_LOCKS := import-cv train train-gpu export convert-mmap convert-openvino evaluate publish
+ALL_EXTRAS := import-cv train export convert-mmap convert-openvino evaluate publish pipeline
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+lock: ## make requirements/*.lock from pyproject.toml (UPGRADE=1: take newer versions)
+	@$(UV_COMPILE) requirements/uv.in -o requirements/uv.lock
+	@$(UV_COMPILE) --no-deps requirements/kfp.in -o requirements/kfp.lock
+	@$(UV_COMPILE) pyproject.toml $(ALL_EXTRAS:%=--extra %) --group dev -o requirements/dev.lock
+	@for step in $(STEP_LOCKS); do \
+		echo "lock: $$step"; \
+		$(UV_COMPILE) pyproject.toml --extra $$step -c requirements/dev.lock -o requirements/$$step.lock || exit 1; \
+	done
+
+clean: ## remove what the commands made, the environment excepted
+	rm -rf build

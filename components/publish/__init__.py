@@ -1,0 +1,1 @@
+"""models and scores -> an immutable version in the model bucket."""

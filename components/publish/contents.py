@@ -1,0 +1,107 @@
+"""What a published version consists of: which file of which artifact goes where."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from speech.artifacts import ALPHABET, Evaluation, ExportedModel, IntermediateRepresentation
+from speech.errors import InputError
+from speech.storage import sha256
+
+OPENVINO = "openvino"  # the IR's folder inside a version: its file names collide with the exported model's
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a version: where it comes from, and what it must hold."""
+
+    source: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass
+class Contents:
+    """The files of a version by their name in it, and the facts for `version.json`."""
+
+    files: dict[str, File] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)  # the merged sidecar: the version is an ExportedModel, too
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sidecar(self) -> str:
+        """The text of the version's own `model.json`."""
+        return to_json(self.model)
+
+    @property
+    def sums(self) -> str:
+        """The text of SHA256SUMS: every file but itself and `version.json`."""
+        digests = {name: file.sha256 for name, file in self.files.items()}
+        digests[ExportedModel.MODEL] = hashlib.sha256(self.sidecar.encode("utf-8")).hexdigest()
+        return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 that identifies the version: the same files have the same one."""
+        return hashlib.sha256(self.sums.encode("utf-8")).hexdigest()
+
+
+def to_json(value: dict[str, Any]) -> str:
+    """The text of a JSON file of a version."""
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def gather(artifacts: Mapping[str, Path]) -> Contents:
+    """Collect and check the files of a version from the steps' artifact folders.
+
+    `artifacts` maps `model` (needed) and `mapped`, `ir`, `evaluation` (each optional) to folders. Raises InputError if
+    a file differs from what its sidecar records, or if the artifacts are not of one model.
+    """
+    contents = Contents()
+    model = ExportedModel.open(artifacts["model"])
+    contents.model = {**model.sidecar, "files": {}}
+    _add_exported(contents, model, artifacts["model"])
+    if "mapped" in artifacts:
+        mapped = ExportedModel.open(artifacts["mapped"])
+        _check_same_model(model, mapped)
+        _add_exported(contents, mapped, artifacts["mapped"])
+    if "ir" in artifacts:
+        representation = IntermediateRepresentation.open(artifacts["ir"])
+        _check_same_model(model, representation)
+        for name, recorded in representation.sidecar.get("files", {}).items():
+            _add(contents, f"{OPENVINO}/{name}", representation.folder / name, recorded["sha256"])
+        for name in (ALPHABET, IntermediateRepresentation.MODEL):
+            _add(contents, f"{OPENVINO}/{name}", representation.folder / name)
+    if "evaluation" in artifacts:
+        evaluation = Evaluation.open(artifacts["evaluation"])
+        contents.scores = evaluation.scores
+        for name in (Evaluation.SCORES, Evaluation.SAMPLES, Evaluation.HTML_REPORT):
+            _add(contents, name, evaluation.folder / name)
+    return contents
+
+
+def _add_exported(contents: Contents, model: ExportedModel, folder: Path) -> None:
+    for name, recorded in model.sidecar.get("files", {}).items():
+        _add(contents, name, folder / name, recorded["sha256"])
+        contents.model["files"][name] = recorded
+    _add(contents, ALPHABET, folder / ALPHABET)
+
+
+def _add(contents: Contents, name: str, path: Path, recorded: str = "") -> None:
+    if not path.is_file():
+        return
+    digest = sha256(path)
+    if recorded and digest != recorded:
+        raise InputError(f"{path} is damaged: its sidecar records another sha256; make the artifact again")
+    contents.files[name] = File(path, digest, path.stat().st_size)
+
+
+def _check_same_model(model: ExportedModel, other: ExportedModel | IntermediateRepresentation) -> None:
+    if other.geometry != model.geometry or other.alphabet != model.alphabet:
+        raise InputError(
+            f"{other.folder} and {model.folder} are not of one model (their geometries or alphabets differ): "
+            "convert this model again before publishing it"
+        )

@@ -1,0 +1,36 @@
+# The image of the evaluate step. Build it from the repository's root; see docker/README.md.
+ARG PYTHON=python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS packages
+ARG LOCK=evaluate.lock
+COPY requirements/${LOCK} requirements/kfp.lock /locks/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /venv && \
+    /venv/bin/pip install --require-hashes -r /locks/${LOCK} && \
+    /venv/bin/pip install --require-hashes --no-deps -r /locks/kfp.lock && \
+    /venv/bin/pip uninstall --yes pip setuptools
+
+# The decoder's library: C++ and nothing else.
+FROM ${PYTHON} AS decoder
+RUN apt-get update && \
+    apt-get install --yes --no-install-recommends g++ libc6-dev && \
+    rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+COPY speech/__init__.py speech/errors.py speech/
+COPY speech/decoding/ speech/decoding/
+RUN python -m speech.decoding --output /library
+
+FROM ${PYTHON}
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="speechmill evaluate" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=packages /venv /venv
+WORKDIR /app
+COPY speech/ speech/
+COPY --from=decoder /library/ speech/decoding/cpp/
+COPY components/__init__.py components/
+COPY components/evaluate/ components/evaluate/
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3
+USER 65532:65532
+CMD ["python", "-m", "components.evaluate", "--help"]

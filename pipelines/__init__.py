@@ -1,0 +1,1 @@
+"""The DAG, the runners and the `speechmill` command."""

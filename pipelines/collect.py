@@ -1,0 +1,86 @@
+"""Put the artifacts of a local run where a person looks for them: one folder with plain names.
+
+The files are hard links to the run's own artifacts, so this costs neither time nor space.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipelines.local_cache import Outputs
+from speech.artifacts import ExportedModel, write_sidecar
+from speech.storage import replace_folder
+
+CORPUS, CHECKPOINT, MODEL, OPENVINO, PUBLISHED = "corpus", "checkpoint", "model", "openvino", "published"
+REPORT = "report.html"
+SUMMARY = "summary.json"
+RUNS = ".runs"  # kfp's folders and the cache
+
+
+def collect(outputs: Mapping[str, Outputs], folder: Path) -> None:
+    """Bring corpus, checkpoint, model, IR, published version and report of a run's steps into `folder`."""
+    _place(_path(outputs, "import_cv", "corpus"), folder / CORPUS)
+    _place(_path(outputs, "train", "checkpoint"), folder / CHECKPOINT)
+    _place_model(_path(outputs, "freeze", "model"), _path(outputs, "convert_mmap", "mapped"), folder / MODEL)
+    _place(_path(outputs, "convert_openvino", "ir"), folder / OPENVINO)
+    published = _path(outputs, "publish", "published")
+    for version in published.iterdir():
+        if version.is_dir():  # without publish_uri the artifact holds the version itself
+            _place(version, folder / PUBLISHED / version.name)
+    _link(_path(outputs, "evaluate", "report"), folder / REPORT)
+
+
+def _path(outputs: Mapping[str, Outputs], step: str, name: str) -> Path:
+    return Path(outputs[step][name].path)
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """The files below a folder, in order."""
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _place(source: Path, target: Path) -> None:
+    with _staged(target) as staging:
+        _link_tree(source, staging)
+        replace_folder(staging, target)
+
+
+def _place_model(model: Path, mapped: Path, target: Path) -> None:
+    """One exported model of two: both graphs, and a sidecar that describes both."""
+    with _staged(target) as staging:
+        _link_tree(mapped, staging)
+        _link_tree(model, staging)
+        (staging / ExportedModel.MODEL).unlink()
+        sidecars = [ExportedModel.open(folder).sidecar for folder in (mapped, model)]
+        merged = {name: recorded for sidecar in sidecars for name, recorded in sidecar["files"].items()}
+        write_sidecar(staging, ExportedModel.MODEL, {**sidecars[1], "files": merged})
+        replace_folder(staging, target)
+
+
+class _staged(tempfile.TemporaryDirectory[str]):
+    """A temporary folder beside `target`; whatever of it was not moved away is removed."""
+
+    def __init__(self, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(prefix=f".{target.name}.", dir=target.parent)
+
+    def __enter__(self) -> Path:  # type: ignore[override]
+        folder = Path(super().__enter__(), "new")
+        folder.mkdir()
+        return folder
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    for path in files(source):
+        _link(path, target / path.relative_to(source))
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

@@ -1,0 +1,59 @@
+"""A run on this machine from the first check to the summary."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipelines import collect, runners, summary
+from pipelines.retrain import retrain
+from pipelines.revision import revision
+from pipelines.screen import Screen
+from speech.errors import InputError
+from speech.storage import write_json
+
+
+def run(arguments: dict[str, Any], output: Path, runner: str) -> int:
+    """Run the pipeline, put its results into `output`, print what came out; returns the exit code."""
+    if not arguments["corpus_uri"]:
+        raise InputError("--corpus_uri is missing: the folder or .tar.gz of a Common Voice release, local or s3://")
+    _check_output(output)
+    runs = output.absolute() / collect.RUNS
+    try:
+        found = {"corpus_revision": arguments["corpus_revision"] or revision(arguments["corpus_uri"])}
+        result = runners.run(retrain, arguments | found, runs, Screen(), runner)
+        if result.failed_step:
+            _tell_failure(result)
+            return result.exit_code
+        collect.collect(result.outputs, output)
+        facts = summary.gather(result, output)
+        write_json(output / collect.SUMMARY, facts)
+        print(summary.text(facts, output))
+        return 0
+    finally:
+        _remove_if_empty(runs, output)
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a folder that holds something else: its `corpus/`, `model/`, ... would be replaced."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file: --output takes a folder")
+    if output.is_dir() and any(output.iterdir()) and not (output / collect.RUNS).is_dir():
+        raise InputError(f"{output} holds files that no run made: choose an empty folder for --output, or a new one")
+
+
+def _tell_failure(result: runners.LocalRun) -> None:
+    """A step that ends with an error of the input says so itself; of any other, say where to look."""
+    if result.log is not None:
+        print(
+            f"error: {result.failed_step} failed with exit code {result.exit_code}; its log is {result.log}",
+            file=sys.stderr,
+        )
+
+
+def _remove_if_empty(runs: Path, output: Path) -> None:
+    """After a run that failed before any step was done: leave nothing behind."""
+    if runs.is_dir() and not any(path.is_file() for path in runs.rglob("*") if path.name != runners.LOCK):
+        shutil.rmtree(runs)
+    if output.is_dir() and not any(output.iterdir()):
+        output.rmdir()

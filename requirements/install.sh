@@ -1,0 +1,42 @@
+#!/bin/sh
+# Make or update .venv: a Python 3.10-3.13 of this machine, the packages of requirements/dev.lock, and the project itself
+# (editable). Every package is pinned by hash. PYTHON=/path/to/python chooses the interpreter.
+set -eu
+cd "$(dirname "$0")/.."
+
+usable() {
+    "$1" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
+}
+
+find_python() {
+    set -- "${PYTHON:-}" python3.11 python3.12 python3.10 python3.13 python3 python \
+        "$HOME"/.pyenv/versions/3.11.*/bin/python "$HOME"/.pyenv/versions/3.12.*/bin/python \
+        "$HOME"/.pyenv/versions/3.10.*/bin/python "$HOME"/.pyenv/versions/3.13.*/bin/python
+    for candidate; do
+        if [ -n "$candidate" ] && usable "$candidate"; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    echo "error: found no Python 3.10, 3.11, 3.12 or 3.13 with the venv module (Debian, Ubuntu: apt-get install python3" \
+        "python3-venv; or set PYTHON=/path/to/python)" >&2
+    exit 2
+}
+
+fetch_with_uv() {
+    .venv/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/uv.lock &&
+        .venv/bin/uv pip sync --python .venv/bin/python --require-hashes --quiet requirements/dev.lock
+}
+
+if ! usable .venv/bin/python; then
+    python=$(find_python)
+    echo "setup: making .venv with $("$python" --version)"
+    "$python" -m venv --clear .venv
+fi
+echo "setup: installing the packages of requirements/dev.lock into .venv (2 GB on disk; minutes on the first run)"
+if ! fetch_with_uv; then
+    echo "setup: uv could not install them; trying pip, which is slower"
+    .venv/bin/python -m pip install --quiet --require-hashes -r requirements/dev.lock
+fi
+.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+touch .venv/.installed

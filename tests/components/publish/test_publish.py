@@ -1,0 +1,247 @@
+"""A version is complete or absent, never changed, and made by one run alone."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.publish import step
+from components.publish.settings import PublishSettings
+from components.publish.target import CLAIM, open_target
+from speech.artifacts import (
+    ALPHABET,
+    Evaluation,
+    ExportedModel,
+    IntermediateRepresentation,
+    describe_files,
+    write_sidecar,
+)
+from speech.errors import InputError
+from speech.geometry import Geometry
+from speech.storage import download_folder, list_keys, upload_file, write_json
+
+VERSION_FILES = {
+    "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "output_graph.pbmm", "report.html", "samples.json",
+    "scores.json", "version.json", "openvino/alphabet.txt", "openvino/model.json", "openvino/output_graph.bin",
+    "openvino/output_graph.xml",
+}  # fmt: skip
+
+
+@pytest.fixture
+def make_artifacts(tmp_path: Path) -> Callable[..., dict[str, Path]]:
+    """A maker of the four artifacts of a model whose weights are `weights`."""
+
+    def make(weights: bytes = b"weights", wer: float = 0.1, symbols: str = " ab") -> dict[str, Path]:
+        base = tmp_path / hashlib.sha256(weights + str(wer).encode() + symbols.encode()).hexdigest()[:8]
+        geometry = Geometry(n_hidden=4, n_labels=len(symbols)).to_dict()
+        layout = {
+            "model": (ExportedModel.FROZEN,),
+            "mapped": (ExportedModel.MAPPED,),
+            "ir": (IntermediateRepresentation.XML, IntermediateRepresentation.BIN),
+        }
+        for artifact, names in layout.items():
+            folder = base / artifact
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                (folder / name).write_bytes(name.encode() + weights)
+            (folder / ALPHABET).write_text("".join(f"{symbol}\n" for symbol in symbols))
+            files = describe_files(folder, list(names))
+            write_sidecar(folder, ExportedModel.MODEL, {"geometry": geometry, "language": "en", "files": files})
+        (base / "evaluation").mkdir(exist_ok=True)
+        (base / "evaluation" / Evaluation.HTML_REPORT).write_text("<html>")
+        (base / "evaluation" / Evaluation.SAMPLES).write_text("[]")
+        write_json(base / "evaluation" / Evaluation.SCORES, {"wer": wer, "cer": 0.05, "by_length": {}})
+        return {name: base / name for name in (*layout, "evaluation")}
+
+    return make
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(params=["local", "s3"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place for versions: a folder that does not exist yet, or a prefix of an empty bucket."""
+    if request.param == "local":
+        return str(tmp_path / "models" / "en")
+    return f"{request.getfixturevalue('s3_bucket')}/models/en"
+
+
+def fetch(uri: str, scratch: Path) -> Path:
+    if not uri.startswith("s3://"):
+        return Path(uri)
+    download_folder(uri, scratch)
+    return scratch
+
+
+def test_a_version_holds_every_file_with_its_checksum(make_artifacts, target, tmp_path) -> None:
+    version = step.run(PublishSettings(), make_artifacts(), target)
+    folder = fetch(version.uri, tmp_path / "fetched")
+    assert version.new
+    assert names_in(folder) == VERSION_FILES
+    checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, capture_output=True)
+    assert checked.returncode == 0, checked.stdout
+    assert len((folder / "SHA256SUMS").read_text().splitlines()) == len(VERSION_FILES) - 2
+    description = json.loads((folder / "version.json").read_text())
+    assert description["version"] == version.name
+    assert description["scores"] == {"wer": 0.1, "cer": 0.05}
+    for name, recorded in description["files"].items():
+        data = (folder / name).read_bytes()
+        assert recorded == {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    assert {"output_graph.pb", "output_graph.pbmm", "openvino/output_graph.bin"} <= description["files"].keys()
+
+
+def test_a_version_is_an_exported_model_and_an_ir(make_artifacts, target, tmp_path) -> None:
+    folder = fetch(step.run(PublishSettings(), make_artifacts(), target).uri, tmp_path / "fetched")
+    model = ExportedModel.open(folder)
+    assert model.sidecar["files"].keys() == {ExportedModel.FROZEN, ExportedModel.MAPPED}
+    assert model.alphabet == IntermediateRepresentation.open(folder / "openvino").alphabet
+
+
+def test_the_same_files_are_published_once(make_artifacts, target) -> None:
+    first = step.run(PublishSettings(), make_artifacts(), target)
+    again = step.run(PublishSettings(), make_artifacts(), target)
+    assert first.new
+    assert not again.new
+    assert (again.name, again.uri, again.description) == (first.name, first.uri, first.description)
+    other = step.run(PublishSettings(), make_artifacts(b"other"), target)
+    assert other.new
+    assert other.name != first.name
+
+
+def test_a_version_never_changes(make_artifacts, target, tmp_path) -> None:
+    settings = PublishSettings(version="1.0")
+    first = step.run(settings, make_artifacts(), target)
+    with pytest.raises(InputError, match="never changes"):
+        step.run(settings, make_artifacts(b"other"), target)
+    assert not step.run(settings, make_artifacts(), target).new
+    folder = fetch(first.uri, tmp_path / "fetched")
+    assert names_in(folder) == VERSION_FILES
+    assert (folder / "output_graph.pb").read_bytes() == b"output_graph.pbweights"
+
+
+def test_racing_runs_end_with_one_version_and_no_mixture(make_artifacts, target, tmp_path) -> None:
+    variants = [make_artifacts(bytes([index]) * 50_000) for index in range(4)]
+    start = threading.Barrier(len(variants))
+    winners: list[step.Version] = []
+    losers: list[str] = []
+
+    def publish(artifacts: dict[str, Path]) -> None:
+        start.wait()
+        try:
+            winners.append(step.run(PublishSettings(version="1.0"), artifacts, target))
+        except InputError as error:
+            losers.append(str(error))
+
+    threads = [threading.Thread(target=publish, args=(artifacts,)) for artifacts in variants]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(winners) == 1
+    assert len(losers) == len(variants) - 1
+    folder = fetch(winners[0].uri, tmp_path / "fetched")
+    assert names_in(folder) == VERSION_FILES
+    for name, recorded in winners[0].description["files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == recorded["sha256"]
+    if not target.startswith("s3://"):
+        assert [path.name for path in Path(target).iterdir()] == ["1.0"]
+
+
+def test_a_run_that_died_in_the_middle_is_finished_by_its_repetition(make_artifacts, s3_bucket, tmp_path) -> None:
+    artifacts = make_artifacts()
+    finished = step.run(PublishSettings(version="1.0"), artifacts, f"{s3_bucket}/elsewhere")
+    claim = tmp_path / "claim"
+    claim.write_text(json.dumps({"content": finished.description["content"]}))
+    upload_file(claim, f"{s3_bucket}/models/1.0/{CLAIM}")
+    upload_file(claim, f"{s3_bucket}/models/1.0/output_graph.pb")  # half a version: no version.json yet
+    with pytest.raises(InputError, match="begun by another run"):
+        step.run(PublishSettings(version="1.0"), make_artifacts(b"other"), f"{s3_bucket}/models")
+    version = step.run(PublishSettings(version="1.0"), artifacts, f"{s3_bucket}/models")
+    assert version.new
+    download_folder(version.uri, tmp_path / "fetched")
+    assert names_in(tmp_path / "fetched") == VERSION_FILES
+    assert (tmp_path / "fetched" / "output_graph.pb").read_bytes() == b"output_graph.pbweights"
+
+
+def test_only_what_is_given_is_published(make_artifacts, tmp_path) -> None:
+    version = step.run(PublishSettings(), {"model": make_artifacts()["model"]}, str(tmp_path / "models"))
+    assert names_in(Path(version.uri)) == {
+        "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "version.json"
+    }  # fmt: skip
+
+
+def test_published_files_are_read_only(make_artifacts, tmp_path) -> None:
+    version = step.run(PublishSettings(), make_artifacts(), str(tmp_path / "models"))
+    modes = {path.stat().st_mode & 0o777 for path in Path(version.uri).rglob("*") if path.is_file()}
+    assert modes == {0o444}
+
+
+def test_a_damaged_model_is_refused(make_artifacts, target) -> None:
+    artifacts = make_artifacts()
+    path = artifacts["ir"] / IntermediateRepresentation.BIN
+    path.write_bytes(bytes(reversed(path.read_bytes())))  # of the recorded size
+    with pytest.raises(InputError, match=r"output_graph\.bin is damaged"):
+        step.run(PublishSettings(), artifacts, target)
+    assert not Path(target).exists() if not target.startswith("s3://") else not list_keys(target)
+
+
+def test_artifacts_of_different_models_are_refused(make_artifacts, tmp_path) -> None:
+    artifacts = make_artifacts() | {"ir": make_artifacts(symbols=" xyz")["ir"]}
+    with pytest.raises(InputError, match="not of one model"):
+        step.run(PublishSettings(), artifacts, str(tmp_path / "models"))
+
+
+def test_a_target_that_cannot_be_written_is_one_line(make_artifacts, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write there"):
+        step.run(PublishSettings(), make_artifacts(), str(tmp_path / "file" / "models"))
+
+
+def test_a_missing_bucket_is_one_line(make_artifacts, s3_bucket) -> None:
+    with pytest.raises(InputError, match="no such bucket"):
+        step.run(PublishSettings(), make_artifacts(), f"{s3_bucket}-missing/models")
+
+
+@pytest.mark.parametrize("version", ["a/b", "../up", ".hidden", "with space"])
+def test_version_names_that_are_no_folder_names_are_refused(version: str) -> None:
+    with pytest.raises(InputError, match="--version"):
+        PublishSettings(version=version)
+
+
+def test_a_pipeline_run_without_a_uri_publishes_into_its_artifact(make_artifacts, tmp_path) -> None:
+    version = step.run_in_pipeline(PublishSettings(), make_artifacts(), "", tmp_path / "artifact")
+    assert Path(version.uri) == tmp_path / "artifact" / version.name
+    assert names_in(Path(version.uri)) == VERSION_FILES
+
+
+def test_a_pipeline_run_with_a_uri_leaves_a_note_of_it(make_artifacts, target, tmp_path) -> None:
+    step.run_in_pipeline(PublishSettings(version="7"), make_artifacts(), target, tmp_path / "artifact")
+    assert names_in(tmp_path / "artifact") == {"version.json"}
+    note = json.loads((tmp_path / "artifact" / "version.json").read_text())
+    assert (note["version"], note["uri"]) == ("7", open_target(target).locate("7"))
+
+
+def test_from_a_shell(make_artifacts, tmp_path) -> None:
+    artifacts = make_artifacts()
+    flags = [f"--{name}={path}" for name, path in artifacts.items()]
+    command = [sys.executable, "-m", "components.publish", *flags, f"--publish_uri={tmp_path / 'models'}"]
+    first, second = (subprocess.run(command, capture_output=True, text=True, env=os.environ) for _ in range(2))
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr
+    assert first.stdout.startswith("published: ")
+    assert second.stdout == f"already {first.stdout}"
+
+
+def test_from_a_shell_a_missing_model_is_one_line(tmp_path) -> None:
+    command = [sys.executable, "-m", "components.publish", f"--model={tmp_path / 'none'}", "--publish_uri=x"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,158 @@
+"""The pipeline's interface: signatures agree with the settings, and the compiled file with the code."""
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from components import images
+from components.convert_openvino.component import convert_openvino
+from components.convert_openvino.settings import OpenVinoSettings
+from components.evaluate.component import evaluate
+from components.evaluate.settings import EvaluateSettings
+from components.export.component import convert_mmap, freeze
+from components.export.settings import ExportSettings
+from components.import_cv.component import import_cv
+from components.import_cv.settings import ImportSettings
+from components.publish.component import publish
+from components.publish.settings import PublishSettings
+from components.train.component import train
+from components.train.settings import TrainSettings
+from pipelines import compiled, tables
+from pipelines.parameters import OWN, RENAMED, parameter
+from pipelines.retrain import retrain
+from speech.errors import InputError
+from speech.settings import table
+
+COMPONENTS = [
+    (import_cv, ImportSettings),
+    (train, TrainSettings),
+    (freeze, ExportSettings),
+    (convert_mmap, ExportSettings),
+    (convert_openvino, OpenVinoSettings),
+    (evaluate, EvaluateSettings),
+    (publish, PublishSettings),
+]
+NO_SETTINGS = {
+    "corpus_uri", "corpus_revision", "base_checkpoint_uri", "checkpoint_uri", "extra_flags", "test_sets", "publish_uri"
+}  # fmt: skip
+LITERALS = (str, int, float, bool)
+
+
+def settings_parameters(function: Any) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function).parameters
+    return {name: given for name, given in parameters.items() if given.annotation in LITERALS}
+
+
+@pytest.mark.parametrize(("component", "settings"), COMPONENTS, ids=lambda value: getattr(value, "name", None))
+def test_component_signatures_repeat_the_settings(component: Any, settings: type) -> None:
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    for name, given in settings_parameters(component.python_func).items():
+        if name in NO_SETTINGS:
+            assert isinstance(given.default, str)
+            continue
+        expected = fields[name].default
+        if isinstance(expected, tuple):  # kfp parameters are flat: a list is written as one string
+            expected = " ".join(expected)
+        assert type(expected) is given.annotation, name
+        assert given.default == expected, name
+
+
+@pytest.mark.parametrize(("component", "settings"), COMPONENTS, ids=lambda value: getattr(value, "name", None))
+def test_component_inputs_are_described(component: Any, settings: type) -> None:
+    assert all(given.description for given in component.component_spec.inputs.values())
+
+
+def test_pipeline_parameters_have_the_settings_defaults() -> None:
+    classes = [settings for _, settings in COMPONENTS]
+    for name, given in inspect.signature(retrain.pipeline_func).parameters.items():
+        assert given.annotation in LITERALS, name
+        assert type(given.default) is given.annotation, name
+        if name not in OWN:
+            defaults = {
+                getattr(settings, field) for settings, field in [RENAMED.get(name, (cls, name)) for cls in classes]
+                if hasattr(settings, field)
+            }  # fmt: skip
+            assert given.default in defaults, name
+
+
+def test_every_parameter_reaches_the_file_with_a_default_and_a_description() -> None:
+    spec = yaml.safe_load(compiled.to_yaml(retrain))
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    assert inputs.keys() == inspect.signature(retrain.pipeline_func).parameters.keys()
+    for name, described in inputs.items():
+        assert described["isOptional"], name
+        assert described["defaultValue"] is not None, name
+        assert described["description"].startswith(parameter(name).help[:40]), name
+
+
+def test_the_file_in_the_repository_is_what_the_code_compiles_to() -> None:
+    assert compiled.PATH.read_text(encoding="utf-8") == compiled.to_yaml(retrain), (
+        "pipelines/retrain.yaml is out of date: run `make compile`"
+    )
+
+
+def test_compiling_is_reproducible(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines", "compile", "--output", str(tmp_path / "pipeline.yaml")]
+    subprocess.run(command, check=True, capture_output=True, cwd=images.ROOT, env={"PYTHONHASHSEED": "7", "PATH": ""})
+    assert (tmp_path / "pipeline.yaml").read_text(encoding="utf-8") == compiled.to_yaml(retrain)
+
+
+def test_the_file_is_a_strict_pipeline_spec() -> None:
+    (document,) = yaml.safe_load_all(compiled.to_yaml(retrain))
+    spec = pipeline_spec_pb2.PipelineSpec()
+    json_format.ParseDict(document, spec, ignore_unknown_fields=False)
+    assert set(spec.root.dag.tasks) == {
+        "import-cv", "train", "freeze", "convert-mmap", "convert-openvino", "evaluate", "evaluate-2", "publish"
+    }  # fmt: skip
+
+
+def test_every_step_has_its_own_image() -> None:
+    spec = yaml.safe_load(compiled.to_yaml(retrain))
+    found = {name: executor["container"]["image"] for name, executor in spec["deploymentSpec"]["executors"].items()}
+    assert found == {
+        "exec-import-cv": images.IMPORT_CV,
+        "exec-train": images.TRAIN,
+        "exec-freeze": images.EXPORT,
+        "exec-convert-mmap": images.CONVERT_MMAP,
+        "exec-convert-openvino": images.CONVERT_OPENVINO,
+        "exec-evaluate": images.EVALUATE,
+        "exec-evaluate-2": images.EVALUATE,
+        "exec-publish": images.PUBLISH,
+    }
+
+
+def test_a_registry_goes_in_front_of_the_images() -> None:
+    spec = yaml.safe_load(compiled.to_yaml(retrain, "registry.example.org:5000/team"))
+    found = [executor["container"]["image"] for executor in spec["deploymentSpec"]["executors"].values()]
+    assert f"registry.example.org:5000/team/{images.TRAIN}" in found
+    assert all(image.startswith("registry.example.org:5000/team/speechmill/") for image in found)
+
+
+@pytest.mark.parametrize("registry", ["https://ghcr.io", "ghcr.io/", "ghcr.io/a b"])
+def test_a_registry_that_is_none_is_refused(registry: str) -> None:
+    with pytest.raises(InputError, match="--registry"):
+        compiled.to_yaml(retrain, registry)
+
+
+def test_the_readme_s_tables_are_those_of_the_code() -> None:
+    for path, made in tables.tables().items():
+        if path.is_file():
+            assert made in path.read_text(encoding="utf-8"), f"{path.relative_to(images.ROOT)}: run `make tables`"
+
+
+def test_a_table_is_replaced_between_its_marks() -> None:
+    text = "before\n<!-- table of settings, made by `make tables` -->\nold\n<!-- end of table -->\nafter\n"
+    made = tables.with_table(text, table(PublishSettings))
+    assert "\nold\n" not in made
+    assert table(PublishSettings) in made
+    assert tables.with_table(made, table(PublishSettings)) == made
+    assert made.startswith("before\n")
+    assert made.endswith("\nafter\n")

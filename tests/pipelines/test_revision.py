@@ -1,0 +1,80 @@
+"""A revision changes when what it stands for changes, and only then."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipelines.revision import revision
+from speech.errors import InputError
+from speech.storage import client, split_uri
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    (tmp_path / "en" / "clips").mkdir(parents=True)
+    (tmp_path / "en" / "train.tsv").write_text("path\tsentence\n")
+    (tmp_path / "en" / "clips" / "a.mp3").write_bytes(b"mp3")
+    return tmp_path / "en"
+
+
+def test_it_stays_while_nothing_changes(corpus: Path) -> None:
+    assert revision(str(corpus)) == revision(str(corpus))
+    assert len(revision(str(corpus))) == 16
+
+
+def test_it_sees_changed_added_removed_and_renamed_files(corpus: Path) -> None:
+    clip = corpus / "clips" / "a.mp3"
+    seen = [revision(str(corpus))]
+    clip.write_bytes(b"other")
+    seen.append(revision(str(corpus)))
+    (corpus / "clips" / "b.mp3").write_bytes(b"b")
+    seen.append(revision(str(corpus)))
+    clip.rename(corpus / "clips" / "c.mp3")
+    seen.append(revision(str(corpus)))
+    (corpus / "clips" / "b.mp3").unlink()
+    seen.append(revision(str(corpus)))
+    assert len(set(seen)) == len(seen)
+
+
+def test_it_sees_a_change_that_keeps_the_size(corpus: Path) -> None:
+    table = corpus / "train.tsv"
+    before, changed_ns = revision(str(corpus)), table.stat().st_mtime_ns + 1_000_000
+    table.write_text("PATH\tsentence\n")
+    os.utime(table, ns=(changed_ns, changed_ns))
+    assert revision(str(corpus)) != before
+
+
+def test_it_follows_links_once(corpus: Path) -> None:
+    elsewhere = corpus.parent / "elsewhere"
+    (corpus / "clips").rename(elsewhere)
+    (corpus / "clips").symlink_to(elsewhere)
+    (elsewhere / "circle").symlink_to(corpus)
+    before = revision(str(corpus))
+    (elsewhere / "a.mp3").write_bytes(b"longer than before")
+    assert revision(str(corpus)) != before
+
+
+def test_it_is_empty_where_nothing_is(tmp_path: Path) -> None:
+    assert revision("") == ""
+    assert revision(str(tmp_path / "missing")) == ""
+    assert revision(str(tmp_path)) == ""
+
+
+def test_of_an_archive(tmp_path: Path) -> None:
+    archive = tmp_path / "en.tar.gz"
+    archive.write_bytes(b"1")
+    before = revision(str(archive))
+    archive.write_bytes(b"12")
+    assert revision(str(archive)) != before
+
+
+def test_of_an_object_store(s3_bucket: str) -> None:
+    bucket, _ = split_uri(f"{s3_bucket}/en")
+    client().put_object(Bucket=bucket, Key="en/train.tsv", Body=b"one")
+    before = revision(f"{s3_bucket}/en")
+    assert before == revision(f"{s3_bucket}/en")
+    client().put_object(Bucket=bucket, Key="en/train.tsv", Body=b"two")
+    assert revision(f"{s3_bucket}/en") != before
+    with pytest.raises(InputError, match="no such bucket"):
+        revision(f"{s3_bucket}-missing/en")
