@@ -1,19 +1,60 @@
-"""The export from a shell: checkpoint folder in, frozen and memory-mapped graphs out."""
+"""The export from a shell, with the command lines of DeepSpeech and Coqui STT."""
 
+import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
-from components.export.settings import ExportSettings
+from components.export.settings import CardSettings, ExportSettings
 from speech.errors import InputError
-from speech.settings import command, setting
+from speech.settings import command, setting, setting_error
+from speech.storage import is_remote, local_folder
+
+S = TypeVar("S")
+
+READ_FROM_CHECKPOINT = "it is read from the checkpoint"
+RETIRED = {
+    "n_hidden": READ_FROM_CHECKPOINT,
+    "layer_norm": READ_FROM_CHECKPOINT,
+    "load_cudnn": "checkpoints trained with cuDNN are recognised",
+    "train_cudnn": "nothing is trained",
+    "save_checkpoint_dir": "nothing is trained",
+    "use_allow_growth": "the export runs on the processor",
+    "show_progressbar": "there is none",
+    "log_level": "one line a file is all there is",
+}
+ALIASES = {"load_checkpoint_dir": "checkpoint_dir", "scorer": "scorer_path"}
 
 
 @dataclass(frozen=True)
-class ExportCommand(ExportSettings):
+class ExportCommand(CardSettings, ExportSettings):
     """The settings, and where things are."""
 
-    checkpoint_dir: str = setting("", "checkpoint folder: ours, DeepSpeech's or Coqui STT's")
-    export_dir: str = setting("", "folder for the exported model")
+    checkpoint_dir: str = setting("", "checkpoint folder, local or s3://: ours, DeepSpeech's or Coqui STT's")
+    export_dir: str = setting("", "folder for the exported model, local or s3://")
+    export_file_name: str = setting("output_graph", "name of the model files, without the ending")
+    export_tflite: bool = setting(True, "write the TFLite model, too")
+    export_onnx: bool = setting(False, "write an ONNX model, too; needs onnxruntime")
+    export_zip: bool = setting(False, "pack the export, and the scorer if one is given, into EXPORT_DIR.zip as well")
+    scorer_path: str = setting("", "scorer to pack with --export_zip")
+    remove_export: bool = setting(False, "remove what EXPORT_DIR holds of earlier exports")
+    evaluation: str = setting("", "folder that evaluate made, for the model card")
+    corpus: str = setting("", "corpus folder that the model was trained on, for the model card")
+    export_batch_size: int = setting(1, "clips a call; clients feed one")
+    export_savedmodel: bool = setting(False, "not supported")
+
+    def __post_init__(self) -> None:
+        ExportSettings.__post_init__(self)
+        CardSettings.__post_init__(self)
+        if not self.export_file_name or "/" in self.export_file_name:
+            raise setting_error("export_file_name", self.export_file_name, "a file name without folders")
+        if self.export_batch_size != 1:
+            allowed = "1, which is what clients feed; an ONNX model (--export_onnx) takes any number of clips"
+            raise setting_error("export_batch_size", self.export_batch_size, allowed)
+        if self.export_savedmodel:
+            raise setting_error(
+                "export_savedmodel", True, "no client loads a SavedModel; the .pb file has the same nodes"
+            )
 
 
 def main() -> None:
@@ -22,7 +63,10 @@ def main() -> None:
         ExportCommand,
         _run,
         prog="python -m components.export",
-        description="Export a checkpoint as frozen (.pb) and memory-mapped (.pbmm) graphs for native clients.",
+        description="Export a checkpoint in the formats of native clients, with a model card: the frozen graph (.pb), "
+        "the memory-mapped graph (.pbmm), TFLite and, on demand, ONNX. Every file is run before it is called done.",
+        retired=RETIRED,
+        aliases=ALIASES,
     )
 
 
@@ -30,13 +74,44 @@ def _run(given: ExportCommand) -> None:
     for flag in ("checkpoint_dir", "export_dir"):
         if not getattr(given, flag):
             raise InputError(f"--{flag} is missing: `python -m components.export --checkpoint_dir C --export_dir D`")
-    from components.export import step
+    from components.export import card, delivery, step
+    from speech.artifacts import Corpus, Evaluation, ExportedModel
 
-    names = {field.name for field in fields(ExportSettings)}
-    settings = ExportSettings(**{name: value for name, value in asdict(given).items() if name in names})
-    folder = Path(given.export_dir)
-    step.freeze(settings, Path(given.checkpoint_dir), folder)
-    step.convert_mmap(folder, folder)
+    delivery.check_destination(given.export_dir, given.export_file_name, given.remove_export)
+    if given.scorer_path and not Path(given.scorer_path).is_file():
+        raise InputError(f"--scorer_path {given.scorer_path}: no such file")
+    evaluation = Evaluation.open(given.evaluation) if given.evaluation else None
+    corpus = Corpus.open(given.corpus) if given.corpus else None
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=_disk(given.export_dir)) as scratch:
+        folder = Path(scratch) / "model"
+        checkpoint = local_folder(given.checkpoint_dir, Path(scratch) / "checkpoint")
+        step.freeze(_part(ExportSettings, given), checkpoint, folder)
+        model = step.convert_mmap(folder, folder)
+        if given.export_tflite:
+            model = step.convert_tflite(folder, folder, given.export_quantize)
+        if given.export_onnx:
+            model = step.convert_onnx(folder, folder)
+        model = delivery.rename(model, given.export_file_name)
+        pages = card.write(_part(CardSettings, given), card.Sources([model], evaluation, corpus), folder)
+        model = step.add_files(model, [page.name for page in pages])
+        if given.export_zip:
+            print(f"packed as {delivery.archive(model, given.scorer_path, given.export_dir)}", flush=True)
+        delivery.deliver(model, given.export_dir, given.remove_export)
+    print(f"exported to {given.export_dir}: {', '.join((*model.sidecar['files'], ExportedModel.MODEL))}", flush=True)
+
+
+def _part(settings_class: type[S], given: ExportCommand) -> S:
+    values = asdict(given)
+    return settings_class(**{field.name: values[field.name] for field in fields(settings_class)})  # type: ignore[arg-type]
+
+
+def _disk(destination: str) -> str | None:
+    """A folder on the disk of the destination, so that finished files are moved into place and not copied."""
+    if is_remote(destination):
+        return None
+    parent = Path(destination).absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    return str(parent)
 
 
 if __name__ == "__main__":

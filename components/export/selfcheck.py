@@ -1,15 +1,22 @@
 """Run and read back what was exported: a file that loads and then says nothing never leaves the step."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from speech import memmapped
+from speech.alphabet import Alphabet
 from speech.errors import InputError
 from speech.geometry import Geometry
+from speech.streaming import run_in_steps
 
-TOLERANCE = 1e-4  # largest difference of a probability between the exported graph and the checkpoint
+TOLERANCE = 1e-4  # largest difference of a probability between an exported file and the checkpoint
+# Of int8 files: the root mean square difference of the log probabilities, as a part of their own spread. Rounding the
+# weights of models that work gives 0.01...0.15, a wrong matrix about 1.
+INT8_TOLERANCE = 0.3
 PROBE_S = 1.5
+LEAST_PROBABILITY = 1e-30
 
 
 def probe_signal(geometry: Geometry) -> np.ndarray:
@@ -22,27 +29,58 @@ def probe_signal(geometry: Geometry) -> np.ndarray:
     return ((sweep * envelope + noise * (time_s > 0.2)) * 8000).astype(np.int16)
 
 
-def check_frozen(path: Path, weights: dict[str, np.ndarray], geometry: Geometry) -> float:
+def check_frozen(path: Path, weights: Mapping[str, np.ndarray], geometry: Geometry) -> float:
     """Run the frozen graph on the probe in TensorFlow's own session, and the checkpoint's weights beside it.
 
     Returns the largest difference of a probability; raises InputError if it is above `TOLERANCE`.
     """
     from speech.nn.frozen import FrozenModel
-    from speech.nn.model import AcousticModel
 
-    frozen = FrozenModel.load(path)
-    signal = probe_signal(geometry)
-    model = AcousticModel(geometry, weights, trainable=False)
-    logits = model.logits(frozen.mfccs(signal)[np.newaxis]).numpy()[:, 0].astype(np.float64)  # [T, n_classes]
-    expected = np.exp(logits - logits.max(axis=1, keepdims=True))
-    expected /= expected.sum(axis=1, keepdims=True)
-    found = frozen.emissions(signal)
-    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
-    if not difference <= TOLERANCE:
+    found = FrozenModel.load(path).emissions(probe_signal(geometry))
+    return _compare(path, found, _log_probabilities(weights, geometry))
+
+
+def check_tflite(
+    path: Path, weights: Mapping[str, np.ndarray], geometry: Geometry, alphabet: Alphabet, quantized: bool
+) -> float:
+    """Run the TFLite file on the probe in TensorFlow Lite's interpreter, and the float weights beside it.
+
+    Returns the largest difference of a probability or, of an int8 file, the relative difference of the log
+    probabilities. Raises InputError if it is above `TOLERANCE` or `INT8_TOLERANCE`.
+    """
+    from speech.nn.tflite import TFLiteModel
+
+    model = TFLiteModel(path)
+    if model.alphabet != alphabet:
+        raise InputError(f"{path}: its alphabet is not that of the model that it was made of: convert it again")
+    (found,) = model.emissions([probe_signal(geometry)])
+    expected = _log_probabilities(weights, geometry)
+    if not quantized:
+        return _compare(path, found, expected)
+    difference = _relative_difference(found, expected) if found.shape == expected.shape else float("inf")
+    if not difference <= INT8_TOLERANCE:
         raise InputError(
-            f"{path}: the exported graph differs from the checkpoint by {difference:.2g} on the probe signal"
+            f"{path}: with int8 weights the model is {difference:.2g} of its outputs' spread away from the float model "
+            f"on the probe signal (allowed: {INT8_TOLERANCE}): export it with --export_quantize false"
         )
     return difference
+
+
+def check_onnx(path: Path, weights: Mapping[str, np.ndarray], geometry: Geometry, n_steps: int) -> float:
+    """Run the ONNX file on the probe in ONNX Runtime, in calls of `n_steps` frames; otherwise as `check_frozen`."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def step(
+        windows: np.ndarray, _: int, state_c: np.ndarray, state_h: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        given = {"input_node": windows, "previous_state_c": state_c, "previous_state_h": state_h}
+        logits, state_c, state_h = session.run(["logits", "new_state_c", "new_state_h"], given)
+        return logits, state_c, state_h
+
+    found = run_in_steps(_features(geometry), geometry, n_steps, step)
+    return _compare(path, found, _log_probabilities(weights, geometry))
 
 
 def check_mapped(frozen: Path, mapped: Path) -> int:
@@ -56,3 +94,37 @@ def check_mapped(frozen: Path, mapped: Path) -> int:
         if ours.dtype != theirs.dtype or not np.array_equal(ours, theirs):
             raise InputError(f"{mapped}: {name} differs from {frozen}: convert it again")
     return len(names)
+
+
+def _features(geometry: Geometry) -> np.ndarray:
+    """The probe's features as in training, `[T, n_input]`."""
+    from speech.nn.features import batch_features
+
+    signal = probe_signal(geometry)
+    features, _ = batch_features(signal[np.newaxis], np.array([len(signal)], np.int32), geometry)
+    return features.numpy()[0]
+
+
+def _log_probabilities(weights: Mapping[str, np.ndarray], geometry: Geometry) -> np.ndarray:
+    """What the training forward pass makes of the probe, `[T, n_classes]`."""
+    from speech.nn.model import AcousticModel
+
+    model = AcousticModel(geometry, weights, trainable=False)
+    logits = model.logits(_features(geometry)[np.newaxis]).numpy()[:, 0].astype(np.float64)
+    logits -= logits.max(axis=1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def _compare(path: Path, found: np.ndarray, expected: np.ndarray) -> float:
+    difference = float(np.abs(found - np.exp(expected)).max()) if found.shape == expected.shape else float("inf")
+    if not difference <= TOLERANCE:
+        raise InputError(
+            f"{path}: its probabilities differ from the checkpoint's by {difference:.2g} on the probe signal"
+        )
+    return difference
+
+
+def _relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """Root mean square difference of log probabilities, by the standard deviation of those that are expected."""
+    differences = np.log(np.maximum(found, LEAST_PROBABILITY)) - expected
+    return float(np.sqrt(np.mean(differences**2)) / (np.std(expected) or 1.0))

@@ -1,46 +1,60 @@
-"""Freeze a checkpoint into the graph that native clients run, and convert it to the memory-mapped format."""
+"""Freeze a checkpoint into the graph that native clients run, and convert that to the other formats."""
 
-from dataclasses import asdict
+import contextlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components.export.settings import ExportSettings
+from speech import checkpoints
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, ExportedModel, describe_files, write_sidecar
+from speech.artifacts import ALPHABET, Checkpoint, ExportedModel, describe_files, write_sidecar
+from speech.bundle import Bundle
 from speech.errors import InputError
+from speech.geometry import Geometry
+from speech.graph_facts import read_facts, read_weights
+from speech.graphdef import FrozenGraph
 from speech.storage import write_bytes
+from speech.variables import weight_shapes
+
+FORMATS = (ExportedModel.FROZEN, ExportedModel.MAPPED, ExportedModel.TFLITE, ExportedModel.ONNX)
+OVERRIDES = ("audio_sample_rate", "feature_win_len", "feature_win_step", "relu_clip")
+TRAINING_FACTS = ("start", "train_clips", "dev_clips", "train_hours", "settings")  # of a checkpoint's sidecar
 
 
 def freeze(settings: ExportSettings, checkpoint: Path, model: Path) -> ExportedModel:
     """Checkpoint folder (ours, DeepSpeech's or Coqui STT's) -> ExportedModel with `output_graph.pb`, read back and run.
 
-    Raises InputError for an unusable checkpoint or alphabet.
+    What `model` holds of an earlier export is removed. Raises InputError for an unusable checkpoint or alphabet.
     """
     from components.export.selfcheck import check_frozen
-    from speech.nn import checkpoints
     from speech.nn.graph import Metadata, streaming_graph
 
-    bundle, problems = checkpoints.load_first(checkpoints.find(checkpoint, settings.load_evaluate))
-    for problem in problems:
-        print(f"note: {problem}; exporting {bundle.prefix}", flush=True)
-    alphabet = _alphabet(settings, bundle.prefix, checkpoints.find_alphabet(bundle.prefix, bundle.geometry))
+    bundle, geometry, weights = _load(checkpoints.find(checkpoint, settings.load_evaluate))
+    geometry = replace(geometry, **{name: value for name in OVERRIDES if (value := getattr(settings, name))})
+    alphabet = _alphabet(settings, bundle.prefix, geometry)
     metadata = Metadata(settings.export_beam_width, settings.export_language)
-    graph = streaming_graph(bundle.weights, bundle.geometry, alphabet, settings.n_steps, metadata)
-    model.mkdir(parents=True, exist_ok=True)
-    path = model / ExportedModel.FROZEN
-    write_bytes(path, graph.SerializeToString(deterministic=True))
-    difference = check_frozen(path, bundle.weights, bundle.geometry)
-    print(f"{path.name}: {path.stat().st_size:,} bytes, logits within {difference:.1e} of the checkpoint's", flush=True)
+    graph = streaming_graph(weights, geometry, alphabet, settings.n_steps, metadata)
+    _clear(model)
+    with _kept_if_it_passes(model / ExportedModel.FROZEN) as path:
+        write_bytes(path, graph.SerializeToString(deterministic=True))
+        difference = check_frozen(path, weights, geometry)
+    _report(path, f"probabilities within {difference:.1e} of the checkpoint's")
     alphabet.save(model / ALPHABET)
     description = {
-        "geometry": bundle.geometry.to_dict(),
+        "geometry": geometry.to_dict(),
         "n_steps": settings.n_steps,
         "beam_width": settings.export_beam_width,
         "language": settings.export_language,
         "checkpoint": Path(bundle.prefix).name,
-        "global_step": bundle.global_step,
+        "global_step": int(bundle.tensor("global_step")) if "global_step" in bundle.shapes else 0,
         "selfcheck_max_difference": difference,
         "settings": asdict(settings),
+        "training": _training(Path(bundle.prefix).parent),
     }
     return _complete(model, description, [ExportedModel.FROZEN])
 
@@ -53,25 +67,135 @@ def convert_mmap(model: Path, mapped: Path) -> ExportedModel:
     source = ExportedModel.open(model)
     frozen = source.file(ExportedModel.FROZEN)
     mapped.mkdir(parents=True, exist_ok=True)
-    path = mapped / ExportedModel.MAPPED
-    conversion = memmapped.convert(frozen, path)
-    constants = check_mapped(frozen, path)
+    with _kept_if_it_passes(mapped / ExportedModel.MAPPED) as path:
+        conversion = memmapped.convert(frozen, path)
+        constants = check_mapped(frozen, path)
     for warning in conversion.warnings:
         print(f"warning: {warning}", flush=True)
-    size = f"{path.stat().st_size:,} bytes"
-    print(f"{path.name}: {size}, converted {conversion.nodes} nodes, {constants} constants identical", flush=True)
+    _report(path, f"converted {conversion.nodes} nodes, {constants} constants identical")
     source.alphabet.save(mapped / ALPHABET)
     return _complete(mapped, {**source.sidecar, "converted_nodes": conversion.nodes}, [ExportedModel.MAPPED])
 
 
-def _alphabet(settings: ExportSettings, prefix: str, found: Alphabet | None) -> Alphabet:
+def convert_tflite(model: Path, converted: Path, quantize: bool = True) -> ExportedModel:
+    """ExportedModel with a frozen graph -> ExportedModel with `output_graph.tflite`, read back and run."""
+    from components.export import tflite
+    from components.export.selfcheck import check_tflite
+
+    source = ExportedModel.open(model)
+    graph, geometry, weights = _read_frozen(source)
+    metadata = {name: graph.constant(name) for name in graph.nodes if name.startswith("metadata_")}
+    with _kept_if_it_passes(converted / ExportedModel.TFLITE) as path:
+        tflite.write(path, weights, geometry, metadata, read_facts(graph).n_steps, quantize)
+        difference = check_tflite(path, weights, geometry, source.alphabet, quantize)
+    kind = "int8" if quantize else "float32"
+    measure = "log probabilities off by {:.1%} of their spread" if quantize else "probabilities within {:.1e}"
+    _report(path, f"{kind} weights, {measure.format(difference)} of the checkpoint's")
+    source.alphabet.save(converted / ALPHABET)
+    description = {**source.sidecar, "tflite_weights": kind, "tflite_difference": difference}
+    return _complete(converted, description, [ExportedModel.TFLITE])
+
+
+def convert_onnx(model: Path, converted: Path) -> ExportedModel:
+    """ExportedModel with a frozen graph -> ExportedModel with `output_graph.onnx`, read back and run."""
+    from components.export import onnx
+    from components.export.selfcheck import check_onnx
+
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise InputError(
+            "an ONNX model is run before it is called done, which needs onnxruntime: pip install onnxruntime"
+        )
+    source = ExportedModel.open(model)
+    graph, geometry, weights = _read_frozen(source)
+    names = ("audio_sample_rate", "feature_win_len", "feature_win_step")
+    facts = {name: str(getattr(geometry, name)) for name in names}
+    facts |= {name: str(source.sidecar[name]) for name in ("beam_width", "language")}
+    with _kept_if_it_passes(converted / ExportedModel.ONNX) as path:
+        onnx.write(path, weights, geometry, {"alphabet": source.alphabet.to_text(), **facts})
+        difference = check_onnx(path, weights, geometry, read_facts(graph).n_steps)
+    _report(path, f"probabilities within {difference:.1e} of the checkpoint's")
+    source.alphabet.save(converted / ALPHABET)
+    return _complete(converted, {**source.sidecar, "onnx_difference": difference}, [ExportedModel.ONNX])
+
+
+def add_files(model: ExportedModel, names: list[str]) -> ExportedModel:
+    """Record further files of the model's folder in its sidecar."""
+    return _complete(model.folder, model.sidecar, names)
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier export: its other formats would be of another model."""
+    if any(folder.glob("*.index")):
+        raise InputError(f"{folder} holds a checkpoint, whose alphabet and sidecar an export would replace")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (ExportedModel.MODEL, *FORMATS):
+        (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _kept_if_it_passes(path: Path) -> Iterator[Path]:
+    """A file that does not get through its check does not stay."""
+    try:
+        yield path
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _load(prefixes: Sequence[str]) -> tuple[Bundle, Geometry, dict[str, np.ndarray]]:
+    """The first bundle that can be read; a line says why an earlier one could not."""
+    problems: list[str] = []
+    for prefix in prefixes:
+        try:
+            bundle = Bundle.open(prefix)
+            geometry, weights = checkpoints.read_weights(bundle)
+            for name, shape in weight_shapes(geometry).items():
+                if weights[name].shape != shape:
+                    raise InputError(f"{prefix}: {name} has the shape {list(weights[name].shape)}, expected {shape}")
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            print(f"note: {problem}; exporting {prefix}", flush=True)
+        return bundle, geometry, weights
+    raise InputError("; ".join(problems))
+
+
+def _alphabet(settings: ExportSettings, prefix: str, geometry: Geometry) -> Alphabet:
     if settings.bytes_output_mode:
         return Alphabet.bytes_output_mode()
     if settings.alphabet_config_path:
         return Alphabet.load(settings.alphabet_config_path)
+    found = checkpoints.find_alphabet(prefix, geometry)
     if found is None:
         raise InputError(f"{prefix}: no alphabet.txt beside the checkpoint: give --alphabet_config_path")
     return found
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    """What our own checkpoints say about how they came about."""
+    recorded = checkpoints.sidecar(folder / Checkpoint.MODEL)
+    history = checkpoints.sidecar(folder / Checkpoint.HISTORY)
+    facts = {name: recorded[name] for name in TRAINING_FACTS if name in recorded}
+    if history:
+        facts |= {"epochs": len(history.get("epochs", ())), "best_dev_loss": history.get("best_dev_loss")}
+    return facts
+
+
+def _read_frozen(source: ExportedModel) -> tuple[FrozenGraph, Geometry, dict[str, np.ndarray]]:
+    from speech.memmapped import open_graph
+
+    path = source.file(ExportedModel.FROZEN)
+    graph = open_graph(path)
+    geometry, weights = read_facts(graph).geometry, read_weights(graph)
+    for name in weight_shapes(geometry):
+        if name not in weights:
+            raise InputError(f"{path}: it lacks the constant {name}: expected the graph that `freeze` makes")
+    return graph, geometry, weights
+
+
+def _report(path: Path, what: str) -> None:
+    print(f"{path.name}: {path.stat().st_size:,} bytes, {what}", flush=True)
 
 
 def _complete(folder: Path, description: dict[str, Any], made: list[str]) -> ExportedModel:

@@ -1,0 +1,217 @@
+"""The model card: what a model is, was made of and can do, as Markdown with the peers' front matter and as JSON.
+
+The front matter is that of the `AUTHOR_NAME_VERSION.md` files which DeepSpeech 0.9.3 and Coqui STT 1.4.0 write beside
+their exports, so that what collects those reads ours.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.export.settings import PLACEHOLDER, CardSettings
+from speech.artifacts import Corpus, Evaluation, ExportedModel
+from speech.errors import InputError
+from speech.storage import write_json, write_text
+
+JSON_NAME = "model_card.json"
+CLIENTS = {
+    ".pb": "deepspeech",
+    ".pbmm": "deepspeech, loaded without reading it",
+    ".tflite": "stt, deepspeech-tflite",
+    ".onnx": "ONNX Runtime and others; features and decoding are the caller's",
+    ".txt": "the symbols that the model writes",
+}
+# What YAML takes for text without quotes: words, a placeholder, a version of three numbers.
+PLAIN_YAML = re.compile(r"[A-Za-z][\w .,@/()+-]*[\w)]|<[\w .,]+>|\d+\.\d+\.\d+[\w.+-]*", re.ASCII)
+NOT_TEXT = frozenset(("true", "false", "yes", "no", "on", "off", "null"))
+SHOWN_SETTINGS = ("epochs", "train_batch_size", "learning_rate", "dropout_rate", "layer_norm", "random_seed")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the card is made of: the formats of one model, and what is known of its scores and its data."""
+
+    models: Sequence[ExportedModel]
+    evaluation: Evaluation | None = None
+    corpus: Corpus | None = None
+
+
+def write(settings: CardSettings, sources: Sources, folder: Path) -> list[Path]:
+    """Write the card as Markdown and JSON into `folder`; returns the two files, the Markdown first."""
+    facts = describe(settings, sources)
+    page, data = folder / file_name(settings), folder / JSON_NAME
+    write_text(page, markdown(facts))
+    write_json(data, facts)
+    return [page, data]
+
+
+def file_name(settings: CardSettings) -> str:
+    """The peers' name of the card."""
+    return f"{settings.export_author_id}_{settings.export_model_name}_{settings.export_model_version}.md"
+
+
+def describe(settings: CardSettings, sources: Sources) -> dict[str, Any]:
+    """The card's content; raises InputError if the evaluation is of another model."""
+    sidecar = sources.models[0].sidecar
+    files = {name: about for model in sources.models for name, about in model.sidecar["files"].items()}
+    return {
+        "author": settings.export_author_id,
+        "model_name": settings.export_model_name,
+        "model_version": settings.export_model_version,
+        "contact_info": settings.export_contact_info,
+        "license": settings.export_license,
+        "data_license": settings.export_data_license,
+        "language": sidecar.get("language") or PLACEHOLDER,
+        "description": settings.export_description,
+        "clients": {
+            "deepspeech": [settings.export_min_ds_version, settings.export_max_ds_version],
+            "stt": [settings.export_min_stt_version, settings.export_max_stt_version],
+        },
+        "files": {name: {**about, "for": CLIENTS.get(Path(name).suffix, "")} for name, about in sorted(files.items())},
+        "model": {
+            "geometry": sidecar["geometry"],
+            "n_steps": sidecar["n_steps"],
+            "beam_width": sidecar["beam_width"],
+            "symbols": None if sources.models[0].alphabet.bytes_mode else list(sources.models[0].alphabet.symbols),
+            "checkpoint": sidecar.get("checkpoint", ""),
+            "global_step": sidecar.get("global_step", 0),
+        },
+        "training": sidecar.get("training", {}),
+        "data": _data(sources.corpus),
+        "evaluation": _evaluation(sources.evaluation, sources.models[0]),
+    }
+
+
+def _data(corpus: Corpus | None) -> dict[str, Any]:
+    if corpus is None:
+        return {}
+    report = corpus.report
+    sets = {name: {"clips": one["clips"], "hours": one["hours"]} for name, one in report.get("sets", {}).items()}
+    return {"release": report.get("release", ""), "sets": sets}
+
+
+def _evaluation(evaluation: Evaluation | None, model: ExportedModel) -> dict[str, Any]:
+    if evaluation is None:
+        return {}
+    names = ("wer", "wer_interval", "cer", "cer_interval", "test_clips", "words", "real_time_factor")
+    scores = evaluation.scores
+    measured, geometry = scores.get("model", {}), model.geometry.to_dict()
+    if any(measured.get("geometry", {}).get(name) != geometry[name] for name in ("n_hidden", "n_labels")):
+        raise InputError(f"{evaluation.folder}: its scores are of another model than {model.folder}: evaluate this one")
+    confidence = scores.get("settings", {}).get("confidence")
+    sets = [{name: one.get(name) for name in ("name", *names[:-1])} for one in scores.get("sets", ())]
+    return {
+        "file": measured.get("file", ""),
+        "confidence": confidence,
+        **{name: scores.get(name) for name in names},
+        "sets": sets,
+    }
+
+
+def markdown(facts: Mapping[str, Any]) -> str:
+    """The card as Markdown."""
+    lines = [*_front_matter(facts), "", f"# {_text(facts['model_name'])} {_text(facts['model_version'])}", ""]
+    if facts["description"]:
+        lines += [facts["description"], ""]
+    for title, section in (
+        ("Accuracy", _accuracy(facts["evaluation"])),
+        ("Data", _data_section(facts)),
+        ("Training", _training(facts["training"])),
+        ("Model", _model(facts["model"])),
+        ("Files", _files(facts["files"])),
+        ("Licences", [f"Model: {_text(facts['license'])}. Training data: {_text(facts['data_license'])}."]),
+    ):
+        if section := list(section):
+            lines += [f"## {title}", "", *section, ""]
+    return "\n".join(lines)
+
+
+def _front_matter(facts: Mapping[str, Any]) -> Iterator[str]:
+    yield "---"
+    for name in ("author", "model_name", "model_version", "contact_info", "license", "language"):
+        yield f"{name}: {_yaml(facts[name])}"
+    suffixes = {Path(name).suffix for name in facts["files"]}
+    yield f"runtime: {'tflite' if '.tflite' in suffixes else 'tensorflow'}"
+    for client, short in (("deepspeech", "ds"), ("stt", "stt")):
+        for bound, version in zip(("min", "max"), facts["clients"][client], strict=True):
+            yield f"{bound}_{short}_version: {_yaml(version)}"
+    yield "acoustic_model_url: <replace this with a publicly available URL of the acoustic model>"
+    yield "scorer_url: <replace this with a publicly available URL of the scorer, if present>"
+    yield "---"
+
+
+def _accuracy(found: Mapping[str, Any]) -> Iterator[str]:
+    if not found:
+        return
+    percent = f"{found['confidence']:.0%} " if found["confidence"] else ""
+    yield f"Of `{found['file']}`, with the {percent}confidence interval in brackets:"
+    yield ""
+    yield from ("| set | clips | words | WER | CER |", "|---|---:|---:|---:|---:|")
+    rows = found["sets"] if len(found["sets"]) == 1 else [*found["sets"], {**found, "name": "all"}]
+    for row in rows:
+        rates = (_rate(row[name], row[f"{name}_interval"]) for name in ("wer", "cer"))
+        yield f"| {_text(row['name'])} | {row['test_clips']:,} | {row['words']:,} | {' | '.join(rates)} |"
+
+
+def _data_section(facts: Mapping[str, Any]) -> Iterator[str]:
+    data, training = facts["data"], facts["training"]
+    if data:
+        yield f"{_text(data['release'] or 'The corpus')}, licence {_text(facts['data_license'])}:"
+        yield ""
+        yield from ("| set | clips | hours |", "|---|---:|---:|")
+        for name, one in data["sets"].items():
+            yield f"| {_text(name)} | {one['clips']:,} | {one['hours']:,.2f} |"
+    elif "train_clips" in training:
+        yield f"Trained on {training['train_clips']:,} clips ({training['train_hours']:,.2f} hours)."
+
+
+def _training(training: Mapping[str, Any]) -> Iterator[str]:
+    if not training:
+        return
+    if start := training.get("start"):
+        yield f"- {_text(start)}"
+    settings = training.get("settings", {})
+    shown = [f"{name} {settings[name]}" for name in SHOWN_SETTINGS if name in settings]
+    if shown:
+        yield f"- {', '.join(shown)}; all settings are in `{JSON_NAME}`"
+    if training.get("best_dev_loss") is not None:
+        yield f"- best loss on the dev set {training['best_dev_loss']:.4f}, {training['epochs']} epochs run"
+
+
+def _model(model: Mapping[str, Any]) -> Iterator[str]:
+    geometry, symbols = model["geometry"], model["symbols"]
+    normalised = "layer-normalised" if geometry["layer_norm"] else "not layer-normalised"
+    yield f"- DeepSpeech network of {geometry['n_hidden']} units, {normalised}; {model['n_steps']} frames a call"
+    yield f"- {geometry['audio_sample_rate']:,} Hz mono; beam width {model['beam_width']} unless the client changes it"
+    yield f"- checkpoint {_text(model['checkpoint'])}, step {model['global_step']:,}"
+    yield f"- symbols: {' '.join(map(_symbol, symbols))}" if symbols else "- symbols: the bytes of UTF-8"
+
+
+def _files(files: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("| file | for | bytes | sha256 |", "|---|---|---:|---|")
+    for name, about in files.items():
+        yield f"| {_text(name)} | {about['for']} | {about['bytes']:,} | `{about['sha256']}` |"
+
+
+def _rate(rate: float, interval: Sequence[float] | None) -> str:
+    shown = f"{rate:.2%}"
+    return f"{shown} ({interval[0]:.2%} to {interval[1]:.2%})" if interval else shown
+
+
+def _symbol(symbol: str) -> str:
+    return "space" if symbol == " " else _text(symbol)
+
+
+def _text(text: str) -> str:
+    """Without meaning in Markdown."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", str(text))
+
+
+def _yaml(value: str) -> str:
+    """A scalar that every YAML reader takes for this text."""
+    if PLAIN_YAML.fullmatch(value) and value.lower() not in NOT_TEXT:
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in escaped) + '"'

@@ -1,0 +1,132 @@
+"""The model card: its front matter, its facts, and texts that would break either."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.export import card
+from components.export.card import Sources
+from components.export.settings import CardSettings
+from speech.alphabet import Alphabet
+from speech.artifacts import ALPHABET, Corpus, Evaluation, ExportedModel, describe_files
+from speech.errors import InputError
+from speech.geometry import Geometry
+
+GEOMETRY = Geometry(64, 4)
+
+
+def exported(folder: Path, names: tuple[str, ...] = ("output_graph.pb",), **facts: Any) -> ExportedModel:
+    folder.mkdir()
+    Alphabet((" ", "|", "_", "#")).save(folder / ALPHABET)
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    sidecar = {
+        **{"geometry": GEOMETRY.to_dict(), "n_steps": 16, "beam_width": 500, "language": "cy"},
+        **{"checkpoint": "best_dev-5", "global_step": 5, **facts},
+    }
+    sidecar["files"] = describe_files(folder, [*names, ALPHABET])
+    (folder / ExportedModel.MODEL).write_text(json.dumps(sidecar))
+    return ExportedModel.open(folder)
+
+
+def evaluation(folder: Path, geometry: Geometry = GEOMETRY) -> Evaluation:
+    folder.mkdir()
+    scores = {
+        "wer": 0.25,
+        "wer_interval": [0.2, 0.31],
+        "cer": 0.1,
+        "cer_interval": None,
+        "test_clips": 1200,
+        "words": 9000,
+    }
+    found = {
+        **scores,
+        "real_time_factor": 0.1,
+        "sets": [{"name": "test", **scores}],
+        "model": {"file": "output_graph.pb", "geometry": geometry.to_dict()},
+        "settings": {"confidence": 0.95},
+    }
+    (folder / Evaluation.SCORES).write_text(json.dumps(found))
+    return Evaluation.open(folder)
+
+
+def corpus(folder: Path) -> Corpus:
+    folder.mkdir()
+    sets = {"train": {"clips": 1000, "hours": 1.234, "reasons": {}}, "test": {"clips": 50, "hours": 0.05}}
+    (folder / Corpus.REPORT).write_text(json.dumps({"release": "cv-corpus-21.0/cy", "sets": sets}))
+    (folder / ALPHABET).write_text(" \n")
+    return Corpus.open(folder)
+
+
+def front_matter(page: str) -> dict[str, Any]:
+    return yaml.safe_load(page.split("---\n")[1])
+
+
+def test_all_facts(tmp_path: Path) -> None:
+    training = {"start": "from scratch", "epochs": 7, "best_dev_loss": 12.5, "settings": {"learning_rate": 0.001}}
+    models = [
+        exported(tmp_path / "model", training=training),
+        exported(tmp_path / "tflite", ("output_graph.tflite",)),
+    ]
+    sources = Sources(models, evaluation(tmp_path / "evaluation"), corpus(tmp_path / "corpus"))
+    settings = CardSettings(export_author_id="ab", export_model_name="cy", export_model_version="2.0.1")
+    page_path, json_path = card.write(settings, sources, tmp_path / "card")
+    assert (page_path.name, json_path.name) == ("ab_cy_2.0.1.md", "model_card.json")
+    page = page_path.read_text()
+    assert front_matter(page) == {
+        "author": "ab",
+        "model_name": "cy",
+        "model_version": "2.0.1",
+        "contact_info": "<to be filled in>",
+        "license": "<to be filled in>",
+        "language": "cy",
+        "runtime": "tflite",
+        "min_ds_version": "0.9.3",
+        "max_ds_version": "0.9.3",
+        "min_stt_version": "1.4.0",
+        "max_stt_version": "1.4.0",
+        "acoustic_model_url": "<replace this with a publicly available URL of the acoustic model>",
+        "scorer_url": "<replace this with a publicly available URL of the scorer, if present>",
+    }
+    assert "| test | 1,200 | 9,000 | 25.00% (20.00% to 31.00%) | 10.00% |" in page
+    assert "| train | 1,000 | 1.23 |" in page
+    assert "cv-corpus-21.0/cy, licence CC0-1.0" in page
+    assert "best loss on the dev set 12.5000, 7 epochs run" in page
+    assert "- symbols: space \\| \\_ \\#" in page
+    facts = json.loads(json_path.read_text())
+    assert facts["evaluation"]["wer_interval"] == [0.2, 0.31]
+    assert facts["data"]["sets"]["test"] == {"clips": 50, "hours": 0.05}
+    assert facts["training"] == training
+    for model in models:
+        for name, about in model.sidecar["files"].items():
+            assert facts["files"][name]["sha256"] == about["sha256"]
+            assert about["sha256"] in page
+
+
+def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
+    (page, _) = card.write(CardSettings(), Sources([exported(tmp_path / "model")]), tmp_path)
+    text = page.read_text()
+    assert front_matter(text)["runtime"] == "tensorflow"
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["## Model", "## Files", "## Licences"]
+
+
+def test_scores_of_another_model(tmp_path: Path) -> None:
+    sources = Sources([exported(tmp_path / "model")], evaluation(tmp_path / "evaluation", Geometry(128, 4)))
+    with pytest.raises(InputError, match="its scores are of another model"):
+        card.write(CardSettings(), sources, tmp_path / "card")
+
+
+@given(
+    st.text(max_size=30) | st.sampled_from(["true", "1.0", "1.10.0", "2026-01-01", "1e3", "null", "~", "a: b", "a "])
+)
+def test_any_text_survives_the_front_matter(text: str) -> None:
+    facts = dict.fromkeys(("author", "model_name", "model_version", "contact_info", "license", "language"), text)
+    lines = card._front_matter({**facts, "files": {}, "clients": {"deepspeech": ["a", "b"], "stt": ["c", "d"]}})
+    found = front_matter("\n".join([*lines, ""]))
+    assert {name: found[name] for name in facts} == facts

@@ -1,0 +1,51 @@
+"""The ONNX file: its numbers in another runtime (OpenVINO reads ONNX), with any number of frames and clips a call."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+
+from components.export import onnx
+from speech.geometry import Geometry
+from speech.nn.model import AcousticModel
+from tests.speech.nn.test_model import random_weights
+
+
+def compiled(path: Path) -> openvino.CompiledModel:
+    return openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+@pytest.mark.parametrize("geometry", [Geometry(48, 29), Geometry(32, 5, layer_norm=True), Geometry(16, 255)])
+@pytest.mark.parametrize(("frames", "clips"), [(16, 1), (1, 1), (37, 3)])
+def test_probabilities_and_states(tmp_path: Path, geometry: Geometry, frames: int, clips: int) -> None:
+    weights, numbers = random_weights(geometry), np.random.default_rng(3)
+    onnx.write(tmp_path / "m.onnx", weights, geometry, {"beam_width": "500"})
+    shape = (clips, frames, geometry.window_frames, geometry.n_input)
+    windows = numbers.normal(0, 2, shape).astype(np.float32)
+    state_c, state_h = numbers.normal(0, 1, (2, clips, geometry.n_hidden)).astype(np.float32)
+    found = compiled(tmp_path / "m.onnx")(
+        {"input_node": windows, "previous_state_c": state_c, "previous_state_h": state_h}
+    )
+    flat = windows.transpose(1, 0, 2, 3).reshape(frames, clips, -1)
+    logits, new_c, new_h = AcousticModel(geometry, weights, trainable=False).stream(flat, state_c, state_h)
+    expected = np.exp(logits - np.max(logits, axis=2, keepdims=True))
+    expected /= expected.sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(found["logits"], expected, atol=1e-5)
+    np.testing.assert_allclose(found["new_state_c"], new_c, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["new_state_h"], new_h, rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_and_outputs(tmp_path: Path) -> None:
+    geometry = Geometry(16, 5)
+    onnx.write(tmp_path / "m.onnx", random_weights(geometry), geometry, {"alphabet": " \na\n"})
+    model = openvino.Core().read_model(str(tmp_path / "m.onnx"))
+    ends = {port.get_any_name(): str(port.get_partial_shape()) for port in (*model.inputs, *model.outputs)}
+    assert ends == {
+        "input_node": "[?,?,19,26]",
+        "previous_state_c": "[?,16]",
+        "previous_state_h": "[?,16]",
+        "logits": "[?,?,6]",
+        "new_state_c": "[?,16]",
+        "new_state_h": "[?,16]",
+    }
