@@ -1,0 +1,1 @@
+"""The build_scorer step: text in, a `.scorer` for the decoder and the clients out."""

@@ -1,0 +1,81 @@
+"""The build_scorer step from a shell.
+
+It takes the command lines of the peers' generate_lm.py and generate_scorer_package, each by itself, and both in one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.build_scorer import step
+from components.build_scorer.settings import BuildScorerSettings
+from speech.alphabet import Alphabet
+from speech.artifacts import Corpus
+from speech.errors import InputError
+from speech.settings import command, setting
+
+
+@dataclass(frozen=True)
+class BuildScorerCommand(BuildScorerSettings):
+    """The settings, and the paths that the pipeline would pass."""
+
+    input_txt: tuple[str, ...] = setting((), "text files, one sentence a line; also .gz, also s3:// URIs")
+    train_files: tuple[str, ...] = setting((), "CSVs whose transcripts are text")
+    corpus: str = setting("", "folder of an imported corpus: the transcripts of its training set are text")
+    output_dir: str = setting("", "folder that takes the scorer, the vocabulary and lm.binary")
+    alphabet: str = setting("", "alphabet file of the model")
+    checkpoint: str = setting("", "folder of the model or checkpoint, for its alphabet")
+    lm: str = setting("", "package this KenLM binary (built with -v) instead of estimating one")
+    vocab: str = setting("", "words for --lm, white space between")
+    package: str = setting("", "scorer to write from --lm")
+
+
+def run(settings: BuildScorerCommand) -> None:
+    """Package a given language model, or estimate one, with a scorer around it if the alphabet is known."""
+    if settings.lm or settings.vocab or settings.package:
+        _package(settings)
+        return
+    csvs = [*settings.train_files, *([str(Corpus.open(settings.corpus).csv("train"))] if settings.corpus else [])]
+    sources = step.Sources(settings.input_txt, tuple(map(Path, csvs)))
+    if not (sources.texts or sources.csvs):
+        raise InputError("no text: give --input_txt, --train_files or --corpus")
+    if not settings.output_dir:
+        raise InputError("--output_dir is missing: `python -m components.build_scorer --help` lists the flags")
+    alphabet = _alphabet(settings)
+    if alphabet is None:
+        path = step.build_language_model(settings, sources, Path(settings.output_dir))
+        print(f"{path}: a language model; with --alphabet or --checkpoint it would be a scorer")
+    else:
+        step.run(settings, sources, alphabet, Path(settings.output_dir), keep_binary=True)
+
+
+def _package(settings: BuildScorerCommand) -> None:
+    for flag in ("lm", "vocab", "package"):
+        if not getattr(settings, flag):
+            raise InputError(f"--{flag} is missing: packaging takes --lm, --vocab and --package")
+    made = step.package(settings, Path(settings.lm), Path(settings.vocab), _alphabet(settings), Path(settings.package))
+    refused = f", {len(made.refused)} that the alphabet cannot spell are left out" if made.refused else ""
+    print(f"{settings.package}: {len(made.words)} words{refused}")
+
+
+def _alphabet(settings: BuildScorerCommand) -> Alphabet | None:
+    if settings.alphabet:
+        return Alphabet.load(settings.alphabet)
+    if settings.checkpoint:
+        return step.alphabet_in(Path(settings.checkpoint))
+    if settings.bytes_output_mode:
+        return Alphabet.bytes_output_mode()
+    return Corpus.open(settings.corpus).alphabet if settings.corpus else None
+
+
+def main() -> None:
+    """Entry point."""
+    command(
+        BuildScorerCommand,
+        run,
+        prog="python -m components.build_scorer",
+        description="Build a scorer (language model and vocabulary) from text, or package a given language model.",
+    )
+
+
+if __name__ == "__main__":
+    main()

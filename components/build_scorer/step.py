@@ -1,0 +1,242 @@
+"""Text -> language model -> scorer."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.build_scorer.estimate import Estimate, estimate
+from components.build_scorer.settings import BuildScorerSettings
+from components.build_scorer.spaces import placeholder, put_space
+from components.build_scorer.text import PreparedText, prepare, read_lines, split_code_points
+from speech.alphabet import Alphabet
+from speech.artifacts import ALPHABET, Checkpoint, Corpus, ExportedModel, ExternalScorer, describe_files, write_sidecar
+from speech.checkpoints import sidecar
+from speech.decoding.language_model import read_layout
+from speech.decoding.packaging import Vocabulary, looks_like_code_points, write_scorer
+from speech.decoding.query import LanguageModelReader
+from speech.decoding.scorer import Scorer
+from speech.errors import InputError
+from speech.manifest import read_manifest
+from speech.storage import atomic_path, download_file, is_remote, write_text
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the sentences come from: text files (also .gz, also s3://) and the transcripts of CSVs."""
+
+    texts: tuple[str, ...] = ()
+    csvs: tuple[Path, ...] = ()
+
+
+def run(
+    settings: BuildScorerSettings, sources: Sources, alphabet: Alphabet, folder: Path, *, keep_binary: bool = False
+) -> ExternalScorer:
+    """Build a scorer for models with `alphabet` into `folder`; `keep_binary` leaves the language model beside it."""
+    alphabet = choose_alphabet(settings, alphabet)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch_name:
+        scratch = Path(scratch_name)
+        made = language_model(settings, sources, alphabet.bytes_mode, scratch)
+        package = folder / ExternalScorer.SCORER
+        words = [" " if word == made.space else word for word in made.vocabulary]
+        vocabulary = write_scorer(
+            made.estimate.binary, words, alphabet, package, settings.default_alpha, settings.default_beta
+        )
+        write_vocabulary(folder, settings.top_k, vocabulary.words)
+        if keep_binary:
+            _move(made.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
+    Scorer(None, None, package, alphabet)  # what was written can be read
+    alphabet.save(folder / ALPHABET)
+    description = _describe(settings, made, vocabulary, alphabet)
+    description["files"] = describe_files(folder, [ExternalScorer.SCORER, ALPHABET])
+    write_sidecar(folder, ExternalScorer.MODEL, description)
+    for line in summary(description):
+        print(line, flush=True)
+    return ExternalScorer.open(folder)
+
+
+def build_language_model(settings: BuildScorerSettings, sources: Sources, folder: Path) -> Path:
+    """What the peers' generate_lm.py makes: lm.binary and the vocabulary, for a package to be made later."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch:
+        made = language_model(settings, sources, bool(settings.bytes_output_mode), Path(scratch))
+        write_vocabulary(folder, settings.top_k, [word for word in made.vocabulary if word != made.space])
+        _move(made.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
+    return folder / ExternalScorer.LANGUAGE_MODEL
+
+
+def package(
+    settings: BuildScorerSettings, binary: Path, vocabulary: Path, alphabet: Alphabet | None, target: Path
+) -> Vocabulary:
+    """What the peers' generate_scorer_package makes, of a binary and a file of words."""
+    words = [word for line in read_lines(vocabulary) for word in line.split()]
+    bytes_mode = settings.bytes_output_mode
+    if bytes_mode is None:
+        bytes_mode = alphabet.bytes_mode if alphabet else looks_like_code_points(words)
+    if bytes_mode:
+        alphabet = Alphabet.bytes_output_mode()
+        words += [" "] if _knows_the_space(binary) else []
+    elif alphabet is None or alphabet.bytes_mode:
+        raise InputError("--alphabet is missing: a scorer that is not for bytes output mode needs the model's alphabet")
+    made = write_scorer(binary, words, alphabet, target, settings.default_alpha, settings.default_beta)
+    Scorer(None, None, target, alphabet)  # what was written can be read
+    return made
+
+
+def choose_alphabet(settings: BuildScorerSettings, alphabet: Alphabet) -> Alphabet:
+    """The model's alphabet, or bytes if that is demanded; raises InputError if the two contradict each other."""
+    demanded = settings.bytes_output_mode
+    if demanded is None or demanded == alphabet.bytes_mode:
+        return alphabet
+    if demanded:
+        return Alphabet.bytes_output_mode()
+    raise InputError("--force_bytes_output_mode false: the model writes bytes, so its scorer has to be for bytes too")
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """An estimated language model and the text behind it."""
+
+    text: PreparedText
+    vocabulary: Sequence[str]
+    estimate: Estimate
+    space: str  # bytes mode: what stands for the space in `vocabulary`
+
+
+def language_model(settings: BuildScorerSettings, sources: Sources, bytes_mode: bool, scratch: Path) -> LanguageModel:
+    """Estimate the language model of all sentences; the binary stays in `scratch`."""
+    lines = itertools.chain.from_iterable(_sentences(sources, scratch))
+    text = prepare(lines, scratch / "text.txt", keep_case=settings.keep_case)
+    space = ""
+    if bytes_mode:
+        code_points = set("".join(text.counts))
+        space = placeholder(code_points, _buckets(settings, len(code_points)))
+        text = split_code_points(text, scratch / "code_points.txt", space)
+    vocabulary = text.vocabulary(settings.top_k)
+    made = estimate(settings, text, vocabulary, scratch)
+    text.path.unlink()
+    if space in vocabulary:
+        put_space(made.binary, space)
+    return LanguageModel(text, vocabulary, made, space)
+
+
+def _buckets(settings: BuildScorerSettings, code_points: int) -> int:
+    """The size of the vocabulary's hash table in a probing model: of the code points, the space, <unk>, <s>, </s>."""
+    if settings.binary_type != "probing":
+        return 0
+    words = min(code_points + 1, settings.top_k) + 3
+    return max(words + 1, int(np.float32(1.5) * np.float32(words)))
+
+
+def _sentences(sources: Sources, scratch: Path) -> Iterator[Iterable[str]]:
+    for number, text in enumerate(sources.texts):
+        path = Path(text)
+        if is_remote(text):
+            path = scratch / f"{number}-{path.name}"
+            download_file(text, path)
+        yield read_lines(path)
+    for csv in sources.csvs:
+        yield (clip.transcript for clip in read_manifest(csv))
+
+
+def _knows_the_space(binary: Path) -> bool:
+    if not binary.is_file():
+        return False
+    data = np.memmap(binary, np.uint8, "r")
+    return LanguageModelReader(data, read_layout(data, binary)).index(b" ") != 0
+
+
+def _move(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.move(source, temporary)
+
+
+def write_vocabulary(folder: Path, top_k: int, words: Sequence[str]) -> Path:
+    """The vocabulary under the peers' name, one word a line; the space of a bytes-mode scorer cannot be in it."""
+    path = folder / f"vocab-{top_k}.txt"
+    write_text(path, "".join(f"{word}\n" for word in words if word != " "))
+    return path
+
+
+def _describe(
+    settings: BuildScorerSettings, made: LanguageModel, vocabulary: Vocabulary, alphabet: Alphabet
+) -> dict[str, Any]:
+    counts = made.text.counts
+    words = [made.space if word == " " else word for word in vocabulary.words]
+    return {
+        "settings": asdict(settings),
+        "bytes_output_mode": alphabet.bytes_mode,
+        "running_words": made.text.words,
+        "different_words": len(counts),
+        "vocabulary": len(words),
+        "covered": sum(counts[word] for word in words) / made.text.words,
+        "not_spelled": len(vocabulary.refused),
+        "not_spelled_share": sum(counts[word] for word in vocabulary.refused) / made.text.words,
+        "not_spelled_most_frequent": vocabulary.refused[:SHOWN],
+        "ngrams": made.estimate.ngrams,
+        "discount_fallback": made.estimate.discount_fallback,
+        "default_alpha": settings.default_alpha,
+        "default_beta": settings.default_beta,
+    }
+
+
+def summary(description: dict[str, Any]) -> list[str]:
+    """What the log says of a scorer."""
+    unit = "code points" if description["bytes_output_mode"] else "words"
+    size = description["files"][ExternalScorer.SCORER]["bytes"]
+    lines = [
+        f"{ExternalScorer.SCORER}: {size:,} bytes, {description['vocabulary']:,} {unit} "
+        f"that make {description['covered']:.2%} of {description['running_words']:,} in the text",
+        "n-grams: " + ", ".join(f"{count:,} of {order}" for order, count in enumerate(description["ngrams"], 1)),
+    ]
+    if description["not_spelled"]:
+        lines.append(
+            f"note: the model's alphabet cannot spell {description['not_spelled']:,} words "
+            f"({description['not_spelled_share']:.2%} of the text), such as "
+            f"{' '.join(description['not_spelled_most_frequent'])}"
+        )
+    return lines
+
+
+def alphabet_in(folder: Path) -> Alphabet:
+    """The alphabet of a model: of an exported one, a checkpoint, or any folder with an alphabet.txt."""
+    for name in (ExportedModel.MODEL, Checkpoint.FLAGS):
+        recorded = sidecar(folder / name)
+        if recorded.get("bytes_output_mode") or recorded.get("geometry", {}).get("bytes_output_mode"):
+            return Alphabet.bytes_output_mode()
+    path = folder / ALPHABET
+    if path.is_file() and path.read_bytes() == Alphabet.bytes_output_mode().to_text().encode("utf-8"):
+        return Alphabet.bytes_output_mode()
+    if not path.is_file():
+        raise InputError(f"{folder}: no {ALPHABET} in it: give --alphabet, the file that the model was trained with")
+    return Alphabet.load(path)
+
+
+def run_in_pipeline(
+    settings: BuildScorerSettings, corpus: Path, model: Path, texts: str, transcripts: bool, folder: Path
+) -> ExternalScorer:
+    """The same with what a pipeline passes: artifacts, and text URIs with commas between."""
+    uris = tuple(text.strip() for text in texts.split(",") if text.strip())
+    csvs = (Corpus.open(corpus).csv("train"),) if transcripts else ()
+    if not (uris or csvs):
+        raise InputError("no text for the scorer: give scorer_text_uri, or leave scorer_transcripts on")
+    return run(settings, Sources(uris, csvs), alphabet_in(model), folder)
+
+
+def headline(made: ExternalScorer) -> dict[str, float]:
+    """The metrics of a scorer."""
+    described = made.description
+    return {
+        "vocabulary": float(described["vocabulary"]),
+        "covered": float(described["covered"]),
+        "running_words": float(described["running_words"]),
+        "megabytes": described["files"][ExternalScorer.SCORER]["bytes"] / 1e6,
+    }
