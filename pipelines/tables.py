@@ -4,6 +4,7 @@ import inspect
 import re
 from pathlib import Path
 
+from components.build_scorer.settings import BuildScorerSettings
 from components.convert_openvino.settings import OpenVinoSettings
 from components.evaluate.settings import EvaluateSettings
 from components.export.settings import ExportSettings
@@ -40,6 +41,7 @@ def tables() -> dict[Path, str]:
         "export": ExportSettings,
         "convert_openvino": OpenVinoSettings,
         "evaluate": EvaluateSettings,
+        "build_scorer": BuildScorerSettings,
         "publish": PublishSettings,
     }
     readmes = {ROOT / "components" / step / "README.md": table(settings) for step, settings in steps.items()}

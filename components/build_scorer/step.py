@@ -1,10 +1,12 @@
 """Text -> language model -> scorer."""
 
+import contextlib
 import itertools
+import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from components.build_scorer.spaces import placeholder, put_space
 from components.build_scorer.text import PreparedText, prepare, read_lines, split_code_points
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus, ExportedModel, ExternalScorer, describe_files, write_sidecar
-from speech.checkpoints import sidecar
 from speech.decoding.language_model import read_layout
 from speech.decoding.packaging import Vocabulary, looks_like_code_points, write_scorer
 from speech.decoding.query import LanguageModelReader
@@ -172,7 +173,7 @@ def _describe(
     counts = made.text.counts
     words = [made.space if word == " " else word for word in vocabulary.words]
     return {
-        "settings": asdict(settings),
+        "settings": {field.name: getattr(settings, field.name) for field in fields(BuildScorerSettings)},
         "bytes_output_mode": alphabet.bytes_mode,
         "running_words": made.text.words,
         "different_words": len(counts),
@@ -209,9 +210,9 @@ def summary(description: dict[str, Any]) -> list[str]:
 def alphabet_in(folder: Path) -> Alphabet:
     """The alphabet of a model: of an exported one, a checkpoint, or any folder with an alphabet.txt."""
     for name in (ExportedModel.MODEL, Checkpoint.FLAGS):
-        recorded = sidecar(folder / name)
-        if recorded.get("bytes_output_mode") or recorded.get("geometry", {}).get("bytes_output_mode"):
-            return Alphabet.bytes_output_mode()
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # DeepSpeech's flags.txt is no JSON
+            if json.loads((folder / name).read_text(encoding="utf-8")).get("bytes_output_mode"):
+                return Alphabet.bytes_output_mode()
     path = folder / ALPHABET
     if path.is_file() and path.read_bytes() == Alphabet.bytes_output_mode().to_text().encode("utf-8"):
         return Alphabet.bytes_output_mode()

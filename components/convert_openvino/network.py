@@ -21,9 +21,15 @@ from speech.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, LSTM_SCOPE
 
 Array = npt.NDArray[Any]
 ANY = -1  # a dynamic dimension
-# OpenVINO 2024 quantizes the inputs of an 8-bit product in groups of 32, and computes nonsense where one is left over.
-GROUP = 32
-_INPUT_GROUP = ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"]
+# These stay floats in an int8 network: together a fiftieth of a wide model's weights, and most of the error otherwise
+# (one of the 26 features is an order of magnitude larger than the others).
+FLOAT_LAYERS = ("layer_1", "layer_6")
+# From this width on, 8-bit weights save more time than it takes to go through the frames one by one.
+STEPWISE_FROM = 512
+# CPUs can quantize the inputs of an 8-bit product as well, in groups: that takes a third less time. OpenVINO 2024
+# computes nonsense where a group is not full. 0: the inputs stay floats.
+INPUT_GROUPS = (128, 64, 32)
+_INPUT_GROUP_OPTION = ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"]
 
 
 class Builder:
@@ -55,8 +61,8 @@ class Builder:
     def network(self, results: list[Any], parameters: list[Any], sinks: Sequence[Any] = ()) -> ov.Model:
         """The finished network."""
         made = ov.Model(results, list(sinks), parameters, "DeepSpeech")
-        if self.precision == "int8" and self.geometry.n_hidden % GROUP:
-            made.set_rt_info("0", _INPUT_GROUP)  # only the weights are integers then
+        if self.precision == "int8":
+            made.set_rt_info(str(_input_group(self.geometry.n_hidden)), _INPUT_GROUP_OPTION)
         _number_nodes(made)
         return made
 
@@ -76,14 +82,15 @@ class Builder:
         y = ops.reshape(windows, constant(np.array([0, 0, inputs])), special_zero=True)  # [B, T, inputs]
         for layer in ("layer_1", "layer_2", "layer_3"):
             y = self.dense(layer, y)  # [B, T, H]
-        y, new_c, new_h = (self.lstm_in_steps if self.precision == "int8" else self.lstm)(y, state_c, state_h)
+        stepwise = self.precision == "int8" and self.geometry.n_hidden >= STEPWISE_FROM
+        y, new_c, new_h = (self.lstm_in_steps if stepwise else self.lstm)(y, state_c, state_h)
         y = self.dense("layer_5", y)  # [B, T, H]
-        y = self.affine(y, "layer_6", keep_float=True)  # [B, T, C]
+        y = self.affine("layer_6", y)  # [B, T, C]
         return ops.transpose(ops.softmax(y, axis=-1), constant(np.array([1, 0, 2]))), new_c, new_h  # [T, B, C]
 
     def dense(self, layer: str, x: Any) -> Any:
         """A layer with the clipped ReLU, and layer normalisation if the model has it."""
-        y = self.affine(x, layer)
+        y = self.affine(layer, x)
         y = ops.clamp(y, 0.0, self.geometry.relu_clip, name=f"{layer}/clipped_relu")
         if not self.geometry.layer_norm:
             return y
@@ -91,40 +98,31 @@ class Builder:
         gamma, beta = (constant(self.weights[f"{layer}/LayerNorm/{name}"]) for name in ("gamma", "beta"))
         return ops.add(ops.multiply(y, gamma), beta)
 
-    def affine(self, x: Any, layer: str, *, keep_float: bool = False) -> Any:
+    def affine(self, layer: str, x: Any) -> Any:
         """x W + b: [B, T, inputs] -> [B, T, outputs]."""
-        rows = self.weights[f"{layer}/weights"].T  # [outputs, inputs]
-        product = self.product(x, rows, layer, keep_float=keep_float)
+        product = self.product(layer, x, self.weights[f"{layer}/weights"].T)
         return ops.add(product, constant(self.weights[f"{layer}/bias"]), name=layer)
 
-    def product(self, x: Any, rows: Array, name: str, *, keep_float: bool = False) -> Any:
+    def product(self, name: str, x: Any, rows: Array) -> Any:
         """x [..., inputs] times the transpose of `rows` [outputs, inputs]."""
-        missing = -rows.shape[1] % GROUP
-        if self.precision == "int8" and not keep_float and missing and self.geometry.n_hidden % GROUP == 0:
-            rows = np.pad(rows, ((0, 0), (0, missing)))
-            ends = [
-                constant(np.array([0] * (len(x.get_output_partial_shape(0)) - 1) + [size])) for size in (0, missing)
-            ]
-            x = ops.pad(x, *ends, "constant", constant(np.float32(0)))
-        matrix = self.matrix(rows, f"{name}/weights", keep_float=keep_float)
-        return ops.matmul(x, matrix, False, True, name=f"{name}/MatMul")
+        return ops.matmul(x, self.matrix(name, rows), False, True, name=f"{name}/MatMul")
 
-    def matrix(self, rows: Array, name: str, *, keep_float: bool = False) -> Any:
+    def matrix(self, name: str, rows: Array) -> Any:
         """A weight matrix [outputs, inputs] as the file keeps it."""
-        if self.precision == "int8" and not keep_float:
+        if self.precision == "int8" and name not in FLOAT_LAYERS:
             integers, scales = quantize_rows(rows)
-            return ops.multiply(ops.convert(constant(integers, name), "f32"), constant(scales))
+            return ops.multiply(ops.convert(constant(integers, f"{name}/weights"), "f32"), constant(scales))
         if self.precision in ("f16", "int8"):
             # Plugins turn it into what they compute with, once. Marked as compressed (as `save_model` does it), the
             # matrix would stay f16 in products on a CPU, which takes longer.
-            return ops.convert(constant(to_f16(rows), name), "f32")
-        return constant(np.ascontiguousarray(rows), name)
+            return ops.convert(constant(to_f16(rows), f"{name}/weights"), "f32")
+        return constant(np.ascontiguousarray(rows), f"{name}/weights")
 
     def lstm(self, x: Any, state_c: Any, state_h: Any) -> tuple[Any, Any, Any]:
         """Inputs [B, T, H] and states [B, H] -> outputs [B, T, H] and new states c, h [B, H], in one operator."""
         hidden = self.geometry.n_hidden
         of_inputs, of_state = np.split(self.weights[KERNEL], 2)  # [H, 4H] each
-        direction = constant(np.array([1]))
+        direction, directions = constant(np.array([1])), constant(np.array([0]))  # the axes of the only direction
         shape = ops.shape_of(x, "i64")
         batch, frames = (ops.gather(shape, constant(np.array([axis])), constant(np.array(0))) for axis in (0, 1))
         sequence = ops.lstm_sequence(
@@ -132,8 +130,8 @@ class Builder:
             ops.unsqueeze(state_h, direction),
             ops.unsqueeze(state_c, direction),
             ops.broadcast(frames, batch),
-            self.matrix(gates_for_openvino(of_inputs.T)[np.newaxis], f"{KERNEL}/input"),
-            self.matrix(gates_for_openvino(of_state.T)[np.newaxis], f"{KERNEL}/state"),
+            ops.unsqueeze(self.matrix(f"{KERNEL}/input", gates_for_openvino(of_inputs.T)), directions),
+            ops.unsqueeze(self.matrix(f"{KERNEL}/state", gates_for_openvino(of_state.T)), directions),
             constant(gates_for_openvino(self.weights[BIAS])[np.newaxis], BIAS),
             hidden,
             "forward",
@@ -143,10 +141,13 @@ class Builder:
         return outputs, new_c, new_h
 
     def lstm_in_steps(self, x: Any, state_c: Any, state_h: Any) -> tuple[Any, Any, Any]:
-        """The same, frame by frame: plugins multiply by 8-bit integers in a MatMul, but not in an LSTMSequence."""
+        """The same, frame by frame: plugins multiply by 8-bit integers in a MatMul, but not in an LSTMSequence.
+
+        There they make float weights of them when the network is loaded.
+        """
         hidden = self.geometry.n_hidden
         of_inputs, of_state = np.split(self.weights[KERNEL], 2)  # [H, 4H] each
-        gates = self.product(x, gates_for_openvino(of_inputs.T), f"{KERNEL}/input")
+        gates = self.product(f"{KERNEL}/input", x, gates_for_openvino(of_inputs.T))
         gates = ops.add(gates, constant(gates_for_openvino(self.weights[BIAS])))
         batch = x.get_output_partial_shape(0)[0]
         sizes = {"gates": [batch, 1, 4 * hidden], "c": [batch, hidden], "h": [batch, hidden]}
@@ -171,12 +172,17 @@ class Builder:
 
     def lstm_cell(self, gates: Any, c: Any, h: Any, rows: Array) -> tuple[Any, Any]:
         """One frame: the inputs' part of the gates [B, 1, 4H] and states [B, H] -> new states h and c [B, H]."""
-        y = ops.add(ops.squeeze(gates, constant(np.array([1]))), self.product(h, rows, f"{KERNEL}/state"))
+        y = ops.add(ops.squeeze(gates, constant(np.array([1]))), self.product(f"{KERNEL}/state", h, rows))
         parts = ops.split(y, constant(np.array(1)), 4)
         forget, update, candidate, output = (parts.output(port) for port in range(4))
         kept = ops.multiply(ops.sigmoid(forget), c)
         new_c = ops.add(kept, ops.multiply(ops.sigmoid(update), ops.tanh(candidate)))
         return ops.multiply(ops.sigmoid(output), ops.tanh(new_c)), new_c
+
+
+def _input_group(n_hidden: int) -> int:
+    """The size of the groups in which a wide model's inputs are quantized; for a narrow one it would not pay."""
+    return next((size for size in INPUT_GROUPS if n_hidden >= STEPWISE_FROM and n_hidden % size == 0), 0)
 
 
 def _number_nodes(network: ov.Model) -> None:

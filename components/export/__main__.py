@@ -40,6 +40,9 @@ class ExportCommand(CardSettings, ExportSettings):
     remove_export: bool = setting(False, "remove what EXPORT_DIR holds of earlier exports")
     evaluation: str = setting("", "folder that evaluate made, for the model card")
     corpus: str = setting("", "corpus folder that the model was trained on, for the model card")
+    client_python: tuple[str, ...] = setting(
+        (), "Pythons with deepspeech or stt, whose clients have to hear the files as well; default: this one, if it has"
+    )
     export_batch_size: int = setting(1, "clips a call; clients feed one")
     export_savedmodel: bool = setting(False, "not supported")
 
@@ -74,7 +77,7 @@ def _run(given: ExportCommand) -> None:
     for flag in ("checkpoint_dir", "export_dir"):
         if not getattr(given, flag):
             raise InputError(f"--{flag} is missing: `python -m components.export --checkpoint_dir C --export_dir D`")
-    from components.export import card, delivery, step
+    from components.export import card, clients, delivery, step
     from speech.artifacts import Corpus, Evaluation, ExportedModel
 
     delivery.check_destination(given.export_dir, given.export_file_name, given.remove_export)
@@ -91,13 +94,16 @@ def _run(given: ExportCommand) -> None:
             model = step.convert_tflite(folder, folder, given.export_quantize)
         if given.export_onnx:
             model = step.convert_onnx(folder, folder)
+        for line in clients.check(model, given.client_python or clients.installed()):
+            print(line, flush=True)
         model = delivery.rename(model, given.export_file_name)
         pages = card.write(_part(CardSettings, given), card.Sources([model], evaluation, corpus), folder)
         model = step.add_files(model, [page.name for page in pages])
         if given.export_zip:
             print(f"packed as {delivery.archive(model, given.scorer_path, given.export_dir)}", flush=True)
+        names = (*model.sidecar["files"], ExportedModel.MODEL)
         delivery.deliver(model, given.export_dir, given.remove_export)
-    print(f"exported to {given.export_dir}: {', '.join((*model.sidecar['files'], ExportedModel.MODEL))}", flush=True)
+    print(f"exported to {given.export_dir}: {', '.join(names)}", flush=True)
 
 
 def _part(settings_class: type[S], given: ExportCommand) -> S:

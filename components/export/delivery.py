@@ -76,7 +76,7 @@ def _recorded(folder: Path) -> set[str]:
 
 def archive(model: ExportedModel, scorer: str, destination: str) -> str:
     """Pack the export, and the scorer if there is one, into `destination.zip`; returns where it is."""
-    name = destination.rstrip("/") + ".zip"
+    name = f"{destination.rstrip('/') if is_remote(destination) else Path(destination).resolve()}.zip"
     local = model.folder.parent / "archive.zip" if is_remote(destination) else Path(name)
     with (
         atomic_path(local) as temporary,

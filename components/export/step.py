@@ -43,7 +43,7 @@ def freeze(settings: ExportSettings, checkpoint: Path, model: Path) -> ExportedM
     with _kept_if_it_passes(model / ExportedModel.FROZEN) as path:
         write_bytes(path, graph.SerializeToString(deterministic=True))
         difference = check_frozen(path, weights, geometry)
-    _report(path, f"probabilities within {difference:.1e} of the checkpoint's")
+    _report(path, f"probabilities {difference:.1e} away from the checkpoint's")
     alphabet.save(model / ALPHABET)
     description = {
         "geometry": geometry.to_dict(),
@@ -89,8 +89,8 @@ def convert_tflite(model: Path, converted: Path, quantize: bool = True) -> Expor
         tflite.write(path, weights, geometry, metadata, read_facts(graph).n_steps, quantize)
         difference = check_tflite(path, weights, geometry, source.alphabet, quantize)
     kind = "int8" if quantize else "float32"
-    measure = "log probabilities off by {:.1%} of their spread" if quantize else "probabilities within {:.1e}"
-    _report(path, f"{kind} weights, {measure.format(difference)} of the checkpoint's")
+    distance = f"log probabilities {difference:.1%} of their spread" if quantize else f"probabilities {difference:.1e}"
+    _report(path, f"{kind} weights, {distance} away from the checkpoint's")
     source.alphabet.save(converted / ALPHABET)
     description = {**source.sidecar, "tflite_weights": kind, "tflite_difference": difference}
     return _complete(converted, description, [ExportedModel.TFLITE])
@@ -102,9 +102,7 @@ def convert_onnx(model: Path, converted: Path) -> ExportedModel:
     from components.export.selfcheck import check_onnx
 
     if importlib.util.find_spec("onnxruntime") is None:
-        raise InputError(
-            "an ONNX model is run before it is called done, which needs onnxruntime: pip install onnxruntime"
-        )
+        raise InputError("an ONNX model is run before it is called done: onnxruntime is missing, install it")
     source = ExportedModel.open(model)
     graph, geometry, weights = _read_frozen(source)
     names = ("audio_sample_rate", "feature_win_len", "feature_win_step")
@@ -113,7 +111,7 @@ def convert_onnx(model: Path, converted: Path) -> ExportedModel:
     with _kept_if_it_passes(converted / ExportedModel.ONNX) as path:
         onnx.write(path, weights, geometry, {"alphabet": source.alphabet.to_text(), **facts})
         difference = check_onnx(path, weights, geometry, read_facts(graph).n_steps)
-    _report(path, f"probabilities within {difference:.1e} of the checkpoint's")
+    _report(path, f"probabilities {difference:.1e} away from the checkpoint's")
     source.alphabet.save(converted / ALPHABET)
     return _complete(converted, {**source.sidecar, "onnx_difference": difference}, [ExportedModel.ONNX])
 

@@ -19,6 +19,7 @@ from speech.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, LSTM_SCOPE
 
 DESCRIPTION = "Speechmill"
 INT8_LIMIT = 127  # -128 is left out: the zero point is 0
+LEAST_QUANTIZED = 1024  # elements; the peers' converter leaves smaller matrices as they are
 HYBRID_VERSION = 3  # of FULLY_CONNECTED with float inputs and an int8 matrix of one scale
 
 # Kinds of options: the number in the schema's union, and the fields.
@@ -184,13 +185,13 @@ class _Network:
     def _connected(self, x: int, matrix: int, bias: int, name: str, rows: int, activation: Number) -> int:
         columns = self._shape(bias)[0]
         options = Options(8, [activation])
-        version = HYBRID_VERSION if self._quantize else 1
+        version = HYBRID_VERSION if self.file.tensors[matrix].kind == Kind.INT8 else 1
         return self._apply(Op.FULLY_CONNECTED, [x, matrix, bias], name, (rows, columns), options, version)
 
     def _matrix(self, name: str) -> int:
         """A matrix as FULLY_CONNECTED wants it, `[outputs, inputs]`."""
         transposed = self._weights[name].T
-        if not self._quantize:
+        if not self._quantize or transposed.size < LEAST_QUANTIZED:
             return self._constant(name, transposed)
         values, scale = quantized(transposed)
         return self.file.tensor(Tensor(name, values.shape, Kind.INT8, values, scale))

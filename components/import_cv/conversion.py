@@ -87,7 +87,7 @@ class Conversion:
         self.journal.record(shard, self.writer.size if self.writer else 0, checksum, outcomes, offsets)
         for outcome, offset in zip(outcomes, offsets, strict=True):
             accepted = outcome.reason is Reason.ACCEPTED
-            self.outcomes.record(*outcome[:7], shard if accepted else NO_SHARD, offset if accepted else 0)
+            self.outcomes.record(*outcome[:6], shard if accepted else NO_SHARD, offset if accepted else 0)
 
     def _finish_shard(self) -> None:
         if self.writer is not None and self.writer.number >= 0:

@@ -78,9 +78,9 @@ class Journal:
 
     def _take(self, entry: dict[str, Any], outcomes: Outcomes) -> None:
         self.position = entry["position"]
-        for clip, reason, samples, size, digest, reused, detail, offset in entry["clips"]:
+        for clip, reason, samples, digest, reused, detail, offset in entry["clips"]:
             shard = NO_SHARD if reason else entry["shard"]
-            outcomes.record(clip, reason, samples, size, bytes.fromhex(digest), reused, detail, shard, offset)
+            outcomes.record(clip, reason, samples, bytes.fromhex(digest), reused, detail, shard, offset)
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         position = 0
@@ -103,7 +103,6 @@ class Journal:
                 outcome.clip,
                 int(outcome.reason),
                 outcome.samples,
-                outcome.source_bytes,
                 outcome.digest.hex(),
                 int(outcome.reused),
                 outcome.detail,

@@ -16,7 +16,6 @@ class Outcomes:
     count: int
     reasons: bytearray = field(init=False)
     samples: array = field(init=False)
-    source_bytes: array = field(init=False)
     shards: array = field(init=False)
     offsets: array = field(init=False)  # of the WAV file in the shard, bytes
     digests: bytearray = field(init=False)
@@ -27,7 +26,6 @@ class Outcomes:
     def __post_init__(self) -> None:
         self.reasons = bytearray([Reason.MISSING]) * self.count
         self.samples = array("I", bytes(4 * self.count))
-        self.source_bytes = array("I", bytes(4 * self.count))
         self.shards = array("i", [NO_SHARD]) * self.count
         self.offsets = array("Q", bytes(8 * self.count))
         self.digests = bytearray(DIGEST_BYTES * self.count)
@@ -39,7 +37,6 @@ class Outcomes:
         clip: int,
         reason: Reason | int,
         samples: int,
-        source_bytes: int,
         digest: bytes,
         reused: bool,
         detail: str,
@@ -49,7 +46,6 @@ class Outcomes:
         """Set a clip's outcome."""
         self.reasons[clip] = reason
         self.samples[clip] = samples
-        self.source_bytes[clip] = source_bytes
         self.shards[clip] = shard
         self.offsets[clip] = offset
         self.digests[DIGEST_BYTES * clip : DIGEST_BYTES * (clip + 1)] = digest.ljust(DIGEST_BYTES, b"\0")
@@ -62,13 +58,12 @@ class Outcomes:
         """What the clip's source is recognised by."""
         return bytes(self.digests[DIGEST_BYTES * clip : DIGEST_BYTES * (clip + 1)])
 
-    def fields(self, clip: int) -> tuple[int, int, int, int, str, int, str, int, int]:
+    def fields(self, clip: int) -> tuple[int, int, int, str, int, str, int, int]:
         """A clip's outcome as `record` takes it, with the digest in hexadecimal."""
         return (
             clip,
             self.reasons[clip],
             self.samples[clip],
-            self.source_bytes[clip],
             self.digest(clip).hex(),
             self.reused[clip],
             self.details.get(clip, ""),

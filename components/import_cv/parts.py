@@ -123,9 +123,9 @@ def _take(part: CorpusPart, outcomes: Outcomes, sources: list[str], target: Targ
     shards: set[str] = set()
     with (part.folder / CorpusPart.OUTCOMES).open(encoding="utf-8") as file:
         for line in file:
-            source, clip, reason, samples, size, digest, reused, detail, shard, offset = json.loads(line)
+            source, clip, reason, samples, digest, reused, detail, shard, offset = json.loads(line)
             sources[clip] = source
-            outcomes.record(clip, reason, samples, size, bytes.fromhex(digest), reused, detail, shard, offset)
+            outcomes.record(clip, reason, samples, bytes.fromhex(digest), reused, detail, shard, offset)
             if reason:
                 continue
             if shard == NO_SHARD:

@@ -38,7 +38,6 @@ class Outcome(NamedTuple):
     clip: int
     reason: Reason
     samples: int
-    source_bytes: int
     digest: bytes
     reused: bool
     detail: str
@@ -67,7 +66,7 @@ class ClipWork:
 
     def give_up(self, item: Item) -> Outcome:
         """The outcome of an item that ended the worker process."""
-        return Outcome(item.clip, Reason.DECODER_FAILED, 0, 0, b"", False, "the decoder crashed")
+        return Outcome(item.clip, Reason.DECODER_FAILED, 0, b"", False, "the decoder crashed")
 
     def _load(self, items: Sequence[Item]) -> Iterator[bytes | Refused]:
         waiting = [item.source for item in items if item.data is None and not item.refused]
@@ -82,7 +81,7 @@ class ClipWork:
 
     def _one(self, item: Item, data: bytes | Refused) -> Outcome:
         if isinstance(data, Refused):
-            return Outcome(item.clip, data.reason, 0, 0, b"", False, data.detail)
+            return Outcome(item.clip, data.reason, 0, b"", False, data.detail)
         source = digest(data)
         samples = 0
         try:
@@ -99,22 +98,19 @@ class ClipWork:
                 seconds = samples / self.settings.audio_sample_rate
                 raise Refused(Reason.TOO_SHORT, f"{item.shortest} characters in {seconds:.2f} s")
         except Refused as refused:
-            return Outcome(item.clip, refused.reason, samples, len(data), source, False, refused.detail)
+            return Outcome(item.clip, refused.reason, samples, source, False, refused.detail)
         except Exception as error:  # whatever a decoder raises on strange data concerns this clip only
-            return Outcome(
-                item.clip, Reason.DECODER_FAILED, 0, len(data), source, False, f"{type(error).__name__}: {error}"[:200]
-            )
+            return Outcome(item.clip, Reason.DECODER_FAILED, 0, source, False, f"{type(error).__name__}: {error}"[:200])
         name = wav_name(item.source)
         if self.clip_folder is not None:
             self._write(self.clip_folder, name, wav)
-            return Outcome(item.clip, Reason.ACCEPTED, samples, len(data), source, reused, "")
+            return Outcome(item.clip, Reason.ACCEPTED, samples, source, reused, "")
         header = tar_header(self.member_prefix + name, len(wav))
         padding = b"\0" * (-len(wav) % TAR_BLOCK_BYTES)
         return Outcome(
             item.clip,
             Reason.ACCEPTED,
             samples,
-            len(data),
             source,
             reused,
             "",

@@ -8,7 +8,7 @@ import pytest
 
 from components import images
 
-STEPS = ["import-cv", "train", "export", "convert-mmap", "convert-openvino", "evaluate", "publish"]
+STEPS = ["import-cv", "train", "export", "convert-mmap", "convert-openvino", "evaluate", "build-scorer", "publish"]
 
 
 @pytest.fixture

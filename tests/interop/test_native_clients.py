@@ -1,5 +1,6 @@
 """The native clients of DeepSpeech 0.9.3 and Coqui STT 1.4.0 hear the same from every format that we export."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,10 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from components.export import clients, tflite
 from components.export import step as export
-from components.export import tflite
 from components.export.selfcheck import probe_signal
 from components.export.settings import ExportSettings
+from components.import_cv import step as import_cv
+from components.import_cv.settings import ImportSettings
 from components.train import step as train
 from components.train.settings import TrainSettings
 from speech import memmapped
@@ -18,10 +21,11 @@ from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel
 from speech.audio import ClipReader, wav_header
 from speech.decoding.greedy import best_path
+from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.graph_facts import read_facts, read_weights
 from speech.manifest import Manifest, read_manifest
-from speech.metrics import character_error_table
+from speech.metrics import character_error_table, word_error_table
 from speech.nn import checkpoints
 from speech.nn.frozen import FrozenModel
 from speech.variables import initial_weights
@@ -29,12 +33,13 @@ from tests.fixtures.decoding.cases import ALPHABET as SCORER_ALPHABET
 from tests.fixtures.decoding.cases import WORDS, vocabulary
 from tests.peers.environments import Peer
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "cv-corpus-demo" / "en"
 Find = Callable[[str], Peer]
 PB, PBMM, INT8, FLOAT = "output_graph.pb", "output_graph.pbmm", "output_graph.tflite", "float.tflite"
 # Which client loads which file.
-PAIRS = [("deepspeech", PB), ("deepspeech", PBMM)] + [
-    (client, name) for client in ("stt", "deepspeech-tflite") for name in (INT8, FLOAT)
-]
+EXACT = [("deepspeech", PB), ("deepspeech", PBMM), ("stt", FLOAT)]
+# int8 weights are rounded ones, and deepspeech-tflite fills a clip's last window up with samples of the one before.
+CLOSE = [("stt", INT8), ("deepspeech-tflite", INT8), ("deepspeech-tflite", FLOAT)]
 
 
 def write_formats(checkpoint: Path, folder: Path, settings: ExportSettings) -> Path:
@@ -47,6 +52,11 @@ def write_formats(checkpoint: Path, folder: Path, settings: ExportSettings) -> P
     facts = read_facts(graph)
     tflite.write(folder / FLOAT, read_weights(graph), facts.geometry, metadata, facts.n_steps, quantize=False)
     return folder
+
+
+@pytest.fixture(scope="module")
+def clips(tones: Path) -> Manifest:
+    return read_manifest(tones / "dev.csv")
 
 
 def wavs_of(manifest: Manifest) -> list[str]:
@@ -70,9 +80,9 @@ def model(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_formats(folder / "checkpoint", folder / "exported", ExportSettings(export_language="cy"))
 
 
-def hear(client: Peer, model: Path, manifest: Manifest) -> list[str]:
+def hear(client: Peer, model: Path, manifest: Manifest, chunk_samples: int = 320) -> list[str]:
     """What a client hears, all at once and as a stream."""
-    given = ("--model", model, "--chunk_samples", "320", "--wavs", *wavs_of(manifest))
+    given = ("--model", model, "--chunk_samples", chunk_samples, "--wavs", *wavs_of(manifest))
     answer = client.drive("native_client", *given)
     assert (answer["sample_rate"], answer["beam_width"]) == (16_000, 500)
     texts = [clip["text"] for clip in answer["clips"]]
@@ -80,45 +90,72 @@ def hear(client: Peer, model: Path, manifest: Manifest) -> list[str]:
     return texts
 
 
-def test_every_format_says_what_was_said(peer: Find, model: Path, tones: Path) -> None:
-    manifest = read_manifest(tones / "dev.csv")
-    said = [clip.transcript for clip in manifest]
-    heard = {(client, name): hear(peer(client), model / name, manifest) for client, name in PAIRS}
+def test_every_format_says_what_was_said(peer: Find, model: Path, clips: Manifest) -> None:
+    said = [clip.transcript for clip in clips]
+    heard = {(client, name): hear(peer(client), model / name, clips) for client, name in (*EXACT, *CLOSE)}
     first = heard["deepspeech", PB]
     rate = character_error_table(said, first).total.rate
     assert rate < 0.25
-    for pair, texts in heard.items():
-        if pair[1] == INT8:
-            assert character_error_table(said, texts).total.rate < rate + 0.1, pair
-            assert texts == heard["stt", INT8], pair
-        else:
-            assert texts == first, pair
+    assert [heard[pair] for pair in EXACT] == [first] * len(EXACT)
+    for pair in CLOSE:
+        assert character_error_table(said, heard[pair]).total.rate < rate + 0.1, pair
 
 
-def test_the_clients_hear_what_the_evaluation_does(peer: Find, model: Path, tones: Path) -> None:
-    manifest = read_manifest(tones / "dev.csv")
-    frozen, reader = FrozenModel.load(model / PB), ClipReader(manifest, 16_000)
-    emissions = [frozen.emissions(reader.samples(clip)) for clip in manifest]
-    ours = [best_path(one, frozen.alphabet) for one in emissions]
-    theirs = hear(peer("deepspeech"), model / PB, manifest)
+def test_the_clients_hear_what_the_evaluation_does(peer: Find, model: Path, clips: Manifest) -> None:
+    frozen, reader = FrozenModel.load(model / PB), ClipReader(clips, 16_000)
+    ours = [best_path(frozen.emissions(reader.samples(clip)), frozen.alphabet) for clip in clips]
+    theirs = hear(peer("deepspeech"), model / PB, clips)
     assert character_error_table(theirs, ours).total.rate < 0.1  # they search a beam, and hear one frame more
 
 
-def test_with_a_scorer(peer: Find, model: Path, tones: Path) -> None:
-    manifest = read_manifest(tones / "dev.csv")
-    given = ("--scorer", WORDS, "--chunk_samples", "1600", "--wavs", *wavs_of(manifest))
+def test_with_a_scorer(peer: Find, model: Path, clips: Manifest) -> None:
+    given = ("--scorer", WORDS, "--chunk_samples", "1600", "--wavs", *wavs_of(clips))
     texts = {}
-    for client, name in PAIRS:
-        clips = peer(client).drive("native_client", "--model", model / name, *given)["clips"]
-        texts[client, name] = [clip["text"] for clip in clips]
-        assert [clip["streamed"] for clip in clips] == texts[client, name]
+    for client, name in (*EXACT, *CLOSE):
+        answers = peer(client).drive("native_client", "--model", model / name, *given)["clips"]
+        texts[client, name] = [answer["text"] for answer in answers]
+        assert [answer["streamed"] for answer in answers] == texts[client, name]
     first = texts["deepspeech", PB]
     known = {word for text in first for word in text.split()}
     assert len(known) > 2
     assert known <= set(vocabulary())
-    for pair, found in texts.items():
-        if pair[1] != INT8:  # a rounded model may prefer another word
-            assert found == first, pair
+    assert [texts[pair] for pair in EXACT] == [first] * len(EXACT)
+    assert {word for pair in CLOSE for text in texts[pair] for word in text.split()} <= set(vocabulary())
+
+
+def test_the_exports_own_check_in_the_clients(peer: Find, model: Path, tmp_path: Path) -> None:
+    pythons = {name: str(peer(name).python) for name in ("deepspeech", "stt", "deepspeech-tflite")}
+    heard = clients.check(ExportedModel.open(model), list(pythons.values()))
+    assert [line.split(" with ")[0] for line in heard] == [
+        "output_graph.pb: heard by deepspeech 0.9.3",
+        "output_graph.pbmm: heard by deepspeech 0.9.3",
+        "output_graph.tflite: heard by stt 1.4.0",
+        "output_graph.tflite: heard by deepspeech 0.9.3",
+    ]
+    # A graph that loads and says nothing: the client prints the operator's error and goes on.
+    shutil.copytree(model, tmp_path / "mute")
+    path = tmp_path / "mute" / PB
+    path.write_bytes(path.read_bytes().replace(b"new_state_c", b"new_state_x"))
+    with pytest.raises(InputError, match=r"mute/output_graph.pb: "):
+        clients.check(ExportedModel.open(tmp_path / "mute"), [pythons["deepspeech"]])
+
+
+@pytest.mark.slow
+def test_the_example_test_set(peer: Find, tmp_path: Path) -> None:
+    """A model that reads well says the same in every float format; int8 costs less than a point of WER."""
+    corpus = import_cv.run(ImportSettings(layout="clips"), str(EXAMPLE), tmp_path / "corpus").folder
+    settings = TrainSettings(n_hidden=192, epochs=20, train_batch_size=8)
+    train.run_on_corpus(settings, corpus, tmp_path / "checkpoint")
+    model = write_formats(tmp_path / "checkpoint", tmp_path / "exported", ExportSettings())
+    manifest = read_manifest(corpus / "test.csv")
+    said = [clip.transcript for clip in manifest]
+    heard = {(client, name): hear(peer(client), model / name, manifest, 3200) for client, name in (*EXACT, *CLOSE)}
+    first = heard["deepspeech", PB]
+    rate = word_error_table(said, first).total.rate
+    assert rate < 0.2
+    assert [heard[pair] for pair in EXACT] == [first] * len(EXACT)
+    for pair in CLOSE:
+        assert word_error_table(said, heard[pair]).total.rate <= rate + 0.01, pair
 
 
 class Case(NamedTuple):
@@ -164,11 +201,11 @@ def save_checkpoint(folder: Path, case: Case) -> Path:
 
 
 def write_probe(folder: Path, geometry: Geometry) -> Path:
-    """A second of the probe, then silence: deepspeech-tflite fills the last window up with the one before."""
-    samples = probe_signal(geometry)[: geometry.audio_sample_rate]
-    samples = np.concatenate([samples, np.zeros(2 * geometry.window_samples, np.int16)])
+    """A second of the probe, then silence, so that the last window is the same in every client."""
+    rate = geometry.audio_sample_rate
+    samples = np.concatenate([probe_signal(geometry)[:rate], np.zeros(2 * geometry.window_samples, np.int16)])
     path = folder / "probe.wav"
-    path.write_bytes(wav_header(len(samples), geometry.audio_sample_rate) + samples.tobytes())
+    path.write_bytes(wav_header(len(samples), rate) + samples.tobytes())
     return path
 
 
@@ -179,7 +216,7 @@ def compare_formats(peer: Find, case: Case, folder: Path) -> None:
     model = write_formats(save_checkpoint(folder / "checkpoint", case), folder / "exported", settings)
     wav = write_probe(folder, case.geometry)
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for client, name in PAIRS:
+    for client, name in (*EXACT, *CLOSE):
         given = ("--model", model / name, "--candidates", 1, "--chunk_samples", 4000, "--beam_width", 20, "--wavs", wav)
         found[client, name] = peer(client).drive("native_client", *given)["clips"][0]
     text, (confidence,) = found["deepspeech", PB]["text"], found["deepspeech", PB]["confidences"]
@@ -188,8 +225,7 @@ def compare_formats(peer: Find, case: Case, folder: Path) -> None:
     for pair, clip in found.items():
         assert clip["text"] == clip["streamed"], pair
         if pair[1] == INT8:
-            assert clip["text"] == found["stt", INT8]["text"], pair
-            assert clip["confidences"][0] == pytest.approx(confidence, rel=0.25), pair
+            assert clip["confidences"][0] == pytest.approx(confidence, rel=0.25, abs=1), pair
         else:
             assert clip["text"] == text, pair
             assert clip["confidences"][0] == pytest.approx(confidence, abs=2e-3), pair

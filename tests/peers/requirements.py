@@ -141,10 +141,19 @@ PEERS = {
         ("3.9", "3.10"),
         ("openvino==2024.6.0", "openvino-dev==2024.6.0", "openvino-telemetry==2025.2.0", *MODEL_OPTIMIZER),
     ),
-    # Another runtime, for the ONNX export.
+    # Another runtime, for the ONNX export, and ONNX's own checker.
     "onnxruntime": Requirements(
         ("3.11", "3.12", "3.13"),
-        ("onnxruntime==1.31.1", "numpy==2.4.6", "protobuf==6.33.6", "flatbuffers==25.12.19", "packaging==26.3"),
+        (
+            "onnxruntime==1.31.1",
+            "onnx==1.23.2",
+            "flatbuffers==25.12.19",
+            "ml-dtypes==0.6.0",
+            "numpy==2.4.6",
+            "packaging==26.3",
+            "protobuf==6.33.6",
+            "typing-extensions==4.16.0",
+        ),
     ),
     # Earlier runtimes that have to load our IR.
     "openvino-2023": Requirements(

@@ -8,6 +8,7 @@ from speech.geometry import Geometry
 from tests.components.convert_openvino.models import make_weights, write_frozen
 
 GEOMETRY = Geometry(n_hidden=64, n_labels=28)
+WIDE = Geometry(n_hidden=512, n_labels=28)  # wide enough for the LSTM of an int8 network to go frame by frame
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,9 @@ def mapped(frozen: Path) -> Path:
     path = frozen.with_name("output_graph.pbmm")
     convert(frozen, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A frozen graph with 512 units."""
+    return write_frozen(tmp_path_factory.mktemp("wide") / "output_graph.pb", make_weights(WIDE), WIDE)

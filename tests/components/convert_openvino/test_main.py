@@ -93,3 +93,13 @@ assert "openvino" in sys.modules
 assert not [name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras", "kfp")]
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_openvino_sends_no_messages() -> None:
+    program = """
+import sys
+from components.convert_openvino import step
+assert "openvino" in sys.modules
+assert sys.modules["openvino_telemetry"] is None
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)

@@ -10,7 +10,7 @@ import pytest
 from components.convert_openvino import step
 from components.convert_openvino.settings import OpenVinoSettings
 from components.convert_openvino.transcribe import Transcriber
-from tests.components.convert_openvino.conftest import GEOMETRY
+from tests.components.convert_openvino.conftest import GEOMETRY, WIDE
 from tests.components.convert_openvino.models import ALPHABET, chirp, make_weights, reference, states, windows
 from tests.peers.environments import Peer
 
@@ -20,13 +20,13 @@ VERSIONS = pytest.mark.parametrize("version", ["openvino-2023", "openvino-2024"]
 
 
 @pytest.fixture(scope="module")
-def irs(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def irs(wide: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """All forms in each precision."""
     made = {}
     for precision in ALLOWED:
         made[precision] = tmp_path_factory.mktemp(precision)
         settings = OpenVinoSettings(precision=precision, stateful=True, with_features=True)
-        step.run(settings, str(frozen), made[precision])
+        step.run(settings, str(wide), made[precision])
     return made
 
 
@@ -35,7 +35,7 @@ def irs(frozen: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 def test_numbers_in_earlier_versions(
     peer: Callable[[str], Peer], irs: dict[str, Path], version: str, precision: str, tmp_path: Path
 ) -> None:
-    x, (c, h) = windows(GEOMETRY, 21), states(GEOMETRY)
+    x, (c, h) = windows(WIDE, 21), states(WIDE)
     np.savez(tmp_path / "in.npz", **{"input_node": x, "previous_state_c:0": c, "previous_state_h": h})
     client = peer(version)
     arguments = ("--inputs", tmp_path / "in.npz", "--outputs", tmp_path / "out.npz")
@@ -43,7 +43,7 @@ def test_numbers_in_earlier_versions(
     assert answer["version"].startswith(version[-4:])
     with np.load(tmp_path / "out.npz") as file:
         results = [file[f"output_{port}"] for port in range(3)]
-    expected = reference(make_weights(GEOMETRY), GEOMETRY, x, c, h)
+    expected = reference(make_weights(WIDE), WIDE, x, c, h)
     for result, theirs, factor in zip(results, expected, (1, 3, 1), strict=True):
         assert np.abs(result - theirs).max() < factor * ALLOWED[precision]
 
@@ -53,7 +53,7 @@ def test_numbers_in_earlier_versions(
 def test_stateful_and_audio_networks_in_earlier_versions(
     peer: Callable[[str], Peer], irs: dict[str, Path], version: str, computed_in: str, tmp_path: Path
 ) -> None:
-    x, samples = windows(GEOMETRY, 21), chirp(1.0).astype(np.float32) / 32768
+    x, samples = windows(WIDE, 21), chirp(1.0).astype(np.float32) / 32768
     for form, inputs in (("stateful", {"input_node": x}), ("audio", {"input_samples": samples})):
         np.savez(tmp_path / "in.npz", **inputs)
         model = irs["f32"] / f"output_graph_{form}.xml"
@@ -70,13 +70,13 @@ def test_stateful_and_audio_networks_in_earlier_versions(
 def test_the_open_model_zoos_demo_finds_everything_by_name(
     peer: Callable[[str], Peer], irs: dict[str, Path], version: str, precision: str, tmp_path: Path
 ) -> None:
-    x = windows(GEOMETRY, 48)
+    x = windows(WIDE, 48)
     np.savez(tmp_path / "in.npz", windows=x.reshape(3, 16, 19, 26))
     arguments = ("--windows", tmp_path / "in.npz", "--outputs", tmp_path / "out.npz")
     answer = peer(version).drive("open_model_zoo", "--model", irs[precision] / "output_graph.xml", *arguments)
     assert answer["profiles"] == ["example", "mds09x_en"]
-    zeros = np.zeros((1, GEOMETRY.n_hidden))
-    expected = reference(make_weights(GEOMETRY), GEOMETRY, x, zeros, zeros)[0][:, 0]
+    zeros = np.zeros((1, WIDE.n_hidden))
+    expected = reference(make_weights(WIDE), WIDE, x, zeros, zeros)[0][:, 0]
     with np.load(tmp_path / "out.npz") as file:
         for profile in answer["profiles"]:
             assert np.abs(file[profile] - expected).max() < ALLOWED[precision]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.export import selfcheck, step, tflite
+from components.export import onnx, selfcheck, step, tflite
 from components.export.settings import ExportSettings
 from speech import memmapped
 from speech.alphabet import Alphabet
@@ -65,7 +65,7 @@ def test_the_selfcheck_sees_a_changed_weight(checkpoint: Path, tmp_path: Path) -
     step.freeze(ExportSettings(), checkpoint, tmp_path / "model")
     weights = initial_weights(GEOMETRY, 1)
     weights["layer_5/bias"] = weights["layer_5/bias"] + 1.0
-    with pytest.raises(InputError, match="probabilities differ from the checkpoint's by"):
+    with pytest.raises(InputError, match="log probabilities differ from the checkpoint's by"):
         selfcheck.check_frozen(tmp_path / "model/output_graph.pb", weights, GEOMETRY)
 
 
@@ -213,3 +213,20 @@ def test_the_training_travels_with_the_model(tmp_path: Path) -> None:
         "epochs": 2,
         "best_dev_loss": 1.5,
     }
+
+
+def test_onnx(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    step.freeze(ExportSettings(), checkpoint, tmp_path)
+    made = step.convert_onnx(tmp_path, tmp_path)
+    assert set(made.sidecar["files"]) == {"output_graph.pb", "output_graph.onnx", "alphabet.txt"}
+    assert made.sidecar["onnx_difference"] < 1e-5
+    right = onnx.write
+
+    def wrong(path, weights, *rest):
+        right(path, {**weights, "layer_2/weights": weights["layer_2/weights"].T}, *rest)
+
+    monkeypatch.setattr(onnx, "write", wrong)
+    with pytest.raises(InputError, match="probabilities differ"):
+        step.convert_onnx(tmp_path, tmp_path)
+    assert not (tmp_path / ExportedModel.ONNX).exists()

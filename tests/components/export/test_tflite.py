@@ -80,7 +80,7 @@ def test_int8_models_compute_about_that(tmp_path: Path, geometry: Geometry) -> N
     weights = write(tmp_path / "m.tflite", geometry, quantize=True)
     rounded = dict(weights)
     for name, value in weights.items():
-        if value.ndim == 2:
+        if value.size >= 1024 and value.ndim == 2:
             steps, scale = tflite.quantized(value)
             rounded[name] = steps.astype(np.float32) * np.float32(scale)
     (found,) = TFLiteModel(tmp_path / "m.tflite").emissions([clip()])
@@ -134,7 +134,7 @@ def test_what_clients_look_up(tmp_path: Path) -> None:
 
 
 def test_every_output_has_an_operator_and_it_is_old_enough(tmp_path: Path) -> None:
-    write(tmp_path / "m.tflite", Geometry(16, 5, layer_norm=True), quantize=True)
+    write(tmp_path / "m.tflite", Geometry(64, 5, layer_norm=True), quantize=True)
     file = read(tmp_path / "m.tflite")
     made_by = {number: kind for kind, _, _, operator in file.operators for number in operator.outputs}
     assert all(number in made_by for number in file.graph.outputs)
@@ -144,7 +144,8 @@ def test_every_output_has_an_operator_and_it_is_old_enough(tmp_path: Path) -> No
     connected = [
         (version, operator.builtinOptions) for kind, version, _, operator in file.operators if kind == "FULLY_CONNECTED"
     ]
-    assert {version for version, _ in connected} == {3}
+    # The output layer's matrix has 6 x 64 elements: too small to be rounded.
+    assert [version for version, _ in connected] == [3] * (len(connected) - 1) + [1]
     assert not any(options.asymmetricQuantizeInputs or options.keepNumDims for _, options in connected)
 
 

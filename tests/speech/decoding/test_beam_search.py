@@ -3,7 +3,7 @@
 import itertools
 import math
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.cases import CASES, Case
 from tests.fixtures.decoding.emissions import EASY, synthesize
 from tests.fixtures.decoding.make import ask_decoder
-from tests.peers.environments import Peer, PeerUnavailable, find
+from tests.peers.environments import Peer
+
+Find = Callable[[str], Peer]
 
 SMALL = Alphabet(tuple(" ab"))
 
@@ -31,14 +33,6 @@ def compiled() -> None:
     """These tests are about the compiled decoder."""
     if not beam_search.is_compiled():
         pytest.skip("the decoder cannot be compiled here")
-
-
-def peer(name: str) -> Peer:
-    """A decoder to compare with, or a skipped test."""
-    try:
-        return find(name)
-    except PeerUnavailable as error:
-        pytest.skip(str(error))
 
 
 def decode(case: Case, limit: int | None = None, threads: int = 2) -> list[list[beam_search.DecodeResult]]:
@@ -66,14 +60,14 @@ def test_stored_answers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_ds_ctcdecoder(name: str) -> None:
+def test_ds_ctcdecoder(peer: Find, name: str) -> None:
     """Every bit of every hypothesis, against ds_ctcdecoder itself."""
     assert_equal_to(peer("deepspeech"), CASES[name], limit=12)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_ds_ctcdecoder_on_everything(name: str) -> None:
+def test_ds_ctcdecoder_on_everything(peer: Find, name: str) -> None:
     """The same on all clips of all cases."""
     assert_equal_to(peer("deepspeech"), CASES[name], limit=None)
 
@@ -87,7 +81,7 @@ def assert_equal_to(decoder: Peer, case: Case, limit: int | None) -> None:
         ]  # fmt: skip
 
 
-def test_timesteps_of_coqui() -> None:
+def test_timesteps_of_coqui(peer: Find) -> None:
     """Tokens and timesteps are Coqui STT's; its confidences are rounded elsewhere."""
     for name in ("wide", "no scorer"):
         expected = ask_decoder(peer("stt"), CASES[name], 12)
@@ -97,7 +91,7 @@ def test_timesteps_of_coqui() -> None:
             assert ours[0].confidence == pytest.approx(theirs[0]["confidence"], rel=1e-5)
 
 
-def test_ties_fall_as_in_ds_ctcdecoder() -> None:
+def test_ties_fall_as_in_ds_ctcdecoder(peer: Find) -> None:
     """Emissions with many equal probabilities: the order of equals is ds_ctcdecoder's too."""
 
     class Coarse(Case):
@@ -269,7 +263,7 @@ def test_without_a_compiler_python_decodes(monkeypatch: pytest.MonkeyPatch, caps
     assert said.count("note: decoding in pure Python, which is many times slower: no C++ compiler found") == 1
 
 
-def test_hot_words_as_bytes_or_text(tmp_path: Path) -> None:
+def test_hot_words_as_bytes_or_text() -> None:
     case = CASES["hot words"]
     scorer = Scorer(cases.ALPHA, cases.BETA, cases.WORDS, cases.ALPHABET)
     clip = case.emissions(1)[0]

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from speech.errors import InputError
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.make import ask_scorer
 from tests.fixtures.decoding.texts import make_words
-from tests.peers.environments import PeerUnavailable, find
+from tests.peers.environments import Peer
 
 WORDS = make_words(cases.SMALL_COUNT, 2)
 TYPES = {"probing": 0, "trie": 2, "quant": 3, "array": 4, "quant_array": 5}
@@ -51,18 +51,16 @@ def test_compiled_code_gives_the_same_bits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", cases.SMALL)
-def test_ds_ctcdecoder_gives_the_same(name: str) -> None:
-    try:
-        peer = find("deepspeech")
-    except PeerUnavailable as error:
-        pytest.skip(str(error))
+def test_ds_ctcdecoder_gives_the_same(peer: Callable[[str], Peer], name: str) -> None:
     queries = cases.queries(WORDS, 200, 9)
     scorer = open_scorer(name)
-    assert [scorer.get_log_cond_prob(*query) for query in queries] == ask_scorer(peer, cases.SMALL[name], queries)
+    assert [scorer.get_log_cond_prob(*query) for query in queries] == ask_scorer(
+        peer("deepspeech"), cases.SMALL[name], queries
+    )
 
 
 def test_hashes_of_known_words() -> None:
-    """MurmurHash64A with seed 0, by its definition for lengths 0, 3, 8 and 9 (KenLM's own values)."""
+    """MurmurHash64A with seed 0: KenLM's own values, of words shorter and longer than its block of 8 bytes."""
     assert hash_word(b"") == 0
     scorer = open_scorer("trie")
     hashes = np.frombuffer(scorer.data, "<u8", scorer.layout.vocabulary_entries, scorer.layout.vocabulary)
@@ -80,7 +78,7 @@ def test_probabilities_of_all_words_add_up() -> None:
     assert sum(10 ** reader.score(state, index)[0] for index in following) == pytest.approx(1.0, abs=1e-3)
 
 
-def damaged(tmp_path: Path, name: str, offset: int, data: bytes) -> np.ndarray:
+def damaged(name: str, offset: int, data: bytes) -> np.ndarray:
     content = bytearray(cases.SMALL[name].read_bytes())
     content[offset : offset + len(data)] = data
     return np.frombuffer(bytes(content), np.uint8)
@@ -108,9 +106,9 @@ def damaged(tmp_path: Path, name: str, offset: int, data: bytes) -> np.ndarray:
         ("probing", 148, struct.pack("<I", 1 << 30), "vocabulary version 0 with"),
     ],
 )
-def test_damaged_headers_are_named(tmp_path: Path, name: str, offset: int, data: bytes, message: str) -> None:
+def test_damaged_headers_are_named(name: str, offset: int, data: bytes, message: str) -> None:
     with pytest.raises(InputError, match=f"^file: .*{message}") as raised:
-        read_layout(damaged(tmp_path, name, offset, data), "file")
+        read_layout(damaged(name, offset, data), "file")
     assert "\n" not in str(raised.value)
 
 
