@@ -33,6 +33,7 @@ class Clip:
 
 DEEPSPEECH_COLUMNS = ("wav_filename", "wav_filesize", "transcript")
 COLUMNS = tuple(field.name for field in fields(Clip))
+SPEAKER_COLUMNS = ("age", "gender", "accents")  # behind the others in an imported corpus; training does not load them
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,13 @@ class Manifest:
 class ManifestWriter:
     """Writes the rows of a CSV one by one: UTF-8, Unix line ends, minimal quoting."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], more_columns: Sequence[str] = ()) -> None:
+        """`more_columns` come behind a clip's own."""
         self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
+        self._writer.writerow((*COLUMNS, *more_columns))
 
-    def write(self, clip: Clip) -> None:
-        """Append a row."""
+    def write(self, clip: Clip, *more: str) -> None:
+        """Append a row, with the values of the further columns."""
         self._writer.writerow(
             (
                 clip.wav_filename,
@@ -76,6 +78,7 @@ class ManifestWriter:
                 clip.client_id,
                 clip.shard,
                 clip.offset,
+                *more,
             )
         )
 

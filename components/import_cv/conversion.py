@@ -15,7 +15,7 @@ from components.import_cv.work import Item, Outcome
 from components.import_cv.workers import Pool
 from speech.progress import Progress
 
-CHUNK_CLIPS = 16
+CHUNK_CLIPS = 8
 
 
 class Conversion:

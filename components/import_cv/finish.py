@@ -20,7 +20,7 @@ from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Corpus
 from speech.audio import WAV_HEADER_BYTES
 from speech.errors import InputError
-from speech.manifest import Clip, ManifestWriter
+from speech.manifest import SPEAKER_COLUMNS, Clip, ManifestWriter
 from speech.storage import write_json, write_text
 
 FORMAT = 1
@@ -45,11 +45,12 @@ def write_tables(results: Results, target: Target) -> dict[str, Any]:
     """Write everything but the audio into the staging folder; returns the report. Raises InputError without a clip."""
     settings, outcomes = results.settings, results.outcomes
     statistics = Statistics(results.sets, settings.audio_sample_rate, results.alphabet)
-    target.staged_tables.mkdir(parents=True, exist_ok=True)
+    tables = target.stage_tables()
     with contextlib.ExitStack() as files:
         writers = {
             name: ManifestWriter(
-                files.enter_context((target.staged_tables / f"{name}.csv").open("w", encoding="utf-8", newline=""))
+                files.enter_context((tables / f"{name}.csv").open("w", encoding="utf-8", newline="")),
+                SPEAKER_COLUMNS,
             )
             for name in results.sets
         }
@@ -58,16 +59,17 @@ def write_tables(results: Results, target: Target) -> dict[str, Any]:
             if reason is Reason.ACCEPTED:
                 transcript = " ".join(row.text) if settings.space_after_every_character else row.text
                 statistics.accept(row, transcript, outcomes.samples[row.clip])
-                writers[row.set_name].write(_clip(row, transcript, outcomes, settings, target))
+                clip = _clip(row, transcript, outcomes, settings, target)
+                writers[row.set_name].write(clip, row.age, row.gender, row.accent)
             else:
                 statistics.refuse(row, reason, detail)
     _require_clips(statistics, results.sets)
     alphabet = results.alphabet or Alphabet.collect(statistics.characters)
-    alphabet.save(target.staged_tables / ALPHABET)
-    write_index(target.staged_tables / Corpus.INDEX, _index(results.sources, outcomes))
+    alphabet.save(tables / ALPHABET)
+    write_index(tables / Corpus.INDEX, _index(results.sources, outcomes))
     description = _describe(results, statistics, alphabet, target)
-    write_text(target.staged_tables / Corpus.HTML_REPORT, report.to_html(description))
-    write_json(target.staged_tables / Corpus.REPORT, description)
+    write_text(tables / Corpus.HTML_REPORT, report.to_html(description))
+    write_json(tables / Corpus.REPORT, description)
     return description
 
 

@@ -20,7 +20,7 @@ from components.import_cv.target import Target
 from speech.alphabet import Alphabet
 from speech.artifacts import Corpus, CorpusPart
 from speech.errors import InputError
-from speech.storage import atomic_path, local_folder, write_json
+from speech.storage import local_folder, write_json
 
 
 def write_part(results: Results, target: Target, fingerprint: str) -> None:
@@ -28,16 +28,17 @@ def write_part(results: Results, target: Target, fingerprint: str) -> None:
     settings, outcomes, last = results.settings, results.outcomes, results.settings.part == results.settings.parts
     (target.folder / CorpusPart.PART).unlink(missing_ok=True)
     target.publish_audio(results.sources, outcomes)
-    with atomic_path(target.folder / CorpusPart.ROWS) as path, path.open("w", encoding="utf-8") as file:
+    tables = target.stage_tables()
+    with (tables / CorpusPart.ROWS).open("w", encoding="utf-8") as file:
         for number, row in enumerate(results.rows):
             if outcomes.recorded[row.clip] if row.clip >= 0 else last:
                 file.write(json.dumps((number, *row)) + "\n")
-    with atomic_path(target.folder / CorpusPart.OUTCOMES) as path, path.open("w", encoding="utf-8") as file:
+    with (tables / CorpusPart.OUTCOMES).open("w", encoding="utf-8") as file:
         for clip, source in enumerate(results.sources):
             if outcomes.recorded[clip]:
                 file.write(json.dumps((source, *outcomes.fields(clip))) + "\n")
     write_json(
-        target.folder / CorpusPart.PART,
+        tables / CorpusPart.PART,
         {
             "part": settings.part,
             "parts": settings.parts,
@@ -50,6 +51,7 @@ def write_part(results: Results, target: Target, fingerprint: str) -> None:
             "clips": outcomes.count,
         },
     )
+    target.publish_staged(last=CorpusPart.PART)
 
 
 def merge(folders: Sequence[str | Path], corpus: Path) -> Corpus:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from components.import_cv.labels import LabelRules
 from components.import_cv.reasons import Reason
-from components.import_cv.table import Numbered, Texts
+from components.import_cv.table import DistinctTexts, Numbered, Texts
 from components.import_cv.tsv import read_tsv
 from speech.errors import InputError
 
@@ -74,7 +74,7 @@ class Plan:
     sentences: Texts = field(default_factory=Texts)
     refused_paths: Texts = field(default_factory=Texts)
     # by clip
-    sources: Texts = field(default_factory=Texts)
+    sources: DistinctTexts = field(default_factory=DistinctTexts)
     shortest: array = field(default_factory=lambda: array("I"))  # characters of its shortest transcript
     listed_ms: array = field(default_factory=lambda: array("I"))  # duration by the release, 0 = not known
 
@@ -121,7 +121,6 @@ class Planner:
         self.rules = rules
         self.in_place = in_place
         self.plan = Plan(sets)
-        self._clips: dict[str, int] = {}
         self._wav_names: dict[str, str] = {}  # only of sources that are not MP3, and of what they could collide with
 
     def build(self, tsv_files: dict[str, Path], durations: Path | None) -> Plan:
@@ -134,7 +133,6 @@ class Planner:
                 self._add_set(name, tsv_files[name])
         if durations is not None:
             self._add_durations(durations)
-        self._clips.clear()
         return self.plan
 
     def _add_set(self, name: str, path: Path) -> None:
@@ -157,16 +155,17 @@ class Planner:
         plan.people.append(plan.persons.number(person))
 
     def _clip(self, source: str, characters: int) -> tuple[Reason, int]:
-        known = self._clips.get(source)
-        if known is None:
+        sources = self.plan.sources
+        known = sources.find(source)
+        if known < 0:
             name = source_name(source)
             if name is None:
                 return Reason.UNSAFE_PATH, -1
-            known = self._clips.get(name)
-            if known is None:
+            known = sources.find(name) if name != source else -1
+            if known < 0:
                 if not self._take_wav_name(name):
                     return Reason.NAME_TAKEN, -1
-                known = self._clips[name] = self.plan.sources.append(name)
+                known = sources.append(name)
                 self.plan.shortest.append(characters)
                 self.plan.listed_ms.append(0)
         if characters < self.plan.shortest[known]:
@@ -183,7 +182,7 @@ class Planner:
             return self._wav_names.get(wav, name) == name
         if self.in_place and name == wav:
             return False
-        if wav.removesuffix(".wav") + ".mp3" in self._clips or wav in self._wav_names:
+        if self.plan.sources.find(wav.removesuffix(".wav") + ".mp3") >= 0 or wav in self._wav_names:
             return False
         self._wav_names[wav] = name
         return True
@@ -233,8 +232,8 @@ class Planner:
         """The durations that the release lists; a damaged list is no reason not to import."""
         try:
             for _, reason, (clip, duration) in read_tsv(path, ("clip", "duration[ms]")):
-                number = self._clips.get(clip)
-                if reason is Reason.ACCEPTED and number is not None and duration.isdecimal():
+                number = self.plan.sources.find(clip)
+                if reason is Reason.ACCEPTED and number >= 0 and duration.isdecimal():
                     self.plan.listed_ms[number] = min(int(duration), 2**32 - 1)
         except InputError:
             return

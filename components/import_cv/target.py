@@ -128,13 +128,23 @@ class Target:
                     if not row.get("shard") and row.get("source"):
                         yield wav_name(row["source"])
 
+    def stage_tables(self) -> Path:
+        """An empty folder for the tables: a process that was killed may have left half-written files there."""
+        shutil.rmtree(self.staged_tables, ignore_errors=True)
+        self.staged_tables.mkdir(parents=True)
+        return self.staged_tables
+
     def publish_tables(self, sets: tuple[str, ...]) -> None:
         """Put the staged tables in place, the report last."""
         for name in ALL_SETS:
             path = self.folder / f"{name}.csv"
             if name not in sets and _is_ours(path):
                 path.unlink()
-        for path in sorted(self.staged_tables.iterdir(), key=lambda path: path.name == Corpus.REPORT):
+        self.publish_staged(last=Corpus.REPORT)
+
+    def publish_staged(self, last: str) -> None:
+        """Put the files of the staging folder for tables in place, the completion marker last."""
+        for path in sorted(self.staged_tables.iterdir(), key=lambda path: path.name == last):
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
             path.replace(self.folder / path.name)
@@ -146,7 +156,7 @@ def _is_ours(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open(encoding="utf-8", errors="replace") as file:
-        return file.readline().rstrip("\n").split(",") == list(COLUMNS)
+        return file.readline().rstrip("\n").split(",")[: len(COLUMNS)] == list(COLUMNS)
 
 
 def _move(staged: Path, place: Path) -> None:

@@ -32,7 +32,7 @@ CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT_BYTES = 1 << 26
 CHUNKS_A_WORKER = 2  # one in work, one waiting, so that a worker never waits for the parent
-CHUNKS_AHEAD = 4  # a worker: how far work may go beyond the first chunk that is not done
+CHUNKS_AHEAD = 3  # a worker: how far work may go beyond the first chunk that is not done
 MAX_WAITING_BYTES = 64 << 20  # finished chunks that wait for an earlier one
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from components.import_cv import step
+from components.import_cv.conversion import CHUNK_CLIPS
 from components.import_cv.journal import Journal
 from components.import_cv.outcomes import Outcomes
 from components.import_cv.reasons import Reason
@@ -75,15 +76,15 @@ def check_killed(source: Path, tmp_path: Path, chunk: int, when: str, flags: tup
     assert not (corpus / "import_report.json").exists()
     rerun = subprocess.run(command(source, corpus, *flags), stderr=subprocess.PIPE, text=True, check=True)
     done = chunk - (when == "before")
-    assert f"going on behind {16 * done} clips" in rerun.stderr
+    assert f"going on behind {CHUNK_CLIPS * done} clips" in rerun.stderr
     assert contents(corpus) == contents(whole)
 
 
 @pytest.mark.parametrize(
     ("flags", "chunk", "when"),
     [
-        (("--shard_clips", "48"), 3, "before"),
-        (("--shard_clips", "48"), 3, "after"),  # a shard is full
+        (("--shard_clips", str(3 * CHUNK_CLIPS)), 3, "before"),
+        (("--shard_clips", str(3 * CHUNK_CLIPS)), 3, "after"),  # a shard is full
         (("--layout", "clips"), 3, "before"),
     ],
 )
@@ -97,7 +98,16 @@ def test_killed_archive(make_release: MakeRelease, tmp_path: Path) -> None:
     release = make_release(train=92)
     with tarfile.open(tmp_path / "release.tar.gz", "w:gz") as tar:
         tar.add(release, "cv/xx")
-    check_killed(tmp_path / "release.tar.gz", tmp_path, 4, "before", ("--shard_clips", "48"))
+    check_killed(tmp_path / "release.tar.gz", tmp_path, 4, "before", ("--shard_clips", str(3 * CHUNK_CLIPS)))
+
+
+def test_half_written_tables_of_a_killed_import_are_not_published(make_release: MakeRelease, tmp_path: Path) -> None:
+    release, settings = make_release(), ImportSettings(shard_clips=5)
+    expected = contents(step.run(settings, str(release), tmp_path / "whole").folder)
+    left = tmp_path / "corpus/.import/tables/.alphabet.txt.x.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_text("a")
+    assert contents(step.run(settings, str(release), tmp_path / "corpus").folder) == expected
 
 
 @pytest.mark.slow
