@@ -50,7 +50,7 @@ tables: $(INSTALLED) ## write the settings tables in the READMEs
 
 # uv is taken from .venv, so the locks need one environment to make the next from.
 STEP_LOCKS := import-cv train train-gpu export convert-mmap convert-openvino evaluate build-scorer publish
-ALL_EXTRAS := import-cv train export convert-mmap convert-openvino evaluate build-scorer publish pipeline
+ALL_EXTRAS := import-cv train export onnx convert-mmap convert-openvino evaluate build-scorer publish pipeline
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 

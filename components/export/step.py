@@ -45,6 +45,7 @@ def freeze(settings: ExportSettings, checkpoint: Path, model: Path) -> ExportedM
         difference = check_frozen(path, weights, geometry)
     _report(path, f"probabilities {difference:.1e} away from the checkpoint's")
     alphabet.save(model / ALPHABET)
+    _copy_history(Path(bundle.prefix).parent, model)
     description = {
         "geometry": geometry.to_dict(),
         "n_steps": settings.n_steps,
@@ -168,6 +169,13 @@ def _alphabet(settings: ExportSettings, prefix: str, geometry: Geometry) -> Alph
     if found is None:
         raise InputError(f"{prefix}: no alphabet.txt beside the checkpoint: give --alphabet_config_path")
     return found
+
+
+def _copy_history(checkpoint: Path, model: Path) -> None:
+    """The losses by epoch go along: the evaluation's report shows them. Other trainers leave none."""
+    (model / Checkpoint.HISTORY).unlink(missing_ok=True)
+    if (checkpoint / Checkpoint.HISTORY).is_file():
+        write_bytes(model / Checkpoint.HISTORY, (checkpoint / Checkpoint.HISTORY).read_bytes())
 
 
 def _training(folder: Path) -> dict[str, Any]:
