@@ -15,7 +15,7 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 OF_IMAGES = sorted(
     set(REQUIREMENTS.glob("*.lock")) - {REQUIREMENTS / f"{name}.lock" for name in ("dev", "uv", "train-gpu")}
 )
-STEP_EXTRAS = sorted(set(EXTRAS) - {"pipeline"})
+STEP_EXTRAS = sorted(set(EXTRAS) - {"pipeline", "onnx"})  # which no image has
 
 
 def names(requirements: list[str]) -> set[str]:
