@@ -14,12 +14,17 @@ ROOT = Path(__file__).parents[1]
 REPOSITORY = "speechmill"  # `speechmill compile --registry` puts a registry's name in front
 
 
+def dockerfile(step: str) -> Path:
+    """The Dockerfile of a step's image."""
+    return ROOT / "docker" / f"{VARIANTS.get(step, step)}.Dockerfile"
+
+
 def sources(step: str) -> list[Path]:
     """The files that the image of a step (such as `import-cv`) is built from, in a fixed order."""
     folder = ROOT / "components" / PACKAGES.get(step, step.replace("-", "_"))
     fixed = [
         ROOT / "components" / "__init__.py",
-        ROOT / "docker" / f"{step}.Dockerfile",
+        dockerfile(step),
         ROOT / "requirements" / f"{step}.lock",
         ROOT / "requirements" / "kfp.lock",
     ]
@@ -51,13 +56,19 @@ def reference(step: str) -> str:
     return f"{REPOSITORY}/{step}:{fingerprint(step)}"
 
 
-PACKAGES = {"convert-mmap": "export"}  # images whose code lies in a folder of another name
+PACKAGES = {"convert-mmap": "export", "train-gpu": "train"}  # images whose code lies in a folder of another name
+VARIANTS = {"train-gpu": "train"}  # images made by the Dockerfile of another one, with the lock of their own name
 
 IMPORT_CV = reference("import-cv")
 TRAIN = reference("train")
+TRAIN_GPU = reference("train-gpu")
 EXPORT = reference("export")
 CONVERT_MMAP = reference("convert-mmap")
 CONVERT_OPENVINO = reference("convert-openvino")
 EVALUATE = reference("evaluate")
 BUILD_SCORER = reference("build-scorer")
 PUBLISH = reference("publish")
+
+STEPS = (
+    "import-cv", "train", "export", "convert-mmap", "convert-openvino", "evaluate", "build-scorer", "publish"
+)  # fmt: skip

@@ -12,6 +12,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 # KenLM (LGPL-2.1): lmplz, filter and build_binary, run as programs.
 FROM ${PYTHON} AS kenlm
+# Versions are not pinned: Debian keeps only the newest build of a package.
+# hadolint ignore=DL3008
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends g++ make cmake libboost-program-options-dev libboost-system-dev \
         libboost-thread-dev libboost-test-dev zlib1g-dev libbz2-dev liblzma-dev && \
@@ -20,10 +22,6 @@ COPY components/build_scorer/build_kenlm.sh /
 RUN --mount=type=cache,target=/root/.cache/pip JOBS=$(nproc) /build_kenlm.sh /kenlm
 
 FROM ${PYTHON}
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="speechmill build-scorer" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0 AND LGPL-2.1-only"
 COPY --from=kenlm /kenlm/bin/ /usr/local/bin/
 COPY --from=packages /venv /venv
 WORKDIR /app
@@ -31,5 +29,11 @@ COPY speech/ speech/
 COPY components/__init__.py components/
 COPY components/build_scorer/ components/build_scorer/
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="speechmill build-scorer" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0 AND LGPL-2.1-only"
 USER 65532:65532
 CMD ["python", "-m", "components.build_scorer", "--help"]

@@ -12,6 +12,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 # The decoder's library: C++ and nothing else.
 FROM ${PYTHON} AS decoder
+# Versions are not pinned: Debian keeps only the newest build of a package.
+# hadolint ignore=DL3008
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends g++ libc6-dev && \
     rm -rf /var/lib/apt/lists/*
@@ -21,10 +23,6 @@ COPY speech/decoding/ speech/decoding/
 RUN python -m speech.decoding --output /library
 
 FROM ${PYTHON}
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="speechmill evaluate" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY speech/ speech/
@@ -32,5 +30,11 @@ COPY --from=decoder /library/ speech/decoding/cpp/
 COPY components/__init__.py components/
 COPY components/evaluate/ components/evaluate/
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="speechmill evaluate" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
 CMD ["python", "-m", "components.evaluate", "--help"]

@@ -11,15 +11,17 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /venv/bin/pip uninstall --yes pip setuptools
 
 FROM ${PYTHON}
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="speechmill publish" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY speech/ speech/
 COPY components/__init__.py components/
 COPY components/publish/ components/publish/
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="speechmill publish" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
 CMD ["python", "-m", "components.publish", "--help"]

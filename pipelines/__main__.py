@@ -9,7 +9,9 @@ from typing import Any
 from speech.errors import InputError, one_line_errors
 from speech.settings import command, setting
 
-URIS = ("corpus_uri", "base_checkpoint_uri", "checkpoint_uri", "publish_uri")
+URIS = (
+    "corpus_uri", "previous", "base_checkpoint_uri", "checkpoint_uri", "scorer_uri", "champion", "publish_uri"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,14 @@ class RunBase:
 class CompileFlags:
     """The flags of `speechmill compile`."""
 
-    output: str = setting("", "file to write; empty: pipelines/retrain.yaml beside the code")
-    registry: str = setting("", "registry in front of the images' names, such as ghcr.io/team; empty: none")
+    output: str = setting("", "file to write; empty: NAME.yaml in pipelines/, beside the code")
+    registry: str = setting("", "registry in front of the images' names, such as ghcr.io/team; empty: the deployment's")
+    deployment: str = setting(
+        "", "deployment.toml of the cluster (see examples/deployments); empty: one that suits most"
+    )
+    pipeline: str = setting(
+        "retrain", "retrain, or the pipeline that looks for a new release first", choices=("retrain", "retrain-on-news")
+    )
 
 
 def run(argv: Sequence[str]) -> None:
@@ -57,7 +65,10 @@ def _absolute(arguments: dict[str, Any]) -> dict[str, Any]:
     from speech.storage import is_remote
 
     local = {name: arguments[name] for name in URIS if arguments[name] and not is_remote(arguments[name])}
-    return arguments | {name: str(Path(path).expanduser().absolute()) for name, path in local.items()}
+    watched = {name: "/" for name, path in local.items() if name == "corpus_uri" and path.endswith("/")}
+    return arguments | {
+        name: str(Path(path).expanduser().absolute()) + watched.get(name, "") for name, path in local.items()
+    }
 
 
 def compile_pipeline(argv: Sequence[str]) -> None:
@@ -72,16 +83,54 @@ def compile_pipeline(argv: Sequence[str]) -> None:
 
 
 def _compile(flags: CompileFlags) -> None:
-    from pipelines import compiled
+    from pipelines import compiled, deployment
+    from pipelines.nightly import nightly
     from pipelines.retrain import retrain
 
-    path = Path(flags.output) if flags.output else compiled.PATH
-    print(f"{'wrote' if compiled.write(retrain, path, flags.registry) else 'up to date:'} {path}")
+    pipeline = retrain if flags.pipeline == "retrain" else nightly
+    path = Path(flags.output) if flags.output else compiled.PATH.with_name(f"{flags.pipeline}.yaml")
+    cluster = deployment.read(Path(flags.deployment)) if flags.deployment else None
+    print(f"{'wrote' if compiled.write(pipeline, path, flags.registry, cluster) else 'up to date:'} {path}")
+
+
+def submit(argv: Sequence[str]) -> None:
+    """Start a run on a cluster."""
+    from pipelines import submission
+
+    submission.submit(argv)
+
+
+def schedule(argv: Sequence[str]) -> None:
+    """Create or replace a schedule on a cluster."""
+    from pipelines import submission
+
+    submission.schedule(argv)
+
+
+def images(argv: Sequence[str]) -> None:
+    """Build or push the images."""
+    from pipelines import image_builds
+
+    work = {"build": image_builds.build, "push": image_builds.push}
+    with one_line_errors():
+        if not argv or (argv[0] not in work and argv[0] not in ("--help", "-h")):
+            raise InputError("speechmill images: expected build or push")
+    name = argv[0] if argv[0] in work else "build"
+    command(
+        image_builds.ImageFlags,
+        work[name],
+        prog=f"speechmill images {name}",
+        description="Build the steps' images (build), or push them to a registry (push).",
+        argv=argv[1:] if argv[0] in work else argv,
+    )
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "run": (run, "run the whole pipeline on this machine"),
     "compile": (compile_pipeline, "write the pipeline as YAML for Kubeflow"),
+    "submit": (submit, "start a run on Kubeflow and follow it"),
+    "schedule": (schedule, "create or replace a recurring run on Kubeflow"),
+    "images": (images, "build the steps' images, or push them"),
 }
 
 
@@ -100,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     with one_line_errors():
         if name not in COMMANDS:
-            raise InputError(f"unknown command {name}: expected {' or '.join(COMMANDS)}")
+            raise InputError(f"unknown command {name}: expected {', '.join(COMMANDS)}")
     COMMANDS[name][0](arguments[1:])
 
 

@@ -6,14 +6,15 @@ The files are hard links to the run's own artifacts, so this costs neither time 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.local_cache import Outputs
-from speech.artifacts import ExportedModel, write_sidecar
+from speech.artifacts import ExportedModel, ExternalScorer, write_sidecar
 from speech.storage import replace_folder
 
 CORPUS, CHECKPOINT, MODEL, OPENVINO, PUBLISHED = "corpus", "checkpoint", "model", "openvino", "published"
+SCORER = "scorer"
 REPORT = "report.html"
 SUMMARY = "summary.json"
 RUNS = ".runs"  # kfp's folders and the cache
@@ -23,8 +24,14 @@ def collect(outputs: Mapping[str, Outputs], folder: Path) -> None:
     """Bring corpus, checkpoint, model, IR, published version and report of a run's steps into `folder`."""
     _place(_path(outputs, "import_cv", "corpus"), folder / CORPUS)
     _place(_path(outputs, "train", "checkpoint"), folder / CHECKPOINT)
-    _place_model(_path(outputs, "freeze", "model"), _path(outputs, "convert_mmap", "mapped"), folder / MODEL)
+    formats = (("convert_tflite", "tflite"), ("convert_mmap", "mapped"), ("freeze", "model"))
+    _place_model([_path(outputs, *one) for one in formats], folder / MODEL)
     _place(_path(outputs, "convert_openvino", "ir"), folder / OPENVINO)
+    scorer = _path(outputs, "evaluate", "tuned_scorer")
+    if ExternalScorer.find(scorer) is not None:
+        _place(scorer, folder / SCORER)
+    elif (folder / SCORER).is_dir():  # of an earlier run
+        shutil.rmtree(folder / SCORER)
     published = _path(outputs, "publish", "published")
     for version in published.iterdir():
         if version.is_dir():  # without publish_uri the artifact holds the version itself
@@ -47,15 +54,15 @@ def _place(source: Path, target: Path) -> None:
         replace_folder(staging, target)
 
 
-def _place_model(model: Path, mapped: Path, target: Path) -> None:
-    """One exported model of two: both graphs, and a sidecar that describes both."""
+def _place_model(formats: Sequence[Path], target: Path) -> None:
+    """One exported model of several: all formats, and the last one's sidecar, which describes all of them."""
     with _staged(target) as staging:
-        _link_tree(mapped, staging)
-        _link_tree(model, staging)
+        for folder in formats:
+            _link_tree(folder, staging)
         (staging / ExportedModel.MODEL).unlink()
-        sidecars = [ExportedModel.open(folder).sidecar for folder in (mapped, model)]
+        sidecars = [ExportedModel.open(folder).sidecar for folder in formats]
         merged = {name: recorded for sidecar in sidecars for name, recorded in sidecar["files"].items()}
-        write_sidecar(staging, ExportedModel.MODEL, {**sidecars[1], "files": merged})
+        write_sidecar(staging, ExportedModel.MODEL, {**sidecars[-1], "files": merged})
         replace_folder(staging, target)
 
 

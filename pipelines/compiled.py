@@ -8,32 +8,40 @@ from typing import Any
 import kfp.compiler
 
 from components import images
+from pipelines.deployment import Deployment, unknown_cluster
+from pipelines.placement import deployed
 from speech.errors import InputError
 from speech.storage import write_text
 
 PATH = Path(__file__).with_suffix("").with_name("retrain.yaml")
 
 
-def to_yaml(pipeline: Callable[..., Any], registry: str = "") -> str:
-    """Compile a pipeline; `registry` (such as `registry.example.org/team`) goes in front of the steps' images.
+def to_yaml(pipeline: Callable[..., Any], registry: str = "", deployment: Deployment | None = None) -> str:
+    """Compile a pipeline for a cluster.
 
-    The text depends on the code alone: compiling twice gives the same bytes.
+    `registry` (such as `registry.example.org/team`; by default the deployment's) goes in front of the steps' images. If
+    the deployment gives the training GPUs, it gets the image with TensorFlow for GPUs. The text depends on code and
+    deployment alone: compiling twice gives the same bytes.
     """
+    deployment = deployment or unknown_cluster()
+    registry = registry or deployment.registry
     if registry and (registry != registry.strip("/") or "://" in registry or " " in registry):
         raise InputError(f"--registry {registry!r} is not allowed: expected HOST[:PORT][/PATH], such as ghcr.io/team")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "pipeline.yaml")
-        kfp.compiler.Compiler().compile(pipeline, str(path))
+        kfp.compiler.Compiler().compile(deployed(pipeline, deployment), str(path))
         text = path.read_text(encoding="utf-8")
+    if deployment.of("train").gpus:
+        text = text.replace(f"image: {images.TRAIN}", f"image: {images.TRAIN_GPU}")
     if registry:
         own = f"image: {images.REPOSITORY}/"
         text = text.replace(own, f"image: {registry}/{images.REPOSITORY}/")
     return text
 
 
-def write(pipeline: Callable[..., Any], path: Path, registry: str = "") -> bool:
+def write(pipeline: Callable[..., Any], path: Path, registry: str = "", deployment: Deployment | None = None) -> bool:
     """Write the compiled pipeline; False if the file holds it already."""
-    text = to_yaml(pipeline, registry)
+    text = to_yaml(pipeline, registry, deployment)
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False
     write_text(path, text)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import docker
 import docker.errors
@@ -18,8 +19,9 @@ WRITTEN_PATHS = ("checkpoint_uri", "publish_uri")  # parameters that name a plac
 def docker_runner(arguments: dict[str, Any]) -> kfp.local.DockerRunner:
     """kfp's runner, with the local paths of the pipeline's arguments mounted where they are outside.
 
-    The containers run as the user who started the run, so that their files belong to that user; the AWS_* variables are
-    passed on. Raises InputError if no engine answers.
+    The containers run as the user who started the run, so that their files belong to that user; the variables that lead
+    to the object store are passed on, and if it is on this machine, so is the network. Raises InputError if no engine
+    answers.
     """
     try:
         docker.from_env().ping()
@@ -27,10 +29,16 @@ def docker_runner(arguments: dict[str, Any]) -> kfp.local.DockerRunner:
         raise InputError(
             f"no container engine answers: start Docker, or leave out --runner docker ({error})"
         ) from error
+    passed_on = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "SPEECHMILL_"))}
+    host = urlsplit(passed_on.get("AWS_ENDPOINT_URL", "")).hostname
+    mounts = _mounts(arguments)
+    if ca_bundle := passed_on.get("AWS_CA_BUNDLE"):
+        mounts.append(docker.types.Mount(ca_bundle, ca_bundle, type="bind", read_only=True))
     return kfp.local.DockerRunner(
-        mounts=_mounts(arguments),
+        mounts=mounts,
         user=f"{os.getuid()}:{os.getgid()}",
-        environment={"HOME": "/tmp", **{name: value for name, value in os.environ.items() if name.startswith("AWS_")}},
+        environment={"HOME": "/tmp", **passed_on},
+        **({"network_mode": "host"} if host in ("127.0.0.1", "localhost", "::1") else {}),
     )
 
 
@@ -68,5 +76,5 @@ def _check_image(client: Any, image: str) -> None:
     except docker.errors.ImageNotFound as error:
         step = image.rpartition("/")[2].partition(":")[0]
         raise InputError(
-            f"the image {image} is not on this machine: docker build -t {image} -f docker/{step}.Dockerfile ."
+            f"the image {image} is not on this machine: `speechmill images build --images {step}` makes it"
         ) from error

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from components.publish.releases import is_watched, look
 from pipelines import collect, runners, summary
 from pipelines.retrain import retrain
 from pipelines.revision import revision
@@ -17,6 +18,17 @@ def run(arguments: dict[str, Any], output: Path, runner: str) -> int:
     """Run the pipeline, put its results into `output`, print what came out; returns the exit code."""
     if not arguments["corpus_uri"]:
         raise InputError("--corpus_uri is missing: the folder or .tar.gz of a Common Voice release, local or s3://")
+    if is_watched(arguments["corpus_uri"]) and (arguments["publish_uri"] or not arguments["corpus_uri"].endswith("/")):
+        news = look(arguments["corpus_uri"], arguments["publish_uri"], arguments["base_checkpoint_uri"])
+        print(news.message, flush=True)
+        if news.release is None:
+            return 0
+        arguments = arguments | {
+            "corpus_uri": news.release.uri,
+            "corpus_revision": news.release.revision,
+            "previous": arguments["previous"] or news.previous,
+            "base_checkpoint_uri": news.base_checkpoint_uri,
+        }
     _check_output(output)
     runs = output.absolute() / collect.RUNS
     try:

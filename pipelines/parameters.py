@@ -9,9 +9,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from components.build_scorer.settings import BuildScorerSettings
 from components.convert_openvino.settings import OpenVinoSettings
 from components.evaluate.settings import EvaluateSettings
-from components.export.settings import ExportSettings
+from components.export.settings import CardSettings, ExportSettings
 from components.import_cv.settings import ImportSettings
 from components.publish.settings import PublishSettings
 from components.train.settings import TrainSettings
@@ -19,7 +20,16 @@ from speech.settings import setting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SETTINGS = (ImportSettings, TrainSettings, ExportSettings, OpenVinoSettings, EvaluateSettings, PublishSettings)
+SETTINGS = (
+    ImportSettings,
+    TrainSettings,
+    ExportSettings,
+    CardSettings,
+    OpenVinoSettings,
+    BuildScorerSettings,
+    EvaluateSettings,
+    PublishSettings,
+)
 RENAMED = {
     "openvino_precision": (OpenVinoSettings, "precision"),
     "openvino_n_steps": (OpenVinoSettings, "n_steps"),
@@ -34,8 +44,20 @@ OWN = {
     "base_checkpoint_uri": "checkpoint to start from, a folder or s3:// prefix; empty: from scratch",
     "checkpoint_uri": "s3:// prefix for running checkpoints, from which an interrupted training goes on; empty: none",
     "train_flags": "further flags of the train step, such as --layer_norm --checkpoint_secs 300",
+    "build_scorer": "build a scorer of the training transcripts, of scorer_text_uri, or of both",
+    "scorer_uri": "scorer that is there already, a .scorer file or s3:// URI, if none is built; empty: none",
+    "scorer_text_uri": "text for the scorer, a sentence a line: .txt or .txt.gz, local or s3://, with commas between",
+    "scorer_transcripts": "the training transcripts are text for the scorer",
+    "scorer_flags": "further flags of the build_scorer step, such as --keep_case --binary_type probing",
+    "n_trials": "trials in the search for the scorer's weights on the dev set; 0: the weights that it came with",
+    "evaluate_flags": "further flags of the evaluate steps, such as --hot_words mill:5 --bootstrap_unit speaker",
+    "card_flags": "further flags of the model card, such as --export_author_id mill --export_contact_info mail@example",
+    "train_gpu_type": "on a cluster: the training's kind of GPU, as Kubernetes names it, such as nvidia.com/gpu",
+    "train_gpus": "on a cluster: GPUs of the training, on one node; 0: none",
+    "train_cpu": "on a cluster: cores of the training, at most, such as 4 or 500m",
+    "train_memory": "on a cluster: memory of the training, at most, such as 16Gi",
     "test_sets": "sets of the corpus to measure on, with commas between them",
-    "publish_uri": "folder or s3:// prefix that takes the version; empty: the run's own artifact",
+    "publish_uri": "folder or s3:// prefix that takes the version and has the champion; empty: the run's own artifact",
 }
 
 

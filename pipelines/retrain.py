@@ -2,12 +2,14 @@
 
 from kfp import dsl
 
+from components.build_scorer.component import build_scorer as build_scorer_step
+from components.build_scorer.settings import BuildScorerSettings
 from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
 from components.evaluate.component import evaluate
-from components.evaluate.settings import EvaluateSettings
-from components.export.component import convert_mmap, freeze
-from components.export.settings import ExportSettings
+from components.evaluate.settings import USUAL_TRIALS, EvaluateSettings
+from components.export.component import convert_mmap, convert_tflite, freeze, model_card
+from components.export.settings import CardSettings, ExportSettings
 from components.import_cv.component import import_cv
 from components.import_cv.settings import ImportSettings
 from components.publish.component import publish
@@ -25,6 +27,7 @@ def retrain(
     filter_alphabet: str = ImportSettings.filter_alphabet,
     normalize: bool = ImportSettings.normalize,
     max_duration_s: float = ImportSettings.max_duration_s,
+    previous: str = ImportSettings.previous,
     import_flags: str = "",
     base_checkpoint_uri: str = "",
     checkpoint_uri: str = "",
@@ -40,14 +43,34 @@ def retrain(
     plateau_epochs: int = TrainSettings.plateau_epochs,
     random_seed: int = TrainSettings.random_seed,
     train_flags: str = "",
+    train_gpu_type: str = "nvidia.com/gpu",
+    train_gpus: str = "0",
+    train_cpu: str = "2",
+    train_memory: str = "8Gi",
     n_steps: int = ExportSettings.n_steps,
     export_beam_width: int = ExportSettings.export_beam_width,
     export_language: str = ExportSettings.export_language,
+    export_quantize: bool = ExportSettings.export_quantize,
     openvino_precision: str = OpenVinoSettings.precision,
+    build_scorer: bool = False,
+    scorer_uri: str = "",
+    scorer_text_uri: str = "",
+    scorer_transcripts: bool = True,
+    top_k: int = BuildScorerSettings.top_k,
+    arpa_order: int = BuildScorerSettings.arpa_order,
+    arpa_prune: str = BuildScorerSettings.arpa_prune,
+    scorer_flags: str = "",
+    n_trials: int = USUAL_TRIALS,
     test_sets: str = "test",
     text_normalization: str = EvaluateSettings.text_normalization,
+    champion: str = EvaluateSettings.champion,
+    evaluate_flags: str = "",
+    export_model_name: str = CardSettings.export_model_name,
+    export_license: str = CardSettings.export_license,
+    card_flags: str = "",
     publish_uri: str = "",
     version: str = PublishSettings.version,
+    force: bool = PublishSettings.force,
 ) -> None:
     """Train, measure, convert and publish a speech-to-text model on a Common Voice release."""
     imported = import_cv(
@@ -56,6 +79,7 @@ def retrain(
         filter_alphabet=filter_alphabet,
         normalize=normalize,
         max_duration_s=max_duration_s,
+        previous=previous,
         extra_flags=import_flags,
     )
     corpus = imported.outputs["corpus"]
@@ -83,18 +107,64 @@ def retrain(
         export_language=export_language,
     )
     model = frozen.outputs["model"]
-    mapped = convert_mmap(model=model)
+    mapped = convert_mmap(model=model).outputs["mapped"]
+    tflite = convert_tflite(model=model, export_quantize=export_quantize).outputs["tflite"]
     representation = convert_openvino(model=model, corpus=corpus, precision=openvino_precision)
     ir = representation.outputs["ir"]
-    measured = evaluate(model=model, corpus=corpus, test_sets=test_sets, text_normalization=text_normalization)
-    evaluate(model=ir, corpus=corpus, test_sets=test_sets, text_normalization=text_normalization).set_display_name(
-        "evaluate_openvino"
+    built = build_scorer_step(
+        corpus=corpus,
+        model=model,
+        build_scorer=build_scorer,
+        scorer_uri=scorer_uri,
+        scorer_text_uri=scorer_text_uri,
+        scorer_transcripts=scorer_transcripts,
+        top_k=top_k,
+        arpa_order=arpa_order,
+        arpa_prune=arpa_prune,
+        extra_flags=scorer_flags,
+    )
+    measured = evaluate(
+        model=model,
+        corpus=corpus,
+        scorer=built.outputs["scorer"],
+        n_trials=n_trials,
+        test_sets=test_sets,
+        text_normalization=text_normalization,
+        champion=champion,
+        champion_of=publish_uri,
+        extra_flags=evaluate_flags,
+    )
+    scorer = measured.outputs["tuned_scorer"]
+    evaluate(
+        model=ir,
+        corpus=corpus,
+        scorer=scorer,
+        test_sets=test_sets,
+        text_normalization=text_normalization,
+        extra_flags=evaluate_flags,
+    ).set_display_name("evaluate_openvino")
+    card = model_card(
+        model=model,
+        mapped=mapped,
+        tflite=tflite,
+        evaluation=measured.outputs["evaluation"],
+        corpus=corpus,
+        export_model_name=export_model_name,
+        export_license=export_license,
+        extra_flags=card_flags,
     )
     publish(
         model=model,
-        mapped=mapped.outputs["mapped"],
+        mapped=mapped,
+        tflite=tflite,
         ir=ir,
+        card=card.outputs["card"],
         evaluation=measured.outputs["evaluation"],
+        scorer=scorer,
+        checkpoint=trained.outputs["checkpoint"],
         publish_uri=publish_uri,
         version=version,
+        force=force,
+        corpus_uri=corpus_uri,
+        corpus_revision=corpus_revision,
     )

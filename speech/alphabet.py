@@ -90,6 +90,8 @@ class Alphabet:
         """The characters of `text` that the alphabet lacks, each once, in order of appearance."""
         if self.bytes_mode:
             return ["\0"] if "\0" in text else []
+        if self.labels.keys() >= set(text):
+            return []
         return [character for character in dict.fromkeys(text) if character not in self.labels]
 
     def encode(self, text: str) -> np.ndarray:

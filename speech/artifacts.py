@@ -212,6 +212,7 @@ class ExternalScorer:
     SCORER: ClassVar[str] = "kenlm.scorer"
     LANGUAGE_MODEL: ClassVar[str] = "lm.binary"  # kept on demand
     MODEL: ClassVar[str] = "scorer.json"  # written last: settings, counts, size and sha256
+    NONE: ClassVar[str] = "none.txt"  # alone in the folder: the run is one without a scorer
     MAKER: ClassVar[str] = "python -m components.build_scorer"
 
     @classmethod
@@ -220,6 +221,11 @@ class ExternalScorer:
         model = _require(Path(folder), cls.MODEL, "scorer", cls.MAKER)
         _check_files(Path(folder), _read_json(model).get("files", {}))
         return cls(Path(folder))
+
+    @classmethod
+    def find(cls, folder: str | Path) -> "ExternalScorer | None":
+        """The same; None for the artifact of a run that builds no scorer."""
+        return None if (Path(folder) / cls.NONE).is_file() else cls.open(folder)
 
     @property
     def path(self) -> Path:

@@ -1,15 +1,22 @@
-"""WAV clips: reading samples from files and from memory-mapped tar shards."""
+"""Clips: reading samples from files and from memory-mapped tar shards and sample databases."""
 
+import io
 import mmap
 import struct
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from speech import opus_packets
 from speech.errors import InputError
 from speech.manifest import Clip, Manifest
 
 WAV_HEADER_BYTES = 44
+
+
+class NotPlainPcm(InputError):
+    """A WAV file of another layout than mono 16-bit PCM."""
 
 
 def wav_header(samples: int, sample_rate: int) -> bytes:
@@ -50,7 +57,7 @@ def parse_wav(data: bytes | memoryview, where: str) -> tuple[np.ndarray, int]:
             layout = (code, channels, bits)
         elif name == b"data":
             if layout is None or layout[1:] != (1, 16) or layout[0] not in (1, 0xFFFE):
-                raise InputError(f"{where}: expected mono 16-bit PCM, found (format, channels, bits) {layout}")
+                raise NotPlainPcm(f"{where}: expected mono 16-bit PCM, found (format, channels, bits) {layout}")
             if body + size > len(view):
                 raise InputError(f"{where}: truncated: {size} bytes of audio announced, {len(view) - body} present")
             return np.frombuffer(view[body : body + size - size % 2], "<i2"), sample_rate
@@ -77,7 +84,14 @@ class ClipReader:
         if not clip.shard:
             return self._file(clip, where)
         data = memoryview(self._shard(clip.shard))[clip.offset : clip.offset + clip.wav_filesize]
-        return parse_wav(data, where)
+        if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+            try:
+                return parse_wav(data, where)
+            except NotPlainPcm:
+                pass  # stereo, 24-bit, float: libsndfile reads them
+        elif clip.shard.endswith(".sdb"):
+            data = memoryview(opus_packets.to_ogg(opus_packets.parse(data, where)))
+        return decode(io.BytesIO(data), where)
 
     def _file(self, clip: Clip, where: str) -> tuple[np.ndarray, int]:
         path = self.manifest.resolve(clip.wav_filename)
@@ -103,15 +117,26 @@ class ClipReader:
         return self._shards[name]
 
 
-def decode(path: Path, where: str) -> tuple[np.ndarray, int]:
+def decode(source: Path | IO[bytes], where: str) -> tuple[np.ndarray, int]:
     """Any file that libsndfile reads (WAV, FLAC, Opus, Ogg, MP3) -> mono int16 samples `[N]`, rate in Hz."""
     import soundfile
 
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
         raise InputError(f"{where}: not readable as audio: {error}") from error
     return to_int16(samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]), rate
+
+
+def duration_s(file: IO[bytes]) -> float:
+    """The length of an audio file, by its header; 0 for what libsndfile cannot open."""
+    import soundfile
+
+    try:
+        found = soundfile.info(file)
+    except (soundfile.LibsndfileError, RuntimeError, TypeError):
+        return 0.0
+    return found.frames / found.samplerate
 
 
 def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:

@@ -1,11 +1,14 @@
 """What goes wrong by the user's input, as opposed to by a bug of ours."""
 
 import contextlib
+import errno
 import signal
 import sys
 from collections.abc import Iterator
 
 EXIT_INPUT = 2  # the input is wrong: a rerun without a change fails again
+# What the file system refuses because of where and how much is written there, and not because of a bug of ours.
+REFUSED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 EXIT_RETRY = 75  # EX_TEMPFAIL: interrupted or a resource is missing: a scheduler may try again
 
 
@@ -24,6 +27,12 @@ def one_line_errors() -> Iterator[None]:
         yield
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_INPUT)
+    except OSError as error:
+        if error.errno not in REFUSED_WRITES:
+            raise
+        where = error.filename or "a file"
+        print(f"error: {where}: {error.strerror}: make room or choose another folder", file=sys.stderr, flush=True)
         sys.exit(EXIT_INPUT)
     except RetryError as error:
         print(f"interrupted: {error}", file=sys.stderr, flush=True)

@@ -4,7 +4,10 @@ DeepSpeech's columns come first (`wav_filename,wav_filesize,transcript`), ours b
 is read as it is; ours can be read by their trainers once the shards are unpacked.
 """
 
+import contextlib
 import csv
+import gc
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -98,11 +101,23 @@ def read_manifest(path: str | Path) -> Manifest:
         raise InputError(f"{path}: no such CSV: expected a file with the columns {','.join(DEEPSPEECH_COLUMNS)}")
     clips: list[Clip] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file, _without_collector():
             clips.extend(_rows(path, csv.reader(file)))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 behind row {len(clips)}: save the CSV as UTF-8") from error
     return Manifest(path, clips)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause the garbage collector, which would walk through all clips again and again while they become more."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _rows(path: Path, reader: Any) -> Iterator[Clip]:
@@ -113,24 +128,27 @@ def _rows(path: Path, reader: Any) -> Iterator[Clip]:
             f"{path}: line 1: no column {', '.join(missing)}: expected {','.join(DEEPSPEECH_COLUMNS)}, "
             f"found {','.join(header) or 'nothing'}"
         )
-    columns = [(name, header.index(name)) for name in COLUMNS if name in header]
+    places = [header.index(name) if name in header else -1 for name in COLUMNS]  # -1: the empty field behind each row
+    name, size, transcript, duration, client, shard, offset = places
+    widest, intern = max(places), sys.intern
     try:
         for row in reader:
-            if row:
-                yield _clip({name: row[index] for name, index in columns})
+            if len(row) <= widest:
+                if not row:
+                    continue
+                raise ValueError(f"{len(row)} columns")
+            row.append("")
+            # By position, because millions of rows pass here; names that many rows share are kept once.
+            yield Clip(
+                row[name],
+                int(row[size] or 0),
+                row[transcript],
+                float(row[duration] or 0),
+                intern(row[client]),
+                intern(row[shard]),
+                int(row[offset] or 0),
+            )
     except UnicodeDecodeError:
         raise
-    except (ValueError, IndexError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: line {reader.line_num}: {error}: expected {','.join(header)}") from error
-
-
-def _clip(row: dict[str, str]) -> Clip:
-    return Clip(
-        wav_filename=row["wav_filename"],
-        wav_filesize=int(row["wav_filesize"] or 0),
-        transcript=row["transcript"],
-        duration_s=float(row.get("duration_s") or 0),
-        client_id=row.get("client_id", ""),
-        shard=row.get("shard", ""),
-        offset=int(row.get("offset") or 0),
-    )

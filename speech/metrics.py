@@ -153,3 +153,27 @@ def bootstrap_interval(
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(np.concatenate(rates), [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def paired_interval(
+    differences: np.ndarray, reference_tokens: np.ndarray, *, resamples: int, confidence: float, seed: int
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval of the difference of two error rates on the same units.
+
+    `differences` `[N]` are the edits of one model minus those of the other on each unit (clip or speaker). Units are
+    drawn with both models' edits, so what makes a clip hard for both does not widen the interval. None for fewer than
+    two units. Source: Bisani and Ney, 2004.
+    """
+    count = len(differences)
+    if count < 2 or resamples < 1:
+        return None
+    outcomes, times = np.unique(np.stack([differences, reference_tokens], axis=1), axis=0, return_counts=True)
+    generator = np.random.default_rng(seed)
+    found = []
+    for start in range(0, resamples, step := max(1, RESAMPLES_AT_ONCE // len(outcomes))):
+        drawn = generator.multinomial(count, times / count, size=min(step, resamples - start))  # [R, outcomes]
+        summed = drawn.astype(np.float64) @ outcomes  # [R, 2]
+        found.append(summed[:, 0] / np.maximum(summed[:, 1], 1.0))
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(np.concatenate(found), [tail, 1.0 - tail])
+    return float(low), float(high)

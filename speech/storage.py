@@ -1,6 +1,7 @@
 """Local files and object storage: atomic writes, and every path flag's `s3://` form."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from speech.errors import InputError
+from speech import transfer
+from speech.errors import InputError, RetryError
 
 
 @contextlib.contextmanager
@@ -84,18 +86,50 @@ def split_uri(uri: str) -> tuple[str, str]:
     return parsed.netloc, parsed.path.lstrip("/")
 
 
+READ_TIMEOUT_S = 60  # a server that is silent for longer is asked again, on another connection
+CONNECT_TIMEOUT_S = 10
+
+
 def client() -> Any:
-    """An S3 client set up by the usual AWS_* variables (AWS_ENDPOINT_URL for any other S3 server)."""
+    """An S3 client set up by the usual AWS_* variables (AWS_ENDPOINT_URL for any other S3 server).
+
+    AWS_CA_BUNDLE names the certificates of a private authority.
+    """
+    settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+    return _client(settings, os.getpid())
+
+
+@functools.lru_cache(maxsize=4)
+def _client(settings: tuple[tuple[str, str], ...], process: int) -> Any:
+    """One client for each surrounding: making one takes longer than most calls, and a fork must not share it."""
     import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(retries={"max_attempts": 8, "mode": "standard"}))
+    # Older servers (Ceph 16) refuse the checksums that botocore appends to uploads by default; ours are in transfer.py.
+    given = dict(settings)
+    config = Config(
+        request_checksum_calculation=given.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
+        response_checksum_validation=given.get("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
+        retries={"max_attempts": 8, "mode": "standard"},
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        tcp_keepalive=True,
+        max_pool_connections=transfer.CONNECTIONS * transfer.FILES_AT_ONCE,
+    )
+    return boto3.session.Session().client("s3", config=config)
+
+
+def encryption() -> dict[str, str]:
+    """What SPEECHMILL_S3_SSE (AES256 or aws:kms) and SPEECHMILL_S3_SSE_KMS_KEY_ID ask for, as arguments of a put."""
+    return transfer.encryption(
+        os.environ.get("SPEECHMILL_S3_SSE", ""), os.environ.get("SPEECHMILL_S3_SSE_KMS_KEY_ID", "")
+    )
 
 
 @contextlib.contextmanager
 def storage_errors(uri: str) -> Iterator[None]:
     """Turn the object store's refusals into one clear line that names the URI."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError, SSLError
 
     try:
         yield
@@ -111,6 +145,12 @@ def storage_errors(uri: str) -> Iterator[None]:
             "SignatureDoesNotMatch": "wrong secret key: check AWS_SECRET_ACCESS_KEY",
         }.get(code, str(error))
         raise InputError(f"{uri}: {meaning}") from error
+    except SSLError as error:
+        raise InputError(f"{uri}: {error} (AWS_CA_BUNDLE names the certificates of a private authority)") from error
+    except EndpointConnectionError as error:
+        raise RetryError(f"{uri}: {error}: is AWS_ENDPOINT_URL right, and the server running?") from error
+    except HTTPClientError as error:
+        raise RetryError(f"{uri}: the connection broke: {error}") from error
     except BotoCoreError as error:
         raise InputError(
             f"{uri}: {error} (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say where and as whom)"
@@ -126,30 +166,27 @@ def list_keys(uri: str) -> list[tuple[str, int]]:
 
 
 def download_file(uri: str, path: Path) -> None:
-    """Copy one object to `path`, atomically, in parallel parts."""
+    """Copy one object to `path`, atomically, in parallel parts; an attempt that was killed is gone on with."""
     bucket, key = split_uri(uri)
-    with storage_errors(uri), atomic_path(path) as temporary:
-        client().download_file(bucket, key, str(temporary))
+    with storage_errors(uri):
+        transfer.download(client(), bucket, key, Path(path))
 
 
 def upload_file(path: Path, uri: str) -> None:
     """Copy one file to `uri`; the store shows the object only once it is complete."""
     bucket, key = split_uri(uri)
     with storage_errors(uri):
-        client().upload_file(str(path), bucket, key)
+        transfer.upload(client(), Path(path), bucket, key, encryption())
 
 
 def download_folder(uri: str, folder: Path) -> None:
     """Copy every object under `uri/` into `folder`, keeping the relative names."""
-    _, prefix = split_uri(uri.rstrip("/") + "/")
-    keys = list_keys(uri.rstrip("/") + "/")
-    if not keys:
+    bucket, prefix = split_uri(uri.rstrip("/") + "/")
+    names = [key[len(prefix) :] for key, _ in list_keys(uri.rstrip("/") + "/")]
+    if not names:
         raise InputError(f"{uri}: no objects under this prefix")
-    bucket = split_uri(uri)[0]
-    for key, _ in keys:
-        relative = key[len(prefix) :]
-        if relative and ".." not in Path(relative).parts:
-            download_file(f"s3://{bucket}/{key}", folder / relative)
+    names = [name for name in names if name and not name.endswith("/") and ".." not in Path(name).parts]
+    transfer.each(lambda name: download_file(f"s3://{bucket}/{prefix}{name}", folder / name), names)
 
 
 def delete_objects(uris: Iterable[str]) -> None:
@@ -162,9 +199,12 @@ def delete_objects(uris: Iterable[str]) -> None:
 
 def upload_folder(folder: Path, uri: str, *, last: str = "") -> None:
     """Copy every file below `folder` to `uri/`, the one named `last` (the completion marker) after all others."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in sorted(files, key=lambda path: path.relative_to(folder).as_posix() == last):
-        upload_file(path, f"{uri.rstrip('/')}/{path.relative_to(folder).as_posix()}")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    transfer.each(
+        lambda name: upload_file(folder / name, f"{uri.rstrip('/')}/{name}"), [name for name in names if name != last]
+    )
+    if last in names:
+        upload_file(folder / last, f"{uri.rstrip('/')}/{last}")
 
 
 def local_folder(uri: str, scratch: Path) -> Path:

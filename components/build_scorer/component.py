@@ -12,6 +12,8 @@ def build_scorer(
     model: Input[Model],
     scorer: Output[Model],
     metrics: Output[Metrics],
+    build_scorer: bool = True,
+    scorer_uri: str = "",
     scorer_text_uri: str = "",
     scorer_transcripts: bool = True,
     top_k: int = 500_000,
@@ -27,8 +29,10 @@ def build_scorer(
     Args:
         corpus: The imported corpus; the transcripts of its training set are text.
         model: The exported model, whose alphabet the scorer is for.
-        scorer: The scorer.
+        scorer: The scorer, or the note that this run has none.
         metrics: Words, coverage and size.
+        build_scorer: Build one; otherwise take the one at `scorer_uri`, or none.
+        scorer_uri: Scorer that is there already, a .scorer file or s3:// URI; empty: none.
         scorer_text_uri: Text files or s3:// URIs with one sentence a line (also .gz), with commas between; empty: none.
         scorer_transcripts: Use the training transcripts.
         top_k: Most frequent words that make the vocabulary.
@@ -46,6 +50,7 @@ def build_scorer(
     with one_line_errors():
         from components.build_scorer import step
         from components.build_scorer.settings import BuildScorerSettings
+        from speech.artifacts import ExternalScorer
         from speech.settings import with_extra_flags
 
         given = BuildScorerSettings(
@@ -57,8 +62,12 @@ def build_scorer(
             default_beta=default_beta,
         )
         settings = with_extra_flags(given, extra_flags, "build_scorer")
-        made = step.run_in_pipeline(
-            settings, Path(corpus.path), Path(model.path), scorer_text_uri, scorer_transcripts, Path(scorer.path)
-        )
-        for name, value in step.headline(made).items():
+        folder = Path(scorer.path)
+        if build_scorer:
+            step.run_in_pipeline(
+                settings, Path(corpus.path), Path(model.path), scorer_text_uri, scorer_transcripts, folder
+            )
+        else:
+            step.adopt(scorer_uri, Path(model.path), folder)
+        for name, value in step.headline(ExternalScorer.find(folder)).items():
             metrics.log_metric(name, value)

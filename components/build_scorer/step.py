@@ -232,12 +232,40 @@ def run_in_pipeline(
     return run(settings, Sources(uris, csvs), alphabet_in(model), folder)
 
 
-def headline(made: ExternalScorer) -> dict[str, float]:
-    """The metrics of a scorer."""
-    described = made.description
-    return {
-        "vocabulary": float(described["vocabulary"]),
-        "covered": float(described["covered"]),
-        "running_words": float(described["running_words"]),
-        "megabytes": described["files"][ExternalScorer.SCORER]["bytes"] / 1e6,
-    }
+def adopt(uri: str, model: Path, folder: Path) -> ExternalScorer | None:
+    """Take a scorer that is there already, if it fits the model; without one, leave a note that says so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not uri:
+        write_text(folder / ExternalScorer.NONE, "This run has no scorer.\n")
+        return None
+    alphabet = alphabet_in(model)
+    with atomic_path(folder / ExternalScorer.SCORER) as temporary:
+        if is_remote(uri):
+            download_file(uri, temporary)
+        elif Path(uri).is_file():
+            shutil.copyfile(uri, temporary)
+        else:
+            raise InputError(f"{uri}: no such scorer: expected a .scorer file, local or s3://")
+        try:
+            opened = Scorer(None, None, temporary, alphabet)
+        except InputError as error:
+            raise InputError(str(error).replace(str(temporary), uri)) from error
+        description = {
+            "source": uri,
+            "bytes_output_mode": alphabet.bytes_mode,
+            "default_alpha": opened.default_alpha,
+            "default_beta": opened.default_beta,
+        }
+    alphabet.save(folder / ALPHABET)
+    files = describe_files(folder, [ExternalScorer.SCORER, ALPHABET])
+    write_sidecar(folder, ExternalScorer.MODEL, {**description, "files": files})
+    return ExternalScorer.open(folder)
+
+
+def headline(made: ExternalScorer | None) -> dict[str, float]:
+    """The metrics of a scorer: what is known of it."""
+    if made is None:
+        return {}
+    known = ("vocabulary", "covered", "running_words")
+    found = {name: float(made.description[name]) for name in known if name in made.description}
+    return {**found, "megabytes": made.description["files"][ExternalScorer.SCORER]["bytes"] / 1e6}

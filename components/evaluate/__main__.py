@@ -1,14 +1,19 @@
 """The evaluate step from a shell: python -m components.evaluate --model ... --test_files ... --evaluation ..."""
 
+import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from components.evaluate import locations
 from components.evaluate.settings import EvaluateSettings
+from speech.artifacts import Evaluation, ExternalScorer
 from speech.errors import InputError
 from speech.settings import command, setting
+from speech.storage import is_remote, write_text
 
 READ_FROM_MODEL = "it is read from the model"
+OF_TRAINING = "it is a setting of the training or the export"
 RETIRED = {
     "n_hidden": READ_FROM_MODEL,
     "layer_norm": READ_FROM_MODEL,
@@ -16,6 +21,14 @@ RETIRED = {
     "audio_sample_rate": READ_FROM_MODEL,
     "feature_win_len": READ_FROM_MODEL,
     "feature_win_step": READ_FROM_MODEL,
+    **dict.fromkeys(("dropout_rate", "dropout_rate2", "dropout_rate3", "dropout_rate4", "dropout_rate5"), OF_TRAINING),
+    **dict.fromkeys(("dropout_rate6", "train_files", "train_batch_size", "epochs", "learning_rate"), OF_TRAINING),
+    **dict.fromkeys(("automatic_mixed_precision", "augment", "feature_cache", "export_dir"), OF_TRAINING),
+    **dict.fromkeys(("save_checkpoint_dir", "load_train", "metrics_files", "summary_dir"), OF_TRAINING),
+    **dict.fromkeys(("inter_op_parallelism_threads", "intra_op_parallelism_threads"), "all processors are used"),
+    "read_buffer": "clips are read at once",
+    "normalize_sample_rate": "a model is measured on clips at its own sample rate",
+    "log_placement": "there is no graph of a session to place",
     "load_cudnn": "checkpoints trained with cuDNN load as they are",
     "train_cudnn": "nothing is trained here",
     "use_allow_growth": "memory is taken as needed",
@@ -23,7 +36,14 @@ RETIRED = {
     "show_progressbar": "the progress bar shows on a terminal only",
 }
 
-ALIASES = {"load_checkpoint_dir": "checkpoint_dir"}
+ALIASES = {
+    "load_checkpoint_dir": "checkpoint_dir",
+    "scorer": "scorer_path",
+    "lm": "scorer_path",
+    "export_beam_width": "beam_width",
+    "csv": "test_files",
+    "proc": "decoder_threads",
+}
 
 
 @dataclass(frozen=True)
@@ -40,15 +60,17 @@ class EvaluateCommand(EvaluateSettings):
     evaluation: str = setting(
         "evaluation", "folder or s3:// prefix that takes scores.json, samples.json and report.html"
     )
+    dev_files: tuple[str, ...] = setting((), "CSVs or corpus folders for the search of the scorer's weights")
+    tuned_scorer: str = setting("", "file or folder that takes a copy of the scorer with the weights that were found")
     test_output_file: str = setting("", "another copy of samples.json")
+    dump: str = setting("", "path without ending: PATH.txt takes each clip and its reference, PATH.out what was heard")
     history: str = setting("", "history.json of the training, for the learning curve in the report")
 
 
 def run(settings: EvaluateCommand) -> None:
     """Evaluate, and say what came out."""
-    from components.evaluate import locations, step
+    from components.evaluate import step
     from components.evaluate.console import totals
-    from speech.storage import is_remote
 
     model = settings.model or settings.checkpoint_dir
     if not model:
@@ -57,21 +79,36 @@ def run(settings: EvaluateCommand) -> None:
         raise InputError("--test_files is missing: give one or several CSVs")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        alphabet = settings.alphabet_config_path
-        local = replace(settings, alphabet_config_path=str(locations.fetch_file(alphabet, scratch)) if alphabet else "")
+        local = locations.fetch_settings(settings, scratch)
         csvs = [locations.fetch_set(uri, scratch / f"set-{n}") for n, uri in enumerate(settings.test_files)]
+        dev = [locations.fetch_set(uri, scratch / f"dev-{n}") for n, uri in enumerate(settings.dev_files)]
         made = step.run(
             local,
             locations.fetch_model(model, scratch / "model"),
             csvs,
             scratch / "evaluation" if is_remote(settings.evaluation) else Path(settings.evaluation),
+            dev=dev if settings.n_trials else [],
             history=locations.fetch_file(settings.history, scratch) if settings.history else None,
+            tuned_scorer=locations.place(settings.tuned_scorer, scratch / "tuned") if settings.tuned_scorer else None,
         )
+        if settings.tuned_scorer:
+            locations.deliver(scratch / "tuned", settings.tuned_scorer, ExternalScorer.MODEL)
         locations.deliver_folder(made.folder, settings.evaluation, made.SCORES)
         if settings.test_output_file:
             locations.deliver_file(made.folder / made.SAMPLES, settings.test_output_file)
+        if settings.dump:
+            _dump(made, settings.dump, scratch)
         print(totals(made.scores))
     print(f"report: {settings.evaluation.rstrip('/')}/{made.HTML_REPORT}")
+
+
+def _dump(made: Evaluation, target: str, scratch: Path) -> None:
+    """The two lists that the peers' evaluation of an exported model leaves."""
+    samples = json.loads((made.folder / made.SAMPLES).read_text(encoding="utf-8"))
+    for ending, key in ((".txt", "src"), (".out", "res")):
+        lines = (f"{sample['wav_filename']} {sample[key]}\n" for sample in samples)
+        write_text(scratch / f"dump{ending}", "".join(lines))
+        locations.deliver_file(scratch / f"dump{ending}", f"{target}{ending}")
 
 
 def main() -> None:

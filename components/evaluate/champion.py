@@ -1,6 +1,7 @@
 """Comparison with an earlier evaluation: which clips got better, which got worse, and whether that can be chance."""
 
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from components.evaluate.samples import Sample
+from components.evaluate.scores import chance_below_zero, limits, resampled_differences
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS, ErrorCount, word_error_table
 from speech.storage import download_file, is_remote
+
+POINTER = "champion.json"  # beside published versions
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,35 @@ class Comparison:
         }
 
 
+def find_champion(settings: EvaluateSettings) -> list[dict[str, Any]]:
+    """The samples of the champion that the settings name; none without one.
+
+    Raises InputError for `--champion` without samples. Under `--champion_of` there may be no champion (yet).
+    """
+    if settings.champion:
+        return read_champion(settings.champion)
+    if not settings.champion_of:
+        return []
+    try:
+        return read_champion(_champion_in_force(settings.champion_of))
+    except InputError as error:
+        print(f"note: compared with no champion: {error}", file=sys.stderr)
+        return []
+
+
+def _champion_in_force(uri: str) -> str:
+    """Where the version is that a place of published versions has for its champion."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(uri) / POINTER
+        if is_remote(uri):
+            path = Path(scratch) / POINTER
+            download_file(f"{uri.rstrip('/')}/{POINTER}", path)
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["uri"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"--champion_of {uri}: no {POINTER} there that names a version") from error
+
+
 def read_champion(uri: str) -> list[dict[str, Any]]:
     """The samples of an evaluation in a folder or under an s3:// prefix; raises InputError if it has none."""
     if is_remote(uri):
@@ -87,11 +120,21 @@ def _read(path: Path, uri: str) -> list[dict[str, Any]]:
         raise InputError(f"--champion {uri}: its {Evaluation.SAMPLES} holds no samples of an evaluation") from error
 
 
-def compare(settings: EvaluateSettings, samples: Sequence[Sample], champion: Sequence[dict[str, Any]]) -> Comparison:
-    """Both models on the clips with the same file name and reference."""
+def compare(
+    settings: EvaluateSettings, samples: Sequence[Sample], champion: Sequence[dict[str, Any]]
+) -> Comparison | None:
+    """Both models on the clips with the same file name and reference.
+
+    Without such clips it raises InputError for `--champion`, and is None for `--champion_of`.
+    """
+    if not champion:
+        return None
     normalize = NORMALIZATIONS[settings.text_normalization]
     theirs = {(Path(row["wav_filename"]).name, normalize(row["src"])): normalize(row["res"]) for row in champion}
     common = [sample for sample in samples if _key(sample) in theirs]
+    if not common and not settings.champion:
+        print("note: compared with no champion: it was measured on other clips", file=sys.stderr)
+        return None
     if not common:
         raise InputError(
             f"--champion {settings.champion}: not one clip in common with the test sets of this evaluation"
@@ -103,27 +146,15 @@ def compare(settings: EvaluateSettings, samples: Sequence[Sample], champion: Seq
         for sample, text, edits, tokens in zip(common, heard, table.edits, table.reference_tokens, strict=True)
     ]
     edits = np.array([change.edits for change in changes])
-    differences = _resampled(edits, table.reference_tokens, settings)
-    tail = (1.0 - settings.confidence) / 2.0
+    differences = resampled_differences(settings, edits, table.reference_tokens)
     return Comparison(
         changes=changes,
         wer=sum((change.sample.words for change in changes), ErrorCount(0, 0)).rate,
         champion_wer=table.total.rate,
-        interval=None if differences is None else tuple(np.quantile(differences, [tail, 1.0 - tail]).tolist()),
-        chance_better=None if differences is None else float((differences < 0).mean() + (differences == 0).mean() / 2),
+        interval=None if differences is None else limits(settings, differences),
+        chance_better=None if differences is None else chance_below_zero(differences),
     )
 
 
 def _key(sample: Sample) -> tuple[str, str]:
     return Path(sample.wav_filename).name, sample.reference
-
-
-def _resampled(edits: np.ndarray, tokens: np.ndarray, settings: EvaluateSettings) -> np.ndarray | None:
-    """The difference of the two error rates in each paired resample of the clips (Bisani and Ney, 2004)."""
-    if len(edits) < 2 or not settings.bootstrap_samples:
-        return None
-    outcomes, times = np.unique(np.stack([edits, tokens], axis=1), axis=0, return_counts=True)
-    generator = np.random.default_rng(settings.random_seed)
-    drawn = generator.multinomial(len(edits), times / len(edits), size=settings.bootstrap_samples).astype(np.float64)
-    summed = drawn @ outcomes
-    return summed[:, 0] / np.maximum(summed[:, 1], 1.0)

@@ -6,7 +6,7 @@ from math import ceil, floor, inf, log10
 from typing import Any
 
 WIDTH, HEIGHT = 640, 280  # units of the view box
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 60, 12, 16, 50
 
 
 def learning_curve(epochs: Sequence[Mapping[str, Any]]) -> str:
@@ -34,8 +34,8 @@ def learning_curve(epochs: Sequence[Mapping[str, Any]]) -> str:
     for number, (name, line) in enumerate(series):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
         parts.append(f'<polyline class="line {name}" points="{path}"/>')
-        parts.append(f'<text class="{name}" x="{WIDTH - RIGHT - 60}" y="{TOP + 16 + 18 * number}">{name}</text>')
-    for x, y, text in ((LEFT, 18, first), (WIDTH - RIGHT, 18, last), (WIDTH / 2, 32, "epoch")):
+        parts.append(f'<text class="{name}" x="{WIDTH - RIGHT - 60}" y="{TOP + 16 + 24 * number}">{name}</text>')
+    for x, y, text in ((LEFT, 22, first), (WIDTH - RIGHT - 6, 22, last), (WIDTH / 2, 40, "epoch")):
         parts.append(f'<text x="{x:g}" y="{HEIGHT - BOTTOM + y}" text-anchor="middle">{text}</text>')
     return _svg(WIDTH, HEIGHT, "Loss by epoch", parts)
 

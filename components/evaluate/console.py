@@ -33,7 +33,11 @@ def totals(found: Mapping[str, Any]) -> str:
     rates = (
         f"{name.upper()} {100 * found[name]:.2f} %{_interval(found[f'{name}_interval'])}" for name in ("wer", "cer")
     )
-    return f"{', '.join(rates)}, loss {_number(found['loss'])} on {found['test_clips']} clips"
+    line = f"{', '.join(rates)}, loss {_number(found['loss'])} on {found['test_clips']} clips"
+    if alone := found.get("without_scorer"):
+        line += f"\nwithout the scorer: WER {100 * alone['wer']:.2f} %{_interval(alone['wer_interval'])}"
+        line += f", CER {100 * alone['cer']:.2f} %{_interval(alone['cer_interval'])}"
+    return line
 
 
 def _interval(limits: Sequence[float] | None) -> str:

@@ -1,9 +1,14 @@
 """The `s3://` form of the path flags: what is read is fetched first, what is written goes up when it is complete."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
+from components.evaluate.settings import EvaluateSettings
 from speech.errors import InputError
 from speech.storage import download_file, download_folder, is_remote, upload_file, upload_folder, write_bytes
+
+S = TypeVar("S", bound=EvaluateSettings)
 
 
 def fetch_model(uri: str, scratch: Path) -> Path:
@@ -41,6 +46,32 @@ def fetch_file(uri: str, scratch: Path) -> Path:
     path = scratch / uri.rsplit("/", 1)[-1]
     download_file(uri, path)
     return path
+
+
+def fetch_settings(settings: S, scratch: Path) -> S:
+    """The settings with local paths for the files that they name: the alphabet and the scorer."""
+    alphabet, scorer = settings.alphabet_config_path, settings.scorer_path
+    if is_remote(alphabet):
+        settings = replace(settings, alphabet_config_path=str(fetch_file(alphabet, scratch)))
+    if is_remote(scorer) and scorer.endswith(".scorer"):
+        settings = replace(settings, scorer_path=str(fetch_file(scorer, scratch)))
+    elif is_remote(scorer):
+        download_folder(scorer, scratch / "scorer")
+        settings = replace(settings, scorer_path=str(scratch / "scorer"))
+    return settings
+
+
+def place(uri: str, scratch: Path) -> Path:
+    """Where to write what belongs at `uri`; `deliver` brings it there."""
+    return scratch if is_remote(uri) else Path(uri)
+
+
+def deliver(local: Path, uri: str, last: str) -> None:
+    """Put what was written to `place(uri, local)`, a file or a folder, where it belongs."""
+    if is_remote(uri) and local.is_dir():
+        upload_folder(local, uri, last=last)
+    elif is_remote(uri):
+        upload_file(local, uri)
 
 
 def deliver_folder(folder: Path, uri: str, last: str) -> None:

@@ -25,6 +25,8 @@ FORMATS = (
     IntermediateRepresentation.XML,
 )
 
+USUAL_BEAM_WIDTH = 500  # of the clients, and of the peers' evaluation
+
 
 class Runtime(Protocol):
     """Something that turns clips into emissions."""
@@ -44,6 +46,7 @@ class Subject:
     alphabet: Alphabet
     sha256: str
     runtime: Callable[[], Runtime]  # the file itself, in its own runtime
+    beam_width: int = USUAL_BEAM_WIDTH  # of the clients' search
     # Its weights, float32 by DeepSpeech's variable names, where they say all about it; to be run in batches.
     weights: Callable[[], Mapping[str, np.ndarray] | None] | None = None
 
@@ -103,7 +106,10 @@ def _frozen(settings: EvaluateSettings, path: Path) -> Subject:
         return found if all(name in found for name in weight_shapes(facts.geometry)) else None
 
     kind = "frozen graph" if path.suffix == ".pb" else "memory-mapped graph"
-    return Subject(path, kind, facts.geometry, facts.alphabet, sha256(path), runtime, weights)
+    beam_width = USUAL_BEAM_WIDTH
+    if "metadata_beam_width" in graph.nodes:
+        beam_width = int(graph.constant("metadata_beam_width").item())
+    return Subject(path, kind, facts.geometry, facts.alphabet, sha256(path), runtime, beam_width, weights)
 
 
 def _tflite(settings: EvaluateSettings, path: Path) -> Subject:
@@ -111,7 +117,8 @@ def _tflite(settings: EvaluateSettings, path: Path) -> Subject:
 
     model = TFLiteModel(path)
     _check_alphabets(settings, path, model.geometry, model.alphabet)
-    return Subject(path, "TFLite", model.geometry, model.alphabet, sha256(path), lambda: model, model.weights)
+    digest, beam_width = sha256(path), _sidecar_beam_width(path)
+    return Subject(path, "TFLite", model.geometry, model.alphabet, digest, lambda: model, beam_width, model.weights)
 
 
 def _openvino(settings: EvaluateSettings, path: Path) -> Subject:
@@ -127,7 +134,15 @@ def _openvino(settings: EvaluateSettings, path: Path) -> Subject:
         geometry = Geometry(n_hidden, n_classes - 1, n_context=window_frames // 2, n_input=n_input)
     alphabet = _given_alphabet(settings, path, geometry)
     digest = hashlib.sha256(f"{sha256(path)}{sha256(weights)}".encode("ascii")).hexdigest()
-    return Subject(path, "OpenVINO IR", geometry, alphabet, digest, lambda: OpenVinoModel(path, geometry))
+    beam_width = _sidecar_beam_width(path)
+    return Subject(path, "OpenVINO IR", geometry, alphabet, digest, lambda: OpenVinoModel(path, geometry), beam_width)
+
+
+def _sidecar_beam_width(path: Path) -> int:
+    """What the sidecar beside a model records, if there is one."""
+    if not (path.parent / ExportedModel.MODEL).is_file():
+        return USUAL_BEAM_WIDTH
+    return int(ExportedModel(path.parent).sidecar.get("beam_width", USUAL_BEAM_WIDTH))
 
 
 def _checkpoint(settings: EvaluateSettings, folder: Path) -> Subject:

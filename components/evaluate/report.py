@@ -12,9 +12,11 @@ from components.evaluate import charts, scores
 from components.evaluate.champion import Comparison
 from components.evaluate.differences import aligned_words, confusions, count_differences
 from components.evaluate.samples import Sample, ranked
+from speech.decoding.tuning import Tuning, plot
 from speech.progress import format_duration
 
 TEMPLATE = "report.html.j2"
+DECODER_NAMES = {"beam": "beam search", "greedy": "greedy decoder", "ds_ctcdecoder": "ds_ctcdecoder"}
 MOST_FREQUENT = 12  # errors of a kind
 MOST_CHANGED = 10  # clips better or worse than the champion's
 MOST_CHARACTERS = 32  # of the confusion table
@@ -27,6 +29,7 @@ def render(
     *,
     epochs: Sequence[Mapping[str, Any]] = (),
     comparison: Comparison | None = None,
+    tuning: Tuning | None = None,
     players: int,
 ) -> str:
     """The page for `scores.json`'s content and the samples behind it; `epochs` are those of the training's history."""
@@ -56,6 +59,9 @@ def render(
         better=comparison.better(MOST_CHANGED) if comparison else [],
         worse=comparison.worse(MOST_CHANGED) if comparison else [],
         counts=_change_counts(comparison),
+        decodings=_decodings(found),
+        tuning=tuning,
+        search=Markup(plot(tuning)) if tuning else "",
         most_groups=scores.MOST_GROUPS,
         bar=lambda *given: Markup(charts.rate_bar(*given)),
         largest=lambda rows: max(
@@ -97,7 +103,23 @@ def audio_uri(sample: Sample) -> str:
 
 def _subtitle(found: Mapping[str, Any]) -> str:
     sets = ", ".join(one["name"] for one in found["sets"])
-    return f"{found['model']['kind']}, {found['settings']['decoder']} decoder, on {sets}"
+    decoder = found["decoder"]
+    scorer = f" with {decoder['scorer']['file']}" if "scorer" in decoder else ""
+    return f"{found['model']['kind']}, {DECODER_NAMES[decoder['name']]}{scorer}, on {sets}"
+
+
+def _decodings(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The scores with and without the scorer, of all clips and of each set, as rows of a table; none without one."""
+    if not found.get("without_scorer"):
+        return []
+    parts = [("", found)]
+    if len(found["sets"]) > 1:
+        parts += [(f"{one['name']}: ", one) for one in found["sets"]]
+    return [
+        {**row, "name": f"{part}{name}"}
+        for part, whole in parts
+        for name, row in (("with the scorer", whole), ("without it", whole["without_scorer"]))
+    ]
 
 
 def _change_counts(comparison: Comparison | None) -> dict[str, int]:
@@ -134,6 +156,33 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
             + (", layer normalisation" if geometry["layer_norm"] else ""),
         ),
         ("emissions", engine),
+        *_decoder_facts(found["decoder"]),
         ("text", f"normalised: {settings['text_normalization']} (references and transcripts alike, in all sets)"),
         *((f"set {one['name']}", one["csv"]) for one in found["sets"]),
     ]
+
+
+def _decoder_facts(decoder: Mapping[str, Any]) -> list[tuple[str, str]]:
+    name = DECODER_NAMES[decoder["name"]]
+    if decoder["name"] == "greedy":
+        return [("decoder", name)]
+    facts = [("decoder", f"{name}, {decoder['beam_width']} beams")]
+    if decoder["cutoff_prob"] < 1.0:
+        facts = [
+            (
+                "decoder",
+                f"{name}, {decoder['beam_width']} beams; of each frame the {decoder['cutoff_top_n']} likeliest labels, "
+                f"up to {decoder['cutoff_prob']:g} in all",
+            )
+        ]
+    if scorer := decoder.get("scorer"):
+        facts.append(
+            (
+                "scorer",
+                f"{scorer['file']}, {scorer['bytes']:,} bytes, sha256 {scorer['sha256']}; {scorer['order']}-grams, "
+                f"alpha {scorer['lm_alpha']:.4g}, beta {scorer['lm_beta']:.4g}",
+            )
+        )
+        if scorer["hot_words"]:
+            facts.append(("hot words", ", ".join(f"{word} {boost:+g}" for word, boost in scorer["hot_words"].items())))
+    return facts

@@ -2,11 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from components.evaluate.decoders import Hypothesis
 from components.evaluate.sets import Item
 from speech.metrics import ErrorCount
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A transcript, normalised, and its edits."""
+
+    hypothesis: str
+    words: ErrorCount
+    characters: ErrorCount
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,21 @@ class Sample:
     characters: ErrorCount
     loss: float | None  # nats; None where the model cannot write the reference at all
     item: Item | None = None  # where the audio is; None in an evaluation read back
+    alone: Reading | None = None  # what is heard without the scorer; None if there is none
+    candidates: Sequence[Hypothesis] = ()  # as they were decoded, best first; the best one alone is not listed
+
+    def without_scorer(self) -> "Sample":
+        """The same clip, as it was heard without the scorer."""
+        if self.alone is None:
+            return self
+        return replace(
+            self,
+            hypothesis=self.alone.hypothesis,
+            words=self.alone.words,
+            characters=self.alone.characters,
+            alone=None,
+            candidates=(),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: the keys of DeepSpeech's `--test_output_file` first."""
@@ -42,6 +67,17 @@ class Sample:
             "duration_s": round(self.duration_s, 4),
             "client_id": self.speaker,
             **self.traits,
+            **self._of_scorer(),
+            **({"candidates": [one._asdict() for one in self.candidates]} if self.candidates else {}),
+        }
+
+    def _of_scorer(self) -> dict[str, Any]:
+        if self.alone is None:
+            return {}
+        return {
+            "res_without_scorer": self.alone.hypothesis,
+            "wer_without_scorer": self.alone.words.rate,
+            "cer_without_scorer": self.alone.characters.rate,
         }
 
 

@@ -60,6 +60,50 @@ def measure(settings: EvaluateSettings, samples: Sequence[Sample]) -> dict[str, 
     }
 
 
+def scorer_effect(settings: EvaluateSettings, samples: Sequence[Sample]) -> dict[str, Any]:
+    """The scores of the same clips without the scorer, and the paired difference that it makes; {} without one."""
+    if any(sample.alone is None for sample in samples):
+        return {}
+    alone = [sample.without_scorer() for sample in samples]
+    with_it, without = words(samples), words(alone)
+    differences = resampled_differences(settings, with_it.edits - without.edits, with_it.reference_tokens)
+    return {
+        **measure(settings, alone),
+        "difference": with_it.total.rate - without.total.rate,
+        "difference_interval": None if differences is None else list(limits(settings, differences)),
+        "chance_better": None if differences is None else chance_below_zero(differences),
+        "better_clips": int((with_it.edits < without.edits).sum()),
+        "worse_clips": int((with_it.edits > without.edits).sum()),
+    }
+
+
+def resampled_differences(settings: EvaluateSettings, edits: np.ndarray, tokens: np.ndarray) -> np.ndarray | None:
+    """The difference of two error rates in each paired resample of the clips (Bisani and Ney, 2004).
+
+    `edits` are each clip's edits more than the other side's, `tokens` its reference tokens. None if there is nothing
+    to draw from.
+    """
+    if len(edits) < 2 or not settings.bootstrap_samples:
+        return None
+    outcomes, times = np.unique(np.stack([edits, tokens], axis=1), axis=0, return_counts=True)
+    generator = np.random.default_rng(settings.random_seed)
+    drawn = generator.multinomial(len(edits), times / len(edits), size=settings.bootstrap_samples).astype(np.float64)
+    summed = drawn @ outcomes
+    return summed[:, 0] / np.maximum(summed[:, 1], 1.0)
+
+
+def limits(settings: EvaluateSettings, values: np.ndarray) -> tuple[float, float]:
+    """The central interval of resampled values."""
+    tail = (1.0 - settings.confidence) / 2.0
+    low, high = np.quantile(values, [tail, 1.0 - tail]).tolist()
+    return low, high
+
+
+def chance_below_zero(values: np.ndarray) -> float:
+    """The share of negative values, ties counted half."""
+    return float((values < 0).mean() + (values == 0).mean() / 2)
+
+
 def group_scores(settings: EvaluateSettings, samples: Sequence[Sample]) -> dict[str, list[dict[str, Any]]]:
     """Scores by speaker, gender, accent, age and duration: what is known of the clips; the largest groups."""
     sorts: dict[str, Callable[[Sample], str]] = {

@@ -13,7 +13,8 @@ from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Corpus
 from speech.audio import WAV_HEADER_BYTES, ClipReader
 from speech.errors import InputError
-from speech.manifest import Clip, Manifest, read_manifest
+from speech.manifest import Clip, Manifest
+from speech.sources import is_csv, read_source
 
 # What a group is called -> the columns that may hold it, of Common Voice releases of all years.
 TRAITS = {"gender": ("gender",), "accent": ("accents", "accent"), "age": ("age",)}
@@ -82,12 +83,12 @@ def items(sets: Sequence[ClipSet], subject: Subject) -> list[Item]:
 
 
 def _open(settings: EvaluateSettings, path: Path, name: str) -> ClipSet:
-    manifest = read_manifest(path)
+    manifest = read_source(path)
     if not len(manifest):
         raise InputError(f"{path}: no clips: expected a test set with at least one")
     order = list(range(len(manifest)))
     order = (order[::-1] if settings.reverse_test else order)[: settings.limit_test or None]
-    traits = _traits(path)
+    traits = _traits(path) if is_csv(path) else [{}] * len(manifest)
     return ClipSet(name, Manifest(path, [manifest.clips[i] for i in order]), [traits[i] for i in order])
 
 

@@ -1,13 +1,16 @@
 """What can be set about the evaluation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 
 from speech.settings import setting, setting_error
 
-DECODERS = ("greedy",)
+DECODERS = ("auto", "beam", "greedy", "ds_ctcdecoder")
 ENGINES = ("auto", "batch", "file")
 NORMALIZATIONS = ("none", "spaces", "lower", "letters")
 UNITS = ("clip", "speaker")
+USUAL_TRIALS = 60  # of a search for a scorer's weights
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,30 @@ class EvaluateSettings:
     )
     check_clips: int = setting(3, "clips on which `batch` is compared with the file in its own runtime", unit="clips")
     emission_cache: str = setting("", "folder that keeps emissions for later evaluations of the same file; empty: none")
-    decoder: str = setting("greedy", "how emissions become text", choices=DECODERS)
+    decoder: str = setting(
+        "auto",
+        "how emissions become text: `beam` searches as the clients do, `greedy` takes the likeliest label of each "
+        "frame (and no scorer), `ds_ctcdecoder` is DeepSpeech's own package in another interpreter; `auto` is `beam` "
+        "if its library is compiled or a scorer is given, else `greedy`",
+        choices=DECODERS,
+    )
+    scorer_path: str = setting("", "scorer: a .scorer file or the folder of one; empty: none")
+    lm_alpha: float | None = setting(None, "weight of the language model; not given: what the scorer suggests")
+    lm_beta: float | None = setting(None, "bonus for each word; not given: what the scorer suggests")
+    beam_width: int = setting(0, "beams of the search; 0: what the model carries for its clients, else 500")
+    cutoff_prob: float = setting(1.0, "labels of a frame are searched until their probabilities add up to this")
+    cutoff_top_n: int = setting(300, "labels of a frame that are searched at most, with a --cutoff_prob below 1")
+    hot_words: tuple[str, ...] = setting((), "words that the scorer shall favour, or avoid: WORD:BOOST, in nats")
+    n_best: int = setting(1, "transcripts of each clip that samples.json lists, if more than one")
+    decoder_threads: int = setting(0, "clips that are decoded at the same time; 0: as many as there are processors")
+    ds_ctcdecoder_python: str = setting("python3.9", "interpreter with ds_ctcdecoder, for `--decoder ds_ctcdecoder`")
+    n_trials: int = setting(0, "search the scorer's weights on the dev set first, with so many trials; 0: no search")
+    lm_alpha_max: float = setting(5.0, "upper end of the search for --lm_alpha")
+    lm_beta_max: float = setting(5.0, "upper end of the search for --lm_beta")
+    tune_beam_width: int = setting(100, "beams in the search for the weights")
+    tune_clips: int = setting(
+        1000, "dev clips in the search for the weights, evenly spread over the set; 0: all", unit="clips"
+    )
     text_normalization: str = setting(
         "spaces",
         "what is done to references and transcripts before they are compared: `spaces` makes runs of white space one "
@@ -43,6 +69,9 @@ class EvaluateSettings:
     report_count: int = setting(5, "best, median and worst clips that are printed, of each", unit="clips")
     report_players: int = setting(10, "worst clips that the HTML report lets one hear", unit="clips")
     champion: str = setting("", "evaluation to compare with: the folder or s3:// prefix that has its samples.json")
+    champion_of: str = setting(
+        "", "folder or s3:// prefix of published versions: compare with the champion there, if it has one"
+    )
     load_evaluate: str = setting(
         "auto", "bundle of a checkpoint: best, last, or auto (best, else last)", choices=("auto", "best", "last")
     )
@@ -58,11 +87,27 @@ class EvaluateSettings:
             ("report_count", 0),
             ("report_players", 0),
             ("random_seed", 0),
+            ("beam_width", 0),
+            ("cutoff_top_n", 1),
+            ("n_best", 1),
+            ("decoder_threads", 0),
+            ("n_trials", 0),
+            ("tune_beam_width", 1),
+            ("tune_clips", 0),
         ):
             if getattr(self, name) < least:
                 raise setting_error(name, getattr(self, name), f"{least} or more")
         if not 0.0 < self.confidence < 1.0:
             raise setting_error("confidence", self.confidence, "between 0 and 1")
+        if not 0.0 < self.cutoff_prob <= 1.0:
+            raise setting_error("cutoff_prob", self.cutoff_prob, "more than 0, and 1 at most")
+        for name in ("lm_alpha_max", "lm_beta_max"):
+            if not 0.0 < getattr(self, name) < inf:
+                raise setting_error(name, getattr(self, name), "more than 0")
+        for name in ("lm_alpha", "lm_beta"):
+            if getattr(self, name) is not None and not isfinite(getattr(self, name)):
+                raise setting_error(name, getattr(self, name), "a finite number")
+        hot_word_boosts(self.hot_words)
         for name, choices in (
             ("engine", ENGINES),
             ("decoder", DECODERS),
@@ -72,3 +117,17 @@ class EvaluateSettings:
         ):
             if getattr(self, name) not in choices:
                 raise setting_error(name, getattr(self, name), f"one of {', '.join(choices)}")
+
+
+def hot_word_boosts(hot_words: Sequence[str]) -> dict[str, float]:
+    """`WORD:BOOST` items as a table; raises InputError for one of another form."""
+    boosts = {}
+    for item in hot_words:
+        word, colon, boost = item.rpartition(":")
+        try:
+            boosts[word] = float(boost)
+        except ValueError:
+            boosts[word] = inf
+        if not (colon and word and isfinite(boosts[word])):
+            raise setting_error("hot_words", item, "WORD:BOOST, such as mill:7.5")
+    return boosts

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from components.evaluate import console, scores
-from components.evaluate.champion import compare, read_champion
-from components.evaluate.decoders import open_decoder
+from components.evaluate.champion import compare, find_champion
+from components.evaluate.decoders import Decoding, Hypothesis, open_decoding, open_scorer
 from components.evaluate.emissions import EmissionFacts, Emitter
 from components.evaluate.models import Subject, open_subject
 from components.evaluate.report import render
-from components.evaluate.samples import Sample
+from components.evaluate.samples import Reading, Sample
 from components.evaluate.sets import ClipSet, Item, items, open_sets
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.summary import SUMMARY, summary
-from speech.artifacts import Checkpoint, Corpus, Evaluation
+from components.evaluate.weights import copy_scorer, search
+from speech.artifacts import Checkpoint, Corpus, Evaluation, ExternalScorer
 from speech.decoding.ctc import ctc_losses
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, word_error_table
@@ -34,28 +35,43 @@ def run(
     csvs: Sequence[Path],
     evaluation: Path,
     *,
+    dev: Sequence[Path] = (),
     history: Path | None = None,
+    tuned_scorer: Path | None = None,
 ) -> Evaluation:
     """Evaluate `model` (an artifact's folder or a model file) on the clips of `csvs`, into the folder `evaluation`.
 
-    A CSV may also be a corpus' folder, which stands for its test set. `history` is the training's history.json, for
-    the learning curve; by default the one beside the model, if there is one. Raises InputError for a damaged model,
-    an empty test set, or a model that does not fit the corpus.
+    A CSV may also be a corpus' folder, which stands for its test set. `dev` are the CSVs on which the scorer's weights
+    are searched, if the settings ask for that; `tuned_scorer` takes a copy of the scorer with the weights that were
+    found. `history` is the training's history.json, for the learning curve; by default the one beside the model, if
+    there is one. Raises InputError for a damaged model or scorer, an empty test set, or a model that does not fit the
+    corpus or the scorer.
     """
     subject = open_subject(settings, Path(model))
+    scorer = open_scorer(settings, subject.alphabet)
+    decoding = open_decoding(settings, subject.alphabet, scorer, subject.beam_width)
     sets = open_sets(settings, [Path(path) for path in csvs], subject)
-    champion = read_champion(settings.champion) if settings.champion else []
+    champion = find_champion(settings)
     epochs = _epochs(history or subject.path.parent / Checkpoint.HISTORY, needed=history is not None)
-    transcripts, facts = _transcribe(settings, subject, items(sets, subject))
+    clips = items(sets, subject)
+    tuning = search(settings, subject, scorer, dev) if scorer is not None and settings.n_trials else None
+    if tuning is not None:  # the decoder may run in a process of its own, with the weights that it got
+        decoding = open_decoding(settings, subject.alphabet, scorer, subject.beam_width)
+    transcripts, facts = _transcribe(settings, subject, decoding, clips)
     samples = _score(settings, transcripts)
-    comparison = compare(settings, samples, champion) if champion else None
+    comparison = compare(settings, samples, champion)
     found = {**_scores(settings, samples, sets, facts), "model": _describe(subject)}
+    found["decoder"] = decoding.describe(settings)
     found["settings"] = {field.name: getattr(settings, field.name) for field in fields(EvaluateSettings)}
     if comparison is not None:
         found["champion"] = comparison.to_dict()
+    if tuning is not None:
+        found["tuning"] = tuning.to_dict()
     for one in sets if settings.report_count else ():
         print(console.report(str(one.manifest.path), _of_set(samples, one.name), settings.report_count))
-    page = render(found, samples, epochs=epochs, comparison=comparison, players=settings.report_players)
+    page = render(found, samples, epochs=epochs, comparison=comparison, tuning=tuning, players=settings.report_players)
+    if tuned_scorer is not None:
+        copy_scorer(Path(settings.scorer_path), tuned_scorer, tuning)
     (evaluation / Evaluation.SCORES).unlink(missing_ok=True)  # what says that the folder is complete
     write_json(evaluation / Evaluation.SAMPLES, [sample.to_dict() for sample in samples])
     write_text(evaluation / Evaluation.HTML_REPORT, page)
@@ -65,18 +81,45 @@ def run(
 
 
 def run_on_corpus(
-    settings: EvaluateSettings, model: Path, corpus: Path, test_sets: str, evaluation: Path
+    settings: EvaluateSettings,
+    model: Path,
+    corpus: Path,
+    test_sets: str,
+    evaluation: Path,
+    *,
+    scorer: Path | None = None,
+    tuned_scorer: Path | None = None,
 ) -> Evaluation:
-    """Evaluate on sets of a corpus, named with commas between them; raises InputError for one that it lacks."""
+    """Evaluate on sets of a corpus, named with commas between them; raises InputError for one that it lacks.
+
+    `scorer` is the artifact of a scorer, or of a run without one; its weights are searched on the dev set if the
+    settings ask for that. `tuned_scorer` takes its copy.
+    """
     opened = Corpus.open(corpus)
     names = [name.strip() for name in test_sets.split(",") if name.strip()]
-    return run(settings, model, [opened.csv(name) for name in names], evaluation)
+    csvs = [opened.csv(name) for name in names]
+    if scorer is not None:
+        if settings.scorer_path:
+            raise InputError("--scorer_path: in a pipeline the scorer is an artifact: give scorer_uri to build_scorer")
+        if ExternalScorer.find(scorer) is not None:
+            settings = replace(settings, scorer_path=str(scorer))
+    if not settings.scorer_path:
+        settings = replace(settings, n_trials=0, hot_words=())  # a pipeline's settings, with nothing to act on
+        if scorer is not None and tuned_scorer is not None:
+            copy_scorer(scorer, tuned_scorer, None)
+        tuned_scorer = None
+    dev = [opened.csv("dev")] if settings.n_trials else []
+    return run(settings, model, csvs, evaluation, dev=dev, tuned_scorer=tuned_scorer)
 
 
 def headline(evaluation: Evaluation) -> dict[str, float]:
     """The numbers that a pipeline shows beside the step."""
     names = ("wer", "cer", "loss", "test_clips", "real_time_factor")
-    return {name: value for name in names if (value := evaluation.scores[name]) is not None}
+    found = {name: value for name in names if (value := evaluation.scores[name]) is not None}
+    for name, value in (evaluation.scores.get("without_scorer") or {}).items():
+        if name in ("wer", "cer"):
+            found[f"{name}_without_scorer"] = value
+    return found
 
 
 def _epochs(path: Path, *, needed: bool) -> list[dict[str, Any]]:
@@ -97,8 +140,14 @@ def _scores(
     return {
         **measured,
         "real_time_factor": _real_time_factor(facts, measured["audio_s"]),
+        "without_scorer": scores.scorer_effect(settings, samples),
         "sets": [
-            {"name": one.name, "csv": str(one.manifest.path), **scores.measure(settings, _of_set(samples, one.name))}
+            {
+                "name": one.name,
+                "csv": str(one.manifest.path),
+                **scores.measure(settings, _of_set(samples, one.name)),
+                "without_scorer": scores.scorer_effect(settings, _of_set(samples, one.name)),
+            }
             for one in sets
         ],
         "groups": scores.group_scores(settings, samples),
@@ -114,19 +163,20 @@ def _real_time_factor(facts: EmissionFacts, audio_s: float) -> float | None:
 
 
 def _transcribe(
-    settings: EvaluateSettings, subject: Subject, clips: Sequence[Item]
+    settings: EvaluateSettings, subject: Subject, decoding: Decoding, clips: Sequence[Item]
 ) -> tuple[list[Sample], EmissionFacts]:
     """The clips with what the model hears and its loss; not yet scored."""
     emitter = Emitter(settings, subject, clips)
-    decode = open_decoder(settings, subject.alphabet)
     done: list[Sample | None] = [None] * len(clips)
     for batch in emitter.run():
+        probabilities = [emissions for _, emissions, _ in batch]
         started = time.perf_counter()
-        texts = decode([emissions for _, emissions, _ in batch])
+        heard = (decoding.with_scorer or decoding.alone)(probabilities)
         emitter.facts.decoding_s += time.perf_counter() - started
-        losses = _losses(subject, [clips[number] for number, _, _ in batch], [emissions for _, emissions, _ in batch])
-        for (number, _, duration_s), text, loss in zip(batch, texts, losses, strict=True):
-            done[number] = _sample(clips[number], text, duration_s, loss)
+        alone = decoding.alone(probabilities) if decoding.with_scorer else [[] for _ in batch]
+        losses = _losses(subject, [clips[number] for number, _, _ in batch], probabilities)
+        for (number, _, duration_s), texts, unaided, loss in zip(batch, heard, alone, losses, strict=True):
+            done[number] = _sample(clips[number], duration_s, texts, unaided, loss)
     return [sample for sample in done if sample is not None], emitter.facts
 
 
@@ -140,7 +190,9 @@ def _losses(subject: Subject, clips: Sequence[Item], emissions: Sequence[np.ndar
     return found
 
 
-def _sample(item: Item, text: str, duration_s: float, loss: float | None) -> Sample:
+def _sample(
+    item: Item, duration_s: float, heard: Sequence[Hypothesis], alone: Sequence[Hypothesis], loss: float | None
+) -> Sample:
     nothing = ErrorCount(0, 0)
     return Sample(
         set_name=item.set_name,
@@ -149,11 +201,13 @@ def _sample(item: Item, text: str, duration_s: float, loss: float | None) -> Sam
         traits=item.traits,
         duration_s=duration_s,
         reference=item.clip.transcript,
-        hypothesis=text,
+        hypothesis=heard[0].text,
         words=nothing,
         characters=nothing,
         loss=loss,
         item=item,
+        alone=Reading(alone[0].text, nothing, nothing) if alone else None,
+        candidates=heard if len(heard) > 1 else (),
     )
 
 
@@ -161,19 +215,22 @@ def _score(settings: EvaluateSettings, samples: Sequence[Sample]) -> list[Sample
     """The same samples with normalised texts and their edits."""
     normalize = NORMALIZATIONS[settings.text_normalization]
     references = [normalize(sample.reference) for sample in samples]
-    hypotheses = [normalize(sample.hypothesis) for sample in samples]
-    word_table = word_error_table(references, hypotheses)
-    character_table = character_error_table(references, hypotheses)
+    heard = _readings(references, [normalize(sample.hypothesis) for sample in samples])
+    texts = [sample.alone.hypothesis for sample in samples if sample.alone is not None]  # of all, or of none
+    alone = _readings(references, [normalize(text) for text in texts]) if texts else [None] * len(samples)
     return [
-        replace(
-            sample,
-            reference=references[row],
-            hypothesis=hypotheses[row],
-            words=ErrorCount(int(word_table.edits[row]), int(word_table.reference_tokens[row])),
-            characters=ErrorCount(int(character_table.edits[row]), int(character_table.reference_tokens[row])),
-        )
-        for row, sample in enumerate(samples)
+        replace(sample, reference=reference, alone=unaided, **vars(reading))
+        for sample, reference, reading, unaided in zip(samples, references, heard, alone, strict=True)
     ]
+
+
+def _readings(references: Sequence[str], hypotheses: Sequence[str]) -> list[Reading]:
+    tables = word_error_table(references, hypotheses), character_error_table(references, hypotheses)
+    counts = [
+        [ErrorCount(int(edits), int(tokens)) for edits, tokens in zip(table.edits, table.reference_tokens, strict=True)]
+        for table in tables
+    ]
+    return [Reading(*found) for found in zip(hypotheses, *counts, strict=True)]
 
 
 def _of_set(samples: Sequence[Sample], name: str) -> list[Sample]:

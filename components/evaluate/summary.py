@@ -18,6 +18,14 @@ def summary(found: Mapping[str, Any], examples: list[tuple[str, str]]) -> str:
         f"on {found['test_clips']} clips.",
         "",
     ]
+    if alone := found.get("without_scorer"):
+        scorer = found["decoder"]["scorer"]
+        lines += [
+            f"With the scorer {_text(scorer['file'])} (alpha {scorer['lm_alpha']:.4g}, beta {scorer['lm_beta']:.4g}); "
+            f"without it WER {percent(alone['wer'])}{_interval(alone, 'wer_interval')}, "
+            f"CER {percent(alone['cer'])}{_interval(alone, 'cer_interval')}.",
+            "",
+        ]
     if comparison := found.get("champion"):
         difference = 100 * (comparison["wer"] - comparison["champion_wer"])
         lines += [
@@ -25,12 +33,14 @@ def summary(found: Mapping[str, Any], examples: list[tuple[str, str]]) -> str:
             f"{comparison['better_clips']} better, {comparison['worse_clips']} worse.",
             "",
         ]
-    lines += ["| set | clips | WER | CER | loss |", "|---|---:|---:|---:|---:|"]
+    extra = (" WER without scorer |", "---:|") if found.get("without_scorer") else ("", "")
+    lines += [f"| set | clips | WER | CER | loss |{extra[0]}", f"|---|---:|---:|---:|---:|{extra[1]}"]
     for one in found["sets"]:
         loss = "-" if one["loss"] is None else f"{one['loss']:.3f}"
-        lines.append(
-            f"| {_text(one['name'])} | {one['test_clips']} | {percent(one['wer'])} | {percent(one['cer'])} | {loss} |"
-        )
+        cells = [_text(one["name"]), str(one["test_clips"]), percent(one["wer"]), percent(one["cer"]), loss]
+        if alone := one.get("without_scorer"):
+            cells.append(percent(alone["wer"]))
+        lines.append(f"| {' | '.join(cells)} |")
     if examples:
         lines += ["", "| said | heard |", "|---|---|"]
         lines += [f"| {_text(said)} | {_text(heard)} |" for said, heard in examples]

@@ -100,6 +100,7 @@ def model_card(
     export_license: str = "<to be filled in>",
     export_data_license: str = "CC0-1.0",
     export_description: str = "",
+    extra_flags: str = "",
 ) -> None:
     """Describe the model: what it is, was made of and scores.
 
@@ -118,6 +119,7 @@ def model_card(
         export_license: Licence of the model, an SPDX identifier.
         export_data_license: Licence of the training data; Common Voice's by default.
         export_description: Description in Markdown.
+        extra_flags: Further flags as on the command line, e.g. --export_min_ds_version 0.7.0.
     """
     from pathlib import Path
 
@@ -127,8 +129,9 @@ def model_card(
         from components.export import card as model_cards
         from components.export.settings import CardSettings
         from speech.artifacts import Corpus, Evaluation, ExportedModel
+        from speech.settings import with_extra_flags
 
-        settings = CardSettings(
+        given = CardSettings(
             export_author_id=export_author_id,
             export_model_name=export_model_name,
             export_model_version=export_model_version,
@@ -137,6 +140,7 @@ def model_card(
             export_data_license=export_data_license,
             export_description=export_description,
         )
+        settings = with_extra_flags(given, extra_flags, "model_card")
         models = [ExportedModel.open(one.path) for one in (model, mapped, tflite)]
         sources = model_cards.Sources(models, Evaluation.open(evaluation.path), Corpus.open(corpus.path))
         page, _ = model_cards.write(settings, sources, Path(card.path))

@@ -1,12 +1,19 @@
-"""The publish step from a shell: python -m components.publish --model ... --publish_uri ..."""
+"""The publish step from a shell: python -m components.publish [rollback|champion] --publish_uri ..."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.publish import step
+from components.publish.champion import Champions
+from components.publish.contents import to_json
 from components.publish.settings import PublishSettings
+from components.publish.target import open_target
 from speech.errors import InputError
 from speech.settings import command, setting
+
+PROG = "python -m components.publish"
 
 
 @dataclass(frozen=True)
@@ -15,30 +22,81 @@ class PublishCommand(PublishSettings):
 
     model: str = setting("", "folder of the exported model (model.json, output_graph.pb)")
     mapped: str = setting("", "folder of the memory-mapped graph (output_graph.pbmm), if there is one")
+    tflite: str = setting("", "folder of the TFLite model, if there is one")
     ir: str = setting("", "folder of the OpenVINO IR, if there is one")
-    evaluation: str = setting("", "folder of the scores, if there are any")
+    scorer: str = setting("", "folder of the scorer that it was measured with, if there is one")
+    card: str = setting("", "folder of the model card, if there is one")
+    evaluation: str = setting("", "folder of the scores; without them the version cannot become the champion")
+    checkpoint: str = setting("", "folder of the checkpoint, whose best one goes into the version; empty: none")
     publish_uri: str = setting("", "folder or s3:// prefix that takes the version")
+    corpus_uri: str = setting("", "release that the model was trained on, for the record")
+    corpus_revision: str = setting("", "its revision: a scheduled run trains on each revision once")
+
+
+@dataclass(frozen=True)
+class RollbackCommand:
+    """What to go back to, and where."""
+
+    publish_uri: str = setting("", "folder or s3:// prefix of the versions")
+    version: str = setting("", "version to go back to; empty: the champion before the one in force")
+
+
+@dataclass(frozen=True)
+class ChampionCommand:
+    """Where to look."""
+
+    publish_uri: str = setting("", "folder or s3:// prefix of the versions")
 
 
 def run(settings: PublishCommand) -> None:
-    """Publish and say where the version is."""
-    for flag in ("model", "publish_uri"):
-        if not getattr(settings, flag):
-            raise InputError(f"--{flag} is missing: `python -m components.publish --help` lists the flags")
-    names = ("model", "mapped", "ir", "evaluation")
+    """Publish, decide on the champion, and say what came out."""
+    _require(settings, "model")
+    names = ("model", "mapped", "tflite", "ir", "scorer", "card", "evaluation", "checkpoint")
     artifacts = {name: Path(getattr(settings, name)) for name in names if getattr(settings, name)}
-    version = step.run(settings, artifacts, settings.publish_uri)
+    source = step.Source(settings.corpus_uri, settings.corpus_revision)
+    version = step.run(settings, artifacts, settings.publish_uri, source)
     print(f"{'published' if version.new else 'already published'}: {version.uri}")
+    print(step.verdict(version))
 
 
-def main() -> None:
+def roll_back(settings: RollbackCommand) -> None:
+    """Move the champion back and say where it is now."""
+    _require(settings)
+    record = Champions(open_target(settings.publish_uri)).roll_back(settings.version)
+    print(f"rolled back from {record['from']}: the champion is {record['version']}, {record['uri']}")
+
+
+def champion(settings: ChampionCommand) -> None:
+    """Print the record in force."""
+    _require(settings)
+    record = Champions(open_target(settings.publish_uri)).current()
+    if record is None:
+        raise InputError(f"{settings.publish_uri}: no champion there yet")
+    print(to_json(record), end="")
+
+
+def _require(settings: object, *flags: str) -> None:
+    for flag in (*flags, "publish_uri"):
+        if not getattr(settings, flag):
+            raise InputError(f"--{flag} is missing: `{PROG} --help` lists the flags")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
-    command(
-        PublishCommand,
-        run,
-        prog="python -m components.publish",
-        description="Put a version of a model, with its scores and checksums, under a folder or an s3:// prefix.",
-    )
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["rollback"]:
+        description = "Make the champion before the one in force the champion again."
+        command(RollbackCommand, roll_back, prog=f"{PROG} rollback", description=description, argv=arguments[1:])
+    elif arguments[:1] == ["champion"]:
+        command(
+            ChampionCommand, champion, prog=f"{PROG} champion", description="Show the champion.", argv=arguments[1:]
+        )
+    else:
+        description = (
+            "Put a version of a model, with its scores and checksums, under a folder or an s3:// prefix, and make it "
+            "the champion there if it is better. `rollback` and `champion` as first word: see their own --help."
+        )
+        command(PublishCommand, run, prog=PROG, description=description, argv=arguments)
 
 
 if __name__ == "__main__":

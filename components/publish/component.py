@@ -1,7 +1,7 @@
 """The publish step as a Kubeflow component."""
 
 from kfp import dsl
-from kfp.dsl import Artifact, Input, Model, Output
+from kfp.dsl import Artifact, Input, Markdown, Metrics, Model, Output
 
 from components import images
 
@@ -10,22 +10,40 @@ from components import images
 def publish(
     model: Input[Model],
     mapped: Input[Model],
+    tflite: Input[Model],
     ir: Input[Model],
+    card: Input[Artifact],
     evaluation: Input[Artifact],
+    checkpoint: Input[Model],
+    scorer: Input[Model],
     published: Output[Model],
+    metrics: Output[Metrics],
+    summary: Output[Markdown],
     publish_uri: str = "",
     version: str = "",
+    force: bool = False,
+    corpus_uri: str = "",
+    corpus_revision: str = "",
 ) -> None:
-    """Put a version of the model, with its scores and checksums, where clients fetch it.
+    """Put a version of the model where clients fetch it, and make it the champion there if it is better.
 
     Args:
         model: The exported model.
         mapped: The memory-mapped graph.
+        tflite: The TFLite model.
         ir: The OpenVINO IR.
+        card: The model card.
         evaluation: The scores of the exported model.
+        checkpoint: The checkpoint that it was made of; the best one goes into a version under `publish_uri`.
+        scorer: The scorer that it was measured with, or the artifact of a run without one.
         published: The version; only its description if it went to `publish_uri`.
+        metrics: Whether it is the champion, and what the comparison measured.
+        summary: The decision, the scores and the files.
         publish_uri: Folder or s3:// prefix that takes the version; empty: the run's own artifact.
         version: Name of the version; empty: the date and a hash.
+        force: Make the version the champion whatever the comparison says.
+        corpus_uri: The release that the model was trained on, for the record.
+        corpus_revision: Its revision: a scheduled run trains on each revision once.
     """
     from pathlib import Path
 
@@ -35,12 +53,72 @@ def publish(
         from components.publish import step
         from components.publish.settings import PublishSettings
 
-        artifacts = {"model": model.path, "mapped": mapped.path, "ir": ir.path, "evaluation": evaluation.path}
+        artifacts = {
+            "model": model.path,
+            "mapped": mapped.path,
+            "tflite": tflite.path,
+            "ir": ir.path,
+            "card": card.path,
+            "evaluation": evaluation.path,
+            "checkpoint": checkpoint.path,
+            "scorer": scorer.path,
+        }
         made = step.run_in_pipeline(
-            PublishSettings(version=version),
+            PublishSettings(version=version, force=force),
             {name: Path(path) for name, path in artifacts.items()},
             publish_uri,
             Path(published.path),
+            step.Source(corpus_uri, corpus_revision, checkpoint.metadata.get("corpus", "")),
         )
         published.metadata["version"] = made.name
         published.metadata["uri"] = made.uri if publish_uri else f"{published.uri}/{made.name}"
+        for name, value in step.headline(made).items():
+            metrics.log_metric(name, value)
+        Path(summary.path).write_text(step.summary(made), encoding="utf-8")
+
+
+@dsl.component(base_image=images.PUBLISH, install_kfp_package=False)
+def find_release(
+    corpus_uri: str,
+    publish_uri: str,
+    base_checkpoint_uri: str,
+    news: dsl.OutputPath(str),  # type: ignore[valid-type]
+    release_uri: dsl.OutputPath(str),  # type: ignore[valid-type]
+    release_revision: dsl.OutputPath(str),  # type: ignore[valid-type]
+    previous: dsl.OutputPath(str),  # type: ignore[valid-type]
+    start_from: dsl.OutputPath(str),  # type: ignore[valid-type]
+    summary: Output[Markdown],
+) -> None:
+    """Find the newest release that no version was trained on yet.
+
+    Args:
+        corpus_uri: Prefix that ends with `/`, or a name with wildcards such as s3://corpora/cv-corpus-*-cy.tar.gz.
+        publish_uri: Where the versions are, and which releases they were trained on.
+        base_checkpoint_uri: Checkpoint to start from; empty: the champion's.
+        news: yes or no.
+        release_uri: The release.
+        release_revision: Its revision.
+        previous: The corpus that unchanged clips are taken from; empty: none.
+        start_from: The checkpoint to start from; empty: from scratch.
+        summary: What was found.
+    """
+    from pathlib import Path
+
+    from speech.errors import one_line_errors
+
+    with one_line_errors():
+        from components.publish import releases
+
+        found = releases.look(corpus_uri, publish_uri, base_checkpoint_uri)
+        print(found.message, flush=True)
+        release = found.release
+        for path, value in (
+            (news, "yes" if release else "no"),
+            (release_uri, release.uri if release else ""),
+            (release_revision, release.revision if release else ""),
+            (previous, found.previous),
+            (start_from, found.base_checkpoint_uri),
+        ):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(value, encoding="utf-8")
+        Path(summary.path).write_text(f"{found.message}\n", encoding="utf-8")

@@ -7,11 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from speech.artifacts import ALPHABET, Evaluation, ExportedModel, IntermediateRepresentation
+from speech.artifacts import (
+    ALPHABET,
+    Checkpoint,
+    Evaluation,
+    ExportedModel,
+    ExternalScorer,
+    IntermediateRepresentation,
+)
+from speech.checkpoints import find
 from speech.errors import InputError
 from speech.storage import sha256
 
 OPENVINO = "openvino"  # the IR's folder inside a version: its file names collide with the exported model's
+CHECKPOINT = "checkpoint"  # the folder of the best checkpoint, which the next training starts from
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,7 @@ class Contents:
     files: dict[str, File] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)  # the merged sidecar: the version is an ExportedModel, too
     scores: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)  # files that are made here
 
     @property
     def sidecar(self) -> str:
@@ -40,7 +50,8 @@ class Contents:
     def sums(self) -> str:
         """The text of SHA256SUMS: every file but itself and `version.json`."""
         digests = {name: file.sha256 for name, file in self.files.items()}
-        digests[ExportedModel.MODEL] = hashlib.sha256(self.sidecar.encode("utf-8")).hexdigest()
+        for name, text in {**self.texts, ExportedModel.MODEL: self.sidecar}.items():
+            digests[name] = hashlib.sha256(text.encode("utf-8")).hexdigest()
         return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
 
     @property
@@ -57,17 +68,21 @@ def to_json(value: dict[str, Any]) -> str:
 def gather(artifacts: Mapping[str, Path]) -> Contents:
     """Collect and check the files of a version from the steps' artifact folders.
 
-    `artifacts` maps `model` (needed) and `mapped`, `ir`, `evaluation` (each optional) to folders. Raises InputError if
-    a file differs from what its sidecar records, or if the artifacts are not of one model.
+    `artifacts` maps `model` (needed) and `mapped`, `tflite`, `ir`, `card`, `evaluation`, `scorer`, `checkpoint` (each
+    optional) to folders. Raises InputError if a file differs from what its sidecar records, or if the artifacts are not
+    of one model.
     """
     contents = Contents()
     model = ExportedModel.open(artifacts["model"])
     contents.model = {**model.sidecar, "files": {}}
     _add_exported(contents, model, artifacts["model"])
-    if "mapped" in artifacts:
-        mapped = ExportedModel.open(artifacts["mapped"])
-        _check_same_model(model, mapped)
-        _add_exported(contents, mapped, artifacts["mapped"])
+    for name in ("mapped", "tflite"):
+        if name in artifacts:
+            other = ExportedModel.open(artifacts[name])
+            _check_same_model(model, other)
+            _add_exported(contents, other, artifacts[name])
+    for path in sorted(artifacts["card"].iterdir()) if "card" in artifacts else ():
+        _add(contents, path.name, path)
     if "ir" in artifacts:
         representation = IntermediateRepresentation.open(artifacts["ir"])
         _check_same_model(model, representation)
@@ -80,7 +95,26 @@ def gather(artifacts: Mapping[str, Path]) -> Contents:
         contents.scores = evaluation.scores
         for name in (Evaluation.SCORES, Evaluation.SAMPLES, Evaluation.HTML_REPORT):
             _add(contents, name, evaluation.folder / name)
+    if "scorer" in artifacts and (scorer := ExternalScorer.find(artifacts["scorer"])) is not None:
+        recorded = scorer.description["files"][ExternalScorer.SCORER]["sha256"]
+        _add(contents, ExternalScorer.SCORER, scorer.path, recorded)
+        _add(contents, ExternalScorer.MODEL, scorer.folder / ExternalScorer.MODEL)
+    if "checkpoint" in artifacts:
+        _add_checkpoint(contents, Checkpoint.open(artifacts["checkpoint"]))
     return contents
+
+
+def _add_checkpoint(contents: Contents, checkpoint: Checkpoint) -> None:
+    """The best bundle alone (the newest if none is the best), with the state file and the sidecars that go with it."""
+    bundle = Path(find(checkpoint.folder)[0])
+    for path in sorted(bundle.parent.glob(f"{bundle.name}.*")):
+        _add(contents, f"{CHECKPOINT}/{path.name}", path)
+    best = checkpoint.folder / Checkpoint.BEST
+    contents.texts[f"{CHECKPOINT}/{Checkpoint.BEST if best.is_file() else Checkpoint.LAST}"] = (
+        f'model_checkpoint_path: "{bundle.name}"\nall_model_checkpoint_paths: "{bundle.name}"\n'
+    )
+    for name in (ALPHABET, Checkpoint.MODEL, Checkpoint.FLAGS):
+        _add(contents, f"{CHECKPOINT}/{name}", checkpoint.folder / name)
 
 
 def _add_exported(contents: Contents, model: ExportedModel, folder: Path) -> None:

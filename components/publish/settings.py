@@ -5,15 +5,41 @@ from dataclasses import dataclass
 
 from speech.settings import setting, setting_error
 
+RESERVED = ("champions", "releases")  # folders beside the versions
+UNITS = ("clip", "speaker")
+
 
 @dataclass(frozen=True)
 class PublishSettings:
-    """How a version of the model is named."""
+    """How a version of the model is named, and when it becomes the champion."""
 
     version: str = setting(
         "", "name of the version's folder; empty: the date and a hash of the model, such as 2026-03-01-4f2a9c01d3b7"
     )
+    force: bool = setting(False, "make the version the champion whatever the comparison says")
+    confidence: float = setting(
+        0.95, "the champion moves if the interval of this coverage of the difference in WER lies below zero"
+    )
+    bootstrap_samples: int = setting(10_000, "paired resamples of the test clips behind that interval")
+    bootstrap_unit: str = setting(
+        "clip", "what is drawn: clips, or speakers with all their clips (more cautious)", choices=UNITS
+    )
+    min_common: float = setting(
+        0.5, "share of the champion's test clips that the new evaluation must hold, too, for the two to be compared"
+    )
+    random_seed: int = setting(4568, "seed of the resampling")
 
     def __post_init__(self) -> None:
         if self.version and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.version):
             raise setting_error("version", self.version, "letters, digits and . _ + - and no slash, first no dot")
+        if self.version in RESERVED:
+            raise setting_error("version", self.version, f"{' and '.join(RESERVED)} are folders beside the versions")
+        for name in ("confidence", "min_common"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise setting_error(name, getattr(self, name), "between 0 and 1")
+        if self.bootstrap_samples < 100:
+            raise setting_error("bootstrap_samples", self.bootstrap_samples, "100 or more")
+        if self.random_seed < 0:
+            raise setting_error("random_seed", self.random_seed, "0 or more")
+        if self.bootstrap_unit not in UNITS:
+            raise setting_error("bootstrap_unit", self.bootstrap_unit, f"one of {', '.join(UNITS)}")

@@ -1,12 +1,14 @@
-"""Put a version of the model, with its scores and checksums, where clients fetch it."""
+"""Put a version of the model, with its scores and checksums, where clients fetch it, and decide on the champion."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from components.publish.champion import RELEASES, now
 from components.publish.contents import Contents, gather, to_json
+from components.publish.gate import decide
 from components.publish.settings import PublishSettings
 from components.publish.target import DESCRIPTION, SUMS, Target, open_target
 from speech.artifacts import ExportedModel
@@ -16,16 +18,45 @@ from speech.storage import write_json
 
 @dataclass(frozen=True)
 class Version:
-    """A complete version: its name, where it lies, what `version.json` says, and whether this call made it."""
+    """A complete version: its name, where it lies, what `version.json` says, and whether this call made it.
+
+    `decision` is what became of it at the gate (see gate.py); empty if it was published past it.
+    """
 
     name: str
     uri: str
     description: dict[str, Any]
     new: bool
+    decision: dict[str, Any] = field(default_factory=dict)
 
 
-def run(settings: PublishSettings, artifacts: Mapping[str, Path], target: str) -> Version:
-    """Publish the artifacts (`model`, and if given `mapped`, `ir`, `evaluation`) as one version under `target`.
+@dataclass(frozen=True)
+class Source:
+    """What a version was made of: the release, its revision, and the corpus that was imported from it."""
+
+    corpus_uri: str = ""
+    corpus_revision: str = ""
+    imported_uri: str = ""
+
+
+def run(settings: PublishSettings, artifacts: Mapping[str, Path], target: str, source: Source | None = None) -> Version:
+    """Publish the artifacts as one version under `target`, and make it the champion there if it is better.
+
+    `artifacts` maps names to folders, as in `contents.gather`. Raises InputError as `publish` does.
+    """
+    version = publish(settings, artifacts, target, source)
+    place = open_target(target)
+    decision = decide(settings, place, version.name)
+    if source is not None and source.corpus_revision:
+        record = {"version": version.name, "trained": now(), "decision": decision["decision"], **asdict(source)}
+        place.create(f"{RELEASES}/{source.corpus_revision}.json", to_json(record))
+    return replace(version, decision=decision)
+
+
+def publish(
+    settings: PublishSettings, artifacts: Mapping[str, Path], target: str, source: Source | None = None
+) -> Version:
+    """Publish the artifacts as one version under `target`, past the gate.
 
     A model that is already there is left as it is. Raises InputError for a damaged artifact, and for a version name
     that holds another model: what is published never changes.
@@ -38,20 +69,62 @@ def run(settings: PublishSettings, artifacts: Mapping[str, Path], target: str) -
     if published is not None:
         return _already_there(name, place, published, contents)
     description = describe(name, contents)
-    written = {ExportedModel.MODEL: contents.sidecar, SUMS: contents.sums, DESCRIPTION: to_json(description)}
+    if source is not None:
+        description["source"] = asdict(source)
+    written = {
+        **contents.texts,
+        ExportedModel.MODEL: contents.sidecar,
+        SUMS: contents.sums,
+        DESCRIPTION: to_json(description),
+    }
     if not place.write(name, contents.files, written, contents.digest):
         return _already_there(name, place, place.read(name), contents)
     return Version(name, place.locate(name), description, new=True)
 
 
 def run_in_pipeline(
-    settings: PublishSettings, artifacts: Mapping[str, Path], publish_uri: str, artifact: Path
+    settings: PublishSettings,
+    artifacts: Mapping[str, Path],
+    publish_uri: str,
+    artifact: Path,
+    source: Source | None = None,
 ) -> Version:
-    """Publish under `publish_uri`, leaving a note of where in `artifact`; without a URI, into `artifact` itself."""
-    version = run(settings, artifacts, publish_uri or str(artifact))
-    if publish_uri:
-        write_json(artifact / DESCRIPTION, {**version.description, "uri": version.uri})
+    """Publish under `publish_uri`, leaving a note of where in `artifact`; without a URI, into `artifact` itself.
+
+    There it is alone: without checkpoint and without a champion.
+    """
+    if not publish_uri:
+        return publish(
+            settings, {name: path for name, path in artifacts.items() if name != "checkpoint"}, str(artifact)
+        )
+    version = run(settings, artifacts, publish_uri, source)
+    write_json(artifact / DESCRIPTION, {**version.description, "uri": version.uri, "decision": version.decision})
     return version
+
+
+def summary(version: Version) -> str:
+    """The Markdown page that the pipeline shows."""
+    scores = version.description.get("scores", {})
+    lines = [f"## {version.name}", "", f"`{version.uri}`", ""]
+    if version.decision:
+        lines += [f"{verdict(version)}.", ""]
+    shown = {name: scores[name] for name in ("wer", "cer", "loss", "test_clips") if name in scores}
+    if shown:
+        lines += ["| measured | |", "|---|---|", *(f"| {name} | {value:.4g} |" for name, value in shown.items()), ""]
+    lines += ["| file | bytes | sha256 |", "|---|---|---|"]
+    files = version.description["files"].items()
+    lines += [f"| `{name}` | {file['bytes']:,} | `{file['sha256'][:16]}` |" for name, file in files]
+    return "\n".join(lines) + "\n"
+
+
+def headline(version: Version) -> dict[str, float]:
+    """The numbers that the pipeline shows."""
+    comparison = version.decision.get("comparison") or {}
+    numbers = (
+        {"champion": float(version.decision.get("decision") in ("promoted", "unchanged"))} if version.decision else {}
+    )
+    names = ("candidate_wer", "champion_wer", "difference")
+    return {**numbers, **{name: comparison[name] for name in names if name in comparison}}
 
 
 def describe(name: str, contents: Contents) -> dict[str, Any]:
@@ -76,3 +149,9 @@ def _already_there(name: str, place: Target, published: dict[str, Any] | None, c
             "choose another --version, or leave it empty for a name of the model's own"
         )
     return Version(name, place.locate(name), published, new=False)
+
+
+def verdict(version: Version) -> str:
+    """One line that says what the gate decided."""
+    outcome = {"promoted": "the new champion", "kept": "not the champion", "unchanged": "the champion"}
+    return f"{version.name} is {outcome[version.decision['decision']]}: {version.decision['reason']}"

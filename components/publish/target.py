@@ -1,13 +1,16 @@
 """Where versions go: a local folder or a prefix of an object store. A version is complete or absent, never changed.
 
 Both kinds answer the same three questions: which version holds these files already, what does this version hold, and
-write this version. Two runs that write at once end with one version per name, made by one of them alone.
+write this version. Two runs that write at once end with one version per name, made by one of them alone. Beside the
+versions lie small JSON records, each whole at any moment: `create` lets one of many writers at once win.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +18,22 @@ from typing import Any, Protocol
 
 from components.publish.contents import File
 from speech.errors import InputError
-from speech.storage import client, fsync_folder, is_remote, list_keys, split_uri, storage_errors, upload_file
+from speech.storage import (
+    client,
+    encryption,
+    fsync_folder,
+    is_remote,
+    list_keys,
+    split_uri,
+    storage_errors,
+    upload_file,
+    write_text,
+)
 
 DESCRIPTION = "version.json"  # written last: a version with it is complete
 SUMS = "SHA256SUMS"
 CLAIM = ".publishing.json"  # in an object store only: the digest of what a version's name is being written with
+CREATE_ATTEMPTS = 5
 
 
 class Target(Protocol):
@@ -36,6 +50,18 @@ class Target(Protocol):
 
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
         """Write `files` (copied) and `written` (name -> text, in order, the description last); False if it exists."""
+
+    def get(self, name: str) -> Any:
+        """The content of the JSON file `name`, or None if there is none."""
+
+    def put(self, name: str, text: str) -> None:
+        """Write the file `name`, or replace it as a whole."""
+
+    def create(self, name: str, text: str) -> bool:
+        """Create the file `name` as a whole; False if it exists: of many writers at once exactly one gets True."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in `folder`, sorted; empty if there is no such folder."""
 
 
 def open_target(uri: str) -> Target:
@@ -61,8 +87,36 @@ class LocalFolder:
         return ""
 
     def read(self, version: str) -> dict[str, Any] | None:
-        path = self.folder / version / DESCRIPTION
+        return self.get(f"{version}/{DESCRIPTION}")
+
+    def get(self, name: str) -> Any:
+        path = self.folder / name
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def put(self, name: str, text: str) -> None:
+        write_text(self.folder / name, text)
+
+    def create(self, name: str, text: str) -> bool:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o444)
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)  # unlike a rename it refuses to replace
+                fsync_folder(path.parent)
+                return True
+            return False
+        finally:
+            Path(temporary).unlink()
+
+    def names(self, folder: str) -> list[str]:
+        path = self.folder / folder
+        return sorted(found.name for found in path.glob("[!.]*") if found.is_file()) if path.is_dir() else []
 
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
         try:
@@ -123,12 +177,16 @@ class ObjectStore:
         return ""
 
     def read(self, version: str) -> dict[str, Any] | None:
-        return self._get(f"{version}/{DESCRIPTION}")
+        return self.get(f"{version}/{DESCRIPTION}")
+
+    def names(self, folder: str) -> list[str]:
+        start = len(self._key(f"{folder}/"))
+        return sorted(name for key, _ in list_keys(f"{self.uri}/{folder}/") if "/" not in (name := key[start:]))
 
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
         claim = f"{version}/{CLAIM}"
-        if not self._create(claim, json.dumps({"content": digest})):
-            claimed = self._get(claim)
+        if not self.create(claim, json.dumps({"content": digest})):
+            claimed = self.get(claim)
             if claimed is not None and _content(claimed) != digest:
                 raise InputError(
                     f"{self.locate(version)} was begun by another run with other files and is not complete: "
@@ -141,8 +199,8 @@ class ObjectStore:
             upload_file(file.source, f"{self.locate(version)}/{name}")
         *texts, (last, description) = written.items()
         for name, text in texts:
-            self._put(f"{version}/{name}", text)
-        created = self._create(f"{version}/{last}", description)
+            self.put(f"{version}/{name}", text)
+        created = self.create(f"{version}/{last}", description)
         self._delete(claim)
         return created
 
@@ -153,7 +211,7 @@ class ObjectStore:
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
 
-    def _get(self, name: str) -> dict[str, Any] | None:
+    def get(self, name: str) -> Any:
         from botocore.exceptions import ClientError
 
         with storage_errors(f"{self.uri}/{name}"):
@@ -165,24 +223,29 @@ class ObjectStore:
                 raise
             return json.loads(answer["Body"].read())
 
-    def _put(self, name: str, text: str) -> None:
+    def put(self, name: str, text: str) -> None:
         with storage_errors(f"{self.uri}/{name}"):
-            self._client.put_object(Bucket=self.bucket, Key=self._key(name), Body=text.encode("utf-8"))
+            self._client.put_object(Bucket=self.bucket, Key=self._key(name), Body=text.encode("utf-8"), **encryption())
 
-    def _create(self, name: str, text: str) -> bool:
-        """Create an object unless it exists: of many writers at once exactly one gets True."""
+    def create(self, name: str, text: str) -> bool:
         from botocore.exceptions import ClientError
 
-        with storage_errors(f"{self.uri}/{name}"):
-            try:
-                self._client.put_object(
-                    Bucket=self.bucket, Key=self._key(name), Body=text.encode("utf-8"), IfNoneMatch="*"
-                )
-            except ClientError as error:
-                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (409, 412):
-                    return False
-                raise
-        return True
+        data = text.encode("utf-8")
+        for attempt in range(CREATE_ATTEMPTS):
+            with storage_errors(f"{self.uri}/{name}"):
+                try:
+                    self._client.put_object(
+                        Bucket=self.bucket, Key=self._key(name), Body=data, IfNoneMatch="*", **encryption()
+                    )
+                    return True
+                except ClientError as error:
+                    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+                    if status not in (409, 412):
+                        raise
+            if status == 412:  # it exists, perhaps by an attempt of ours whose answer was lost
+                return self.get(name) == json.loads(text)
+            time.sleep(0.1 * 2**attempt)  # 409: another writer is at it, and may yet fail
+        return False
 
     def _delete(self, name: str) -> None:
         with storage_errors(f"{self.uri}/{name}"):

@@ -1,39 +1,86 @@
 """The training step from a shell, with the command lines of DeepSpeech and Coqui STT."""
 
+import contextlib
+import os
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from components.train import afterwards
+from components.train.afterwards import ExportFlags, TestFlags
 from components.train.settings import TrainSettings
 from speech.augmentation import FLAG_ALIASES
 from speech.errors import InputError
-from speech.settings import command, setting
-from speech.storage import is_remote, local_folder
+from speech.settings import command, setting, setting_error
+from speech.sources import fetch_source
+from speech.storage import download_file, is_remote, local_folder
 
+SEARCH = "the search for the scorer's weights is `python -m components.evaluate --n_trials N`"
 RETIRED = {
     "train_cudnn": "on a GPU the LSTM runs on cuDNN by itself",
     "load_cudnn": "checkpoints trained with cuDNN are recognised",
     "use_allow_growth": "GPU memory always grows on demand",
-    "read_buffer": "clips are read from memory-mapped shards, or whole",
+    "read_buffer": "clips are read from memory-mapped files, or whole",
     "shuffle_buffer": "the whole epoch is shuffled",
     "vocab_file": "nothing here decodes with a word list",
-    "show_progressbar": "a bar is shown on a terminal only",
     "dropout_rate4": "no layer reads it in the peers either",
     "dropout_rate5": "no layer reads it in the peers either",
+    "lm_alpha_max": SEARCH,
+    "lm_beta_max": SEARCH,
+    "n_trials": SEARCH,
 }
+ALIASES = {
+    **FLAG_ALIASES,
+    "scorer": "scorer_path",
+    "utf8": "bytes_output_mode",
+    "automatic_mixed_precision": "mixed_precision",
+    "auto_mixed_precision": "mixed_precision",
+}
+SOURCES = "CSVs, .sdb files, .tar files (WebDataset) or corpus folders"
 
 
 @dataclass(frozen=True)
-class TrainCommand(TrainSettings):
-    """The settings, and where the data and the checkpoints are."""
+class TrainCommand(ExportFlags, TestFlags, TrainSettings):
+    """The settings, where the data and the checkpoints are, and what follows the training."""
 
     corpus: str = setting("", "corpus folder that import_cv made; or give --train_files")
-    train_files: tuple[str, ...] = setting((), "CSVs to train on")
-    dev_files: tuple[str, ...] = setting((), "CSVs to validate on")
-    metrics_files: tuple[str, ...] = setting((), "CSVs whose loss is reported each epoch, and decides nothing")
-    checkpoint_dir: str = setting("", "where checkpoints are loaded from and saved to")
+    train_files: tuple[str, ...] = setting((), f"what to train on: {SOURCES}")
+    dev_files: tuple[str, ...] = setting((), f"what to validate on: {SOURCES}")
+    metrics_files: tuple[str, ...] = setting((), "sets whose loss is reported each epoch, and decides nothing")
+    auto_input_dataset: str = setting(
+        "", "one CSV instead, to be split into train.csv, dev.csv and test.csv beside it, with an alphabet.txt"
+    )
+    checkpoint_dir: str = setting(
+        "", "where checkpoints are loaded from and saved to; empty: ~/.local/share/speechmill/checkpoints"
+    )
     load_checkpoint_dir: str = setting("", "where the checkpoint to start from is; default: --checkpoint_dir")
     save_checkpoint_dir: str = setting("", "where checkpoints are saved; default: --checkpoint_dir")
+    one_shot_infer: str = setting("", "audio file whose transcript is printed at the end")
+    log_level: int = setting(1, "0: also TensorFlow's own lines, 1: everything, 2: notes and errors, 3: only errors")
+
+    def __post_init__(self) -> None:
+        TrainSettings.__post_init__(self)
+        self.check()
+        if not 0 <= self.log_level <= 3:
+            raise setting_error("log_level", self.log_level, "0, 1, 2 or 3")
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train on."""
+        return bool(self.corpus or self.train_files)
+
+    @property
+    def saved_at(self) -> str:
+        """The folder or prefix of the checkpoint that training makes, or that is only tested and exported."""
+        if self.trains:
+            return self.save_checkpoint_dir or self.checkpoint_dir or default_folder()
+        return self.load_checkpoint_dir or self.checkpoint_dir or self.save_checkpoint_dir or default_folder()
+
+
+def default_folder() -> str:
+    """Where checkpoints are if no flag says it, as DeepSpeech has a folder of its own for that."""
+    return str(Path.home() / ".local" / "share" / "speechmill" / "checkpoints")
 
 
 def main() -> None:
@@ -42,33 +89,123 @@ def main() -> None:
         TrainCommand,
         _run,
         prog="python -m components.train",
-        description="Train a DeepSpeech acoustic model from scratch, or from a checkpoint.",
+        description="Train a DeepSpeech acoustic model from scratch, or from a checkpoint; then test and export it, "
+        "if --test_files and --export_dir are given.",
         retired=RETIRED,
-        aliases=FLAG_ALIASES,
+        aliases=ALIASES,
     )
 
 
 def _run(given: TrainCommand) -> None:
-    save_uri = given.save_checkpoint_dir or given.checkpoint_dir
-    load_uri = given.load_checkpoint_dir or given.checkpoint_dir
-    if not save_uri:
-        raise InputError("no place for checkpoints: give --checkpoint_dir, or --save_checkpoint_dir")
-    if bool(given.corpus) == bool(given.train_files):
+    with _log_level(given.log_level):
+        given = _split_input(given)
+        _check(given)
+        if given.saved_at == default_folder():
+            print(f"checkpoints: {given.saved_at} (--checkpoint_dir says where else)", flush=True)
+        if given.trains and not _train(given):
+            return  # the chief of several workers has the checkpoint
+        alphabet = [f"--alphabet_config_path={given.alphabet_config_path}"] if given.alphabet_config_path else []
+        alphabet += ["--bytes_output_mode=true"] if given.bytes_output_mode else []
+        if given.test_files:
+            afterwards.run_step(given.test_command(given.saved_at, alphabet, given.export_beam_width))
+        if given.export_dir:
+            scorer = [f"--scorer_path={given.scorer_path}"] if given.export_zip and given.scorer_path else []
+            afterwards.run_step(given.export_command(given.saved_at, given.load_evaluate, [*alphabet, *scorer]))
+    if given.one_shot_infer:
+        print(_infer(given))
+
+
+def _split_input(given: TrainCommand) -> TrainCommand:
+    """The command with the sets that `--auto_input_dataset` makes."""
+    if not given.auto_input_dataset:
+        return given
+    if given.corpus or given.train_files or given.dev_files or given.test_files:
+        raise InputError("--auto_input_dataset excludes --corpus, --train_files, --dev_files and --test_files")
+    from components.train.auto_input import split_dataset
+
+    made = split_dataset(Path(given.auto_input_dataset), given.alphabet_config_path, given.random_seed)
+    train, dev, test = ((str(path),) for path in (made.train, made.dev, made.test))
+    alphabet = "" if given.bytes_output_mode else str(made.alphabet)
+    return replace(given, train_files=train, dev_files=dev, test_files=test, alphabet_config_path=alphabet)
+
+
+def _check(given: TrainCommand) -> None:
+    """Refuse now what would be missing after hours of training."""
+    if given.corpus and given.train_files:
         raise InputError("give either --corpus or --train_files")
+    if not (given.trains or given.test_files or given.export_dir or given.one_shot_infer):
+        raise InputError(
+            "nothing to do: give --train_files or --corpus, or --test_files, --export_dir, --one_shot_infer"
+        )
+    if given.bytes_output_mode and given.alphabet_config_path:
+        raise InputError("--bytes_output_mode writes bytes and has no alphabet: leave out --alphabet_config_path")
+    for name, paths in (
+        ("train_files", given.train_files),
+        ("dev_files", given.dev_files),
+        ("metrics_files", given.metrics_files),
+        ("test_files", given.test_files),
+        ("one_shot_infer", (given.one_shot_infer,)),
+        ("scorer_path", (given.scorer_path,)),
+    ):
+        for path in paths:
+            if path and not is_remote(path) and not Path(path).exists():
+                raise InputError(f"--{name} {path}: no such file")
+
+
+def _train(given: TrainCommand) -> bool:
+    """Train; whether this process has the checkpoint now."""
     from components.train import step
+    from speech.nn.devices import is_chief
 
     names = {field.name for field in fields(TrainSettings)}
     settings = TrainSettings(**{name: value for name, value in asdict(given).items() if name in names})
-    with tempfile.TemporaryDirectory() as scratch:
-        save_dir, mirror = (Path(scratch) / "save", save_uri) if is_remote(save_uri) else (Path(save_uri), "")
-        load_dir = save_dir if load_uri == save_uri else local_folder(load_uri, Path(scratch) / "load")
+    save_uri, load_uri = given.saved_at, given.load_checkpoint_dir or given.checkpoint_dir
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        save_dir, mirror = (scratch / "save", save_uri) if is_remote(save_uri) else (Path(save_uri), "")
+        load_dir = save_dir if load_uri in ("", save_uri) else local_folder(load_uri, scratch / "load")
+        if is_remote(settings.alphabet_config_path):
+            download_file(settings.alphabet_config_path, scratch / "alphabet.txt")
+            settings = replace(settings, alphabet_config_path=str(scratch / "alphabet.txt"))
         if given.corpus:
-            corpus = local_folder(given.corpus, Path(scratch) / "corpus")
+            corpus = local_folder(given.corpus, scratch / "corpus")
             step.run_on_corpus(settings, corpus, save_dir, load_dir, mirror)
-            return
-        sets = (given.train_files, given.dev_files, given.metrics_files)
-        train, dev, metrics = ([Path(path) for path in paths] for paths in sets)
-        step.run(settings, train, dev, save_dir, load_dir, metrics_csvs=metrics, mirror=mirror)
+            return is_chief()
+        train, dev, metrics = (
+            [fetch_source(uri, scratch / f"{name}-{number}") for number, uri in enumerate(uris)]
+            for name, uris in (("train", given.train_files), ("dev", given.dev_files), ("metrics", given.metrics_files))
+        )
+        step.run(settings, train, dev, save_dir, load_dir, metrics_sources=metrics, mirror=mirror)
+    return is_chief()
+
+
+def _infer(given: TrainCommand) -> str:
+    from components.train.one_shot import transcribe
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return transcribe(
+            Path(given.one_shot_infer),
+            local_folder(given.saved_at, Path(scratch)),
+            load=given.load_evaluate,
+            alphabet_path=given.alphabet_config_path,
+            scorer_path=given.scorer_path,
+            lm_alpha=given.lm_alpha,
+            lm_beta=given.lm_beta,
+            beam_width=given.beam_width or given.export_beam_width or 500,
+        )
+
+
+@contextlib.contextmanager
+def _log_level(level: int) -> Iterator[None]:
+    """Let through what the level says; errors pass in any case, as they are reported outside of this."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if level == 0 else "3")
+    with contextlib.ExitStack() as stack:
+        silence = stack.enter_context(Path(os.devnull).open("w"))
+        if level >= 2:
+            stack.enter_context(contextlib.redirect_stdout(silence))
+        if level >= 3:
+            stack.enter_context(contextlib.redirect_stderr(silence))
+        yield
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def train(
         metrics: Losses and counts.
         report: The loss curves.
         base_checkpoint_uri: Folder or s3:// prefix of the checkpoint to start from; empty: from scratch.
-        checkpoint_uri: s3:// prefix for running checkpoints, from which a retry goes on; empty: none.
+        checkpoint_uri: s3:// prefix for running checkpoints, from which a retry of the same run goes on; empty: none.
         n_hidden: Width of the hidden layers and of the LSTM.
         epochs: Passes over the training set.
         train_batch_size: Clips an optimizer step.
@@ -77,4 +77,5 @@ def train(
         )
         for name, value in step.headline(made).items():
             metrics.log_metric(name, value)
+        checkpoint.metadata["corpus"] = corpus.uri  # what a later import takes unchanged clips from
         Path(report.path).write_text(step.read_report(made), encoding="utf-8")

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -13,13 +13,16 @@ import numpy as np
 from components.train.settings import TrainSettings
 from components.train.store import CheckpointStore
 from speech.augmentation import Augmenter
-from speech.errors import RetryError
-from speech.nn.batches import Augmentation, Batch, ClipSet, plan_shuffled, plan_sorted, stream, subset
+from speech.errors import InputError, RetryError
+from speech.feature_cache import FeatureCache
+from speech.nn.batches import Augmentation, Batch, ClipSet, Worker, stream, subset
+from speech.nn.plans import BatchSize, plan_shuffled, plan_sorted
 from speech.nn.summaries import Summaries
-from speech.nn.training import Trainer
+from speech.nn.training import StepResult, Trainer
 from speech.progress import Progress, format_duration
 
-DEV_BATCH_FRAMES = 40_000  # padded frames that validation computes at once; the dev loss does not depend on it
+# Padded frames that validation computes at once; the dev loss does not depend on it.
+DEV_BATCH = BatchSize(frames=40_000)
 
 
 @dataclass
@@ -61,6 +64,30 @@ class Interruption:
             signal.signal(signal.SIGTERM, before)
 
 
+class Waiting:
+    """Passes batches on, and measures the time until each is there."""
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches = batches
+        self.waited_s = self.worked_s = 0.0
+
+    @property
+    def share(self) -> float:
+        """The share of the time in which the device had nothing to do."""
+        return self.waited_s / max(self.waited_s + self.worked_s, 1e-9)
+
+    def __iter__(self) -> Iterator[Batch]:
+        before = time.monotonic()
+        for batch in self._batches:
+            asked = time.monotonic()
+            self.waited_s += asked - before
+            try:
+                yield batch
+            finally:  # whoever has the last batch that it wants asks for no more
+                before = time.monotonic()
+                self.worked_s += before - asked
+
+
 @dataclass
 class TrainingRun:
     """Everything that a run works with."""
@@ -74,6 +101,8 @@ class TrainingRun:
     store: CheckpointStore
     state: RunState
     summaries: Summaries
+    cache: FeatureCache | None = None
+    waiting: Waiting | None = None  # of the newest epoch
 
     def run(self) -> RunState:
         """Train until `--epochs` are done or the dev loss has stalled; returns the final state.
@@ -81,6 +110,7 @@ class TrainingRun:
         Raises RetryError after saving when SIGTERM arrives.
         """
         state = self.state
+        self._check_workers()
         with Interruption().armed() as interruption:
             if not self.settings.skip_batch_test and state.epoch < self.settings.epochs:
                 self.try_longest_batch()
@@ -98,22 +128,50 @@ class TrainingRun:
         return state
 
     def save(self) -> None:
-        """Write the newest checkpoint."""
-        self.store.save_last(self.trainer.snapshot(asdict(self.state)))
+        """Write the newest checkpoint, if this is the worker that does."""
+        if self.trainer.devices.is_chief:
+            self.store.save_last(self.trainer.snapshot(asdict(self.state)))
+
+    @property
+    def worker(self) -> Worker:
+        """The share of each batch that this process reads."""
+        return Worker(self.trainer.devices.worker, self.trainer.devices.n_workers)
+
+    @property
+    def batch_size(self) -> BatchSize:
+        """What makes an optimizer step."""
+        settings, parts = self.settings, self.settings.gradient_accumulation_steps
+        if settings.train_batch_frames:
+            return BatchSize(frames=settings.train_batch_frames * parts)
+        return BatchSize(settings.train_batch_size * parts)
+
+    def _check_workers(self) -> None:
+        """Several workers have to start from the same place, or they would wait for each other forever."""
+        if self.worker.of == 1:
+            return
+        place = np.array([self.trainer.global_step, self.state.epoch, self.state.batch], np.float64)
+        sums, squares = self.trainer.sum_of_workers(np.stack([place, place**2]))
+        if (squares * self.worker.of != sums**2).any():
+            raise InputError(
+                f"worker {self.worker.number} is at step {self.trainer.global_step}, another one is not: give all of "
+                "them the same --checkpoint_dir, on a shared disk or as an s3:// prefix"
+            )
 
     def try_longest_batch(self) -> None:
         """Forward and backward pass of the longest clips, without an update: memory that is too small shows now."""
-        longest = np.argsort(self.train_set.n_samples, kind="stable")[-self.settings.train_batch_size :]
-        for batch in stream(self.train_set, [longest]):
+        longest = plan_sorted(self.train_set.n_frames, self.batch_size)[-1:]
+        if not self.settings.train_batch_frames:
+            longest = [np.argsort(self.train_set.n_samples, kind="stable")[-self.batch_size.clips :]]
+        for batch in stream(self.train_set, longest, worker=self.worker):
             self.trainer.try_gradients(batch)
 
     def plan(self) -> list[np.ndarray]:
         """The batches of the current epoch."""
-        settings, n_samples = self.settings, self.train_set.n_samples
+        settings, n_frames = self.settings, self.train_set.n_frames
         if settings.shuffle_batches and self.state.epoch >= settings.shuffle_start:
-            batches = plan_shuffled(n_samples, settings.train_batch_size, settings.random_seed, self.state.epoch)
+            batches = plan_shuffled(n_frames, self.batch_size, settings.random_seed, self.state.epoch)
         else:
-            batches = plan_sorted(n_samples, settings.train_batch_size)
+            batches = plan_sorted(n_frames, self.batch_size)
             batches = batches[::-1] if settings.reverse_train else batches
         return batches * settings.augmentations_per_epoch
 
@@ -123,39 +181,55 @@ class TrainingRun:
         batches, saved = self.plan(), time.monotonic()
         clips, done = sum(map(len, batches)), sum(map(len, batches[: state.batch]))
         augmentation = Augmentation(self.augmenter, state.epoch, settings.epochs, settings.augmentations_per_epoch)
-        with Progress(f"epoch {state.epoch + 1}/{settings.epochs}", clips, "clips", done=done) as progress:
-            for batch in stream(self.train_set, batches, start=state.batch, augmentation=augmentation):
-                loss = self.train_batch(batch)
+        if self.cache is not None and settings.cache_for_epochs and state.epoch % settings.cache_for_epochs == 0:
+            self.cache.clear()
+        label, show = f"epoch {state.epoch + 1}/{settings.epochs}", settings.show_progressbar
+        start, worker = state.batch, self.worker
+        made = stream(self.train_set, batches, start=start, augmentation=augmentation, cache=self.cache, worker=worker)
+        self.waiting = Waiting(made)
+        with Progress(label, clips, "clips", done=done, show=show) as progress:
+            for batch in self.waiting:
+                result = self.train_batch(batch, interruption.requested)
                 state.batch = batch.index + 1
-                if loss is not None:
-                    state.loss_sum += loss
+                if result.applied:
+                    state.loss_sum += result.mean_loss
                     state.loss_count += 1
-                    self.summaries.scalar("train/step_loss", loss, self.trainer.global_step)
-                progress.update(len(batch.clips), loss=f"{state.loss_sum / max(1, state.loss_count):.3f}")
+                    self.summaries.scalar("train/step_loss", result.mean_loss, self.trainer.global_step)
+                progress.update(len(batches[batch.index]), loss=f"{state.loss_sum / max(1, state.loss_count):.3f}")
                 if state.batch == len(batches):
                     break  # the checkpoint of the epoch's end follows
-                if interruption.requested or time.monotonic() - saved >= settings.checkpoint_secs > 0:
+                # Another worker's wish to stop comes with the step; this one's own may be younger than the step.
+                stop = result.stop if worker.of > 1 else interruption.requested
+                if stop or time.monotonic() - saved >= settings.checkpoint_secs > 0:
                     self.save()
                     saved = time.monotonic()
-                if interruption.requested:
+                if stop:
                     step = self.trainer.global_step
                     raise RetryError(f"SIGTERM: saved at step {step}; the same command goes on from there")
+        if not state.loss_count:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.train_set.skipped.counts.items())
+            raise InputError(f"{self.train_set.source}: no clip could be trained on ({reasons}): check the audio files")
         state.batch = len(batches)
 
-    def train_batch(self, batch: Batch) -> float | None:
-        """One optimizer step; clips without a finite loss are named and left out. None if no clip was left."""
+    def train_batch(self, batch: Batch, stop: bool = False) -> StepResult:
+        """One optimizer step; clips without a finite loss are named and left out.
+
+        The result says that nothing was applied if no clip was left, on any worker.
+        """
         skipped = self.train_set.skipped
-        losses, applied = self.trainer.train(batch)
-        while not applied:
-            finite = np.isfinite(losses)
-            reason = "loss is not finite" if not finite.all() else "gradient is not finite"
-            for position in batch.clips[~finite] if not finite.all() else batch.clips:
-                skipped.add(reason, self.train_set.name(int(position)))
-            if finite.all() or not finite.any():
-                return None
+        result = self.trainer.train(batch, stop=stop)
+        while not result.applied:
+            finite = np.isfinite(result.losses)
+            for position in batch.clips[~finite]:
+                skipped.add("loss is not finite", self.train_set.name(int(position)))
+            if not result.n_not_finite:
+                for position in batch.clips:
+                    skipped.add("gradient is not finite", self.train_set.name(int(position)))
+            if result.n_not_finite in (0, result.n_clips):
+                break
             batch = subset(batch, finite)
-            losses, applied = self.trainer.train(batch)
-        return float(losses.mean())
+            result = self.trainer.train(batch, stop=stop)
+        return result
 
     def validate(self, sets: Sequence[ClipSet], label: str) -> float:
         """The dev loss: the mean over groups of `--dev_batch_size` clips, by length, of their mean losses.
@@ -165,17 +239,27 @@ class TrainingRun:
         group_losses: list[float] = []
         for clips in sets:
             losses = np.full(len(clips), np.nan)
-            with Progress(label, len(clips), "clips") as progress:
-                for batch in stream(clips, _validation_batches(clips)):
+            with Progress(label, len(clips), "clips", show=self.settings.show_progressbar) as progress:
+                batches = plan_sorted(clips.n_frames, DEV_BATCH)
+                for batch in stream(clips, batches[self.worker.number :: self.worker.of]):
                     losses[batch.clips] = self.trainer.losses(batch)
-                    progress.update(len(batch.clips))
+                    progress.update(len(batch.clips) * self.worker.of)
+            losses = self._of_all_workers(losses)
             for position in np.flatnonzero(~np.isfinite(losses)):
                 clips.skipped.add("loss is not finite", clips.name(int(position)))
             ordered = losses[np.argsort(clips.n_samples, kind="stable")]
-            ordered = ordered[np.isfinite(ordered)]
+            ordered = ordered[np.isfinite(ordered)][:: -1 if self.settings.reverse_dev else 1]
             size = self.settings.dev_batch_size
             group_losses += [float(ordered[start : start + size].mean()) for start in range(0, len(ordered), size)]
         return float(np.mean(group_losses)) if group_losses else float("nan")
+
+    def _of_all_workers(self, losses: np.ndarray) -> np.ndarray:
+        """Losses of which each worker has some, NaN elsewhere -> all of them."""
+        if self.worker.of == 1:
+            return losses
+        known = np.isfinite(losses)
+        sums = self.trainer.sum_of_workers(np.stack([np.where(known, losses, 0.0), known]))
+        return np.where(sums[1] > 0, sums[0], np.nan)
 
     def finish_epoch(self, dev_loss: float | None, metrics: dict[str, float], seconds: float) -> None:
         """Record the epoch, save, and apply early stopping and the plateau rule."""
@@ -205,13 +289,13 @@ class TrainingRun:
         ):
             self.cut_learning_rate()
         state.finished = state.finished or state.epoch >= settings.epochs
-        if better:
+        if better and self.trainer.devices.is_chief:
             self.store.save_best(self.trainer.snapshot(asdict(state)))
         self.save()
 
     def cut_learning_rate(self) -> None:
         """Go back to the best weights with a smaller learning rate."""
-        self.trainer.restore(self.store.load_best())
+        self.trainer.restore(self.store.load_best() if self.trainer.devices.is_chief else None)
         self.trainer.learning_rate = self.trainer.learning_rate * self.settings.plateau_reduction
         print(f"plateau: back to the best weights, learning rate {self.trainer.learning_rate:g}", flush=True)
 
@@ -224,17 +308,7 @@ class TrainingRun:
         dev = "" if record["dev_loss"] is None else f", dev loss {record['dev_loss']:.3f}{' (best)' if better else ''}"
         metrics = "".join(f", {name} {loss:.3f}" for name, loss in record.get("metrics", {}).items())
         seconds = format_duration(record["seconds"])
+        if self.waiting is not None:
+            seconds += f", waited for clips {self.waiting.share:.1%} of the time"
         epoch = f"epoch {record['epoch']}/{self.settings.epochs}"
         print(f"{epoch}: train loss {record['train_loss']:.3f}{dev}{metrics}, {seconds}", flush=True)
-
-
-def _validation_batches(clips: ClipSet) -> list[np.ndarray]:
-    """Neighbours in length, as many as `DEV_BATCH_FRAMES` padded frames allow."""
-    order = np.argsort(clips.n_samples, kind="stable")
-    batches, start = [], 0
-    for end in range(1, len(order) + 1):
-        longest = clips.geometry.n_frames(int(clips.n_samples[order[min(end, len(order) - 1)]]))
-        if end == len(order) or (end + 1 - start) * longest > DEV_BATCH_FRAMES:
-            batches.append(order[start:end])
-            start = end
-    return batches

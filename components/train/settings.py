@@ -1,11 +1,13 @@
 """Settings of a training run: names, meanings and (unless said otherwise) defaults of DeepSpeech and Coqui STT."""
 
+import re
 from dataclasses import dataclass
 
 from speech.augmentation import LegacyFlags, parse_augmentations
 from speech.settings import setting, setting_error
 
 LOAD_METHODS = ("auto", "best", "last", "init")
+DEVICES = r"auto|(cpu|gpu)(:[1-9]\d*)?"
 DROP_CHOICES = ("auto", "0", "1", "2", "3", "4", "5")
 
 
@@ -23,7 +25,13 @@ class TrainSettings(LegacyFlags):
     bytes_output_mode: bool = setting(False, "write UTF-8 bytes instead of an alphabet's symbols")
 
     epochs: int = setting(75, "passes over the training set")
-    train_batch_size: int = setting(32, "clips an optimizer step", unit="clips")
+    train_batch_size: int = setting(32, "clips a batch, over all devices", unit="clips")
+    train_batch_frames: int = setting(
+        0, "batches by size instead: frames of features, padding included; 0: --train_batch_size counts", unit="frames"
+    )
+    gradient_accumulation_steps: int = setting(
+        1, "batches an optimizer step, computed one after another where memory is short", unit="batches"
+    )
     dev_batch_size: int = setting(
         1, "clips whose losses are averaged first in the dev loss, as the peers do", unit="clips"
     )
@@ -41,6 +49,10 @@ class TrainSettings(LegacyFlags):
     reverse_train: bool = setting(False, "from long to short clips where batches are in order of length")
     limit_train: int = setting(0, "use only so many clips of the training set, the shortest; 0: all", unit="clips")
     limit_dev: int = setting(0, "use only so many clips of each dev set, the shortest; 0: all", unit="clips")
+    reverse_dev: bool = setting(False, "dev sets from long to short clips: other groups of --dev_batch_size")
+    normalize_sample_rate: bool = setting(True, "resample clips of another sample rate; off: leave them out")
+    feature_cache: str = setting("", "path of a cache of features without augmentation; empty: computed as they go by")
+    cache_for_epochs: int = setting(0, "empty --feature_cache every so many epochs; 0: never")
     augment: tuple[str, ...] = setting((), "augmentations, e.g. pitch[p=0.1,pitch=1~0.2] volume[p=0.1]")
     augmentations_per_epoch: int = setting(1, "passes over the training set in an epoch, augmented anew each time")
     random_seed: int = setting(4568, "seed of weights, dropout and shuffling")
@@ -64,6 +76,13 @@ class TrainSettings(LegacyFlags):
     max_to_keep: int = setting(5, "checkpoints kept besides the best one")
     skip_batch_test: bool = setting(False, "skip the trial of the longest batch, which shows early if memory suffices")
     summary_dir: str = setting("", "folder for TensorBoard; empty: no summaries")
+    show_progressbar: bool = setting(True, "a bar on a terminal, a line a minute in a log")
+    mixed_precision: bool = setting(
+        False, "matrix products in bfloat16 or float16, whichever the device is fast at; weights and loss in float32"
+    )
+    devices: str = setting(
+        "auto", "auto: all GPUs, else the CPU; cpu; gpu: a missing GPU is an error; gpu:4, cpu:2: so many of them"
+    )
     intra_op_parallelism_threads: int = setting(0, "threads within an operation; 0: one a core")
     inter_op_parallelism_threads: int = setting(0, "operations at the same time; 0: TensorFlow decides")
     log_placement: bool = setting(False, "log on which device each operation runs")
@@ -75,6 +94,7 @@ class TrainSettings(LegacyFlags):
             "n_hidden",
             "augmentations_per_epoch",
             "train_batch_size",
+            "gradient_accumulation_steps",
             "dev_batch_size",
             "es_epochs",
             "plateau_epochs",
@@ -82,7 +102,15 @@ class TrainSettings(LegacyFlags):
         ):
             if getattr(self, name) < 1:
                 raise setting_error(name, getattr(self, name), "at least 1")
-        for name in ("epochs", "shuffle_start", "checkpoint_secs", "limit_train", "limit_dev"):
+        for name in (
+            "epochs",
+            "shuffle_start",
+            "checkpoint_secs",
+            "limit_train",
+            "limit_dev",
+            "cache_for_epochs",
+            "train_batch_frames",
+        ):
             if getattr(self, name) < 0:
                 raise setting_error(name, getattr(self, name), "at least 0")
         for name in ("learning_rate", "relu_clip", "epsilon"):
@@ -95,6 +123,8 @@ class TrainSettings(LegacyFlags):
             value = getattr(self, name)
             if not (0 <= value < 1 or (value == -1 and name != "dropout_rate")):
                 raise setting_error(name, value, "from 0 to below 1")
+        if not re.fullmatch(DEVICES, self.devices):
+            raise setting_error("devices", self.devices, "auto, cpu, gpu, or cpu:N, gpu:N with N from 1")
         if self.audio_sample_rate < 1000:
             raise setting_error("audio_sample_rate", self.audio_sample_rate, "at least 1000 Hz")
         if not 0 < self.feature_win_step <= self.feature_win_len:

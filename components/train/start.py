@@ -1,5 +1,7 @@
 """Where a run starts: where a killed one stopped, from a checkpoint (fine-tuning, transfer), or from scratch."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,25 +29,31 @@ class Start:
 
 
 def choose(
-    settings: TrainSettings, load_dir: Path | None, store: CheckpointStore, alphabet: Alphabet | None, run_key: str
+    settings: TrainSettings,
+    load_dir: Path | None,
+    store: CheckpointStore,
+    alphabet: Alphabet | None,
+    run_key: str,
+    collect_alphabet: Callable[[], Alphabet],
 ) -> Start:
     """Decide where to start.
 
     An unfinished run of the same settings and data (`run_key`) in the store goes on; otherwise `load_dir` is loaded as
-    `--load_train` says; otherwise the weights are fresh. `alphabet` is the new data's; None means the checkpoint's.
+    `--load_train` says; otherwise the weights are fresh. `alphabet` is the new data's; None means the checkpoint's, and
+    without a checkpoint the one that `collect_alphabet` gives.
     """
     last, problems = store.load_last()
     for problem in problems:
-        print(f"note: {problem}; trying the checkpoint before it", flush=True)
+        print(f"note: {problem}; trying the checkpoint before it", file=sys.stderr, flush=True)
     if last is not None and last.training_state.get("run_key") == run_key and not last.training_state.get("finished"):
         return Start(last, _resumed_alphabet(last, alphabet), f"resuming at step {last.global_step}", resumed=True)
     if settings.load_train == "init" or load_dir is None or not _has_checkpoint(load_dir):
         if settings.load_train in ("best", "last"):
             raise InputError(f"--load_train {settings.load_train}: {load_dir} holds no checkpoint to load")
-        return _fresh(settings, alphabet)
+        return _fresh(settings, alphabet or collect_alphabet())
     bundle, problems = checkpoints.load_first(checkpoints.find(load_dir, settings.load_train))
     for problem in problems:
-        print(f"note: {problem}; falling back to {bundle.prefix}", flush=True)
+        print(f"note: {problem}; falling back to {bundle.prefix}", file=sys.stderr, flush=True)
     return _from_checkpoint(settings, bundle, alphabet)
 
 
@@ -66,9 +74,7 @@ def _has_checkpoint(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob("*.index"))
 
 
-def _fresh(settings: TrainSettings, alphabet: Alphabet | None) -> Start:
-    if alphabet is None:
-        raise InputError("no alphabet: give --alphabet_config_path, or a corpus that has an alphabet.txt")
+def _fresh(settings: TrainSettings, alphabet: Alphabet) -> Start:
     geometry = Geometry(
         n_hidden=settings.n_hidden,
         n_labels=len(alphabet),

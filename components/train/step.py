@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,13 +19,15 @@ from components.train.store import CheckpointStore
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
 from speech.augmentation import Augmenter, LegacyFlags
+from speech.feature_cache import FeatureCache
 from speech.geometry import Geometry
-from speech.manifest import Manifest, read_manifest
+from speech.manifest import Manifest
 from speech.nn.batches import ClipSet
-from speech.nn.devices import configure
+from speech.nn.devices import Devices, compute_on, configure, lost_workers
 from speech.nn.model import Dropout
 from speech.nn.summaries import Summaries
 from speech.nn.training import Adam, Trainer
+from speech.sources import read_source
 from speech.storage import local_folder, write_json
 
 # Settings that change nothing about the weights that a run ends with.
@@ -34,6 +37,10 @@ NOT_IN_RUN_KEY: dict[str, Any] = {
     "alphabet_config_path": "",
     "skip_batch_test": False,
     "summary_dir": "",
+    "show_progressbar": True,
+    "feature_cache": "",
+    "cache_for_epochs": 0,
+    "devices": "auto",
     "log_placement": False,
 }
 
@@ -53,11 +60,22 @@ def run_in_pipeline(
 ) -> Checkpoint:
     """Train on a Corpus, from the checkpoint at `base_uri` (a folder or an `s3://` prefix) unless it is empty.
 
-    Running checkpoints go to `checkpoint_uri` (an `s3://` prefix) unless it is empty, and a retry goes on from there.
+    Running checkpoints go below `checkpoint_uri` (an `s3://` prefix) unless it is empty; a retry goes on from there.
+    Their folder is named by all that the run depends on, so that other runs may share the prefix.
     """
+    if checkpoint_uri:
+        checkpoint_uri = f"{checkpoint_uri.rstrip('/')}/{_pipeline_key(settings, corpus, base_uri)}"
     with tempfile.TemporaryDirectory() as scratch:
         base = local_folder(base_uri, Path(scratch)) if base_uri else None
         return run_on_corpus(settings, corpus, checkpoint, base, checkpoint_uri)
+
+
+def _pipeline_key(settings: TrainSettings, corpus: Path, base_uri: str) -> str:
+    values = asdict(replace(settings, **NOT_IN_RUN_KEY))
+    digest = hashlib.sha256(json.dumps([values, base_uri], sort_keys=True).encode())
+    for path in (corpus / "train.csv", corpus / "dev.csv", corpus / ALPHABET):
+        digest.update(path.read_bytes() + b"\0" if path.is_file() else b"\0")
+    return digest.hexdigest()[:16]
 
 
 def headline(checkpoint: Checkpoint) -> dict[str, float]:
@@ -76,49 +94,75 @@ def read_report(checkpoint: Checkpoint) -> str:
 
 def run(
     settings: TrainSettings,
-    train_csvs: Sequence[Path],
-    dev_csvs: Sequence[Path],
+    train_sources: Sequence[Path],
+    dev_sources: Sequence[Path],
     save_dir: Path,
     load_dir: Path | None = None,
     alphabet: Alphabet | None = None,
-    metrics_csvs: Sequence[Path] = (),
+    metrics_sources: Sequence[Path] = (),
     mirror: str = "",
 ) -> Checkpoint:
-    """Train on CSVs and leave the newest and the best checkpoint in `save_dir`.
+    """Train on CSVs, sample databases, tars or Corpus folders; leave the newest and the best checkpoint in `save_dir`.
 
     `alphabet` is the data's, unless the settings name another. With a `mirror` (an `s3://` prefix) every checkpoint is
     copied there, a rerun on another machine goes on from it, and a run that it shows as finished is not run again.
     Raises InputError for unusable input.
     """
-    configure(settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads, settings.log_placement)
-    train_manifests = [read_manifest(path) for path in train_csvs]
-    dev_manifests = [read_manifest(path) for path in dev_csvs]
-    alphabet = _alphabet(settings, alphabet, train_csvs)
+    threads = (settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads)
+    devices = configure(settings.devices, *threads, settings.log_placement)
+    compute, precision = compute_on(devices, settings.mixed_precision)
+    train_manifests = [read_source(path, "train") for path in train_sources]
+    dev_manifests = [read_source(path, "dev") for path in dev_sources]
+    metrics_manifests = [read_source(path, "dev") for path in metrics_sources]
+    alphabet = _alphabet(settings, alphabet, train_sources)
     store = CheckpointStore(save_dir, settings.max_to_keep, mirror)
     run_key = _run_key(settings, train_manifests, dev_manifests, alphabet)
     if mirror and start.is_finished(store, run_key) and (save_dir / PAGE).is_file():
         print(f"{mirror} holds this run, finished: nothing to train", flush=True)
         return Checkpoint.open(save_dir)
-    begin = start.choose(settings, load_dir, store, alphabet, run_key)
+    transcripts = (clip.transcript for manifest in (*train_manifests, *dev_manifests) for clip in manifest)
+    begin = start.choose(settings, load_dir, store, alphabet, run_key, lambda: Alphabet.collect(transcripts))
     print(begin.explanation, flush=True)
 
     geometry = begin.bundle.geometry
-    train_set = ClipSet(train_manifests, begin.alphabet, geometry, settings.limit_train)
-    dev_sets = [ClipSet([manifest], begin.alphabet, geometry, settings.limit_dev) for manifest in dev_manifests]
-    metrics_sets = [ClipSet([read_manifest(path)], begin.alphabet, geometry) for path in metrics_csvs]
-    trainer = Trainer(begin.bundle, _adam(settings), _dropout(settings), settings.learning_rate, settings.random_seed)
+    resampling = settings.normalize_sample_rate
+
+    def clip_set(manifests: Sequence[Manifest], limit: int = 0) -> ClipSet:
+        return ClipSet(manifests, begin.alphabet, geometry, limit, resampling)
+
+    train_set = clip_set(train_manifests, settings.limit_train)
+    dev_sets = [clip_set([manifest], settings.limit_dev) for manifest in dev_manifests]
+    metrics_sets = [clip_set([manifest]) for manifest in metrics_manifests]
+    trainer = Trainer(
+        begin.bundle,
+        _adam(settings),
+        _dropout(settings),
+        settings.learning_rate,
+        settings.random_seed,
+        compute=compute,
+        devices=devices,
+        parts=settings.gradient_accumulation_steps,
+    )
     state = RunState.from_dict(begin.bundle.training_state) if begin.resumed else RunState(run_key)
     run_facts = _run_facts(train_manifests, dev_manifests, train_set, dev_sets)
-    _write_sidecars(save_dir, begin, settings, run_facts)
-    store.publish([ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
+    if devices.is_chief:
+        _write_sidecars(save_dir, begin, settings, run_facts)
+        store.publish([ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
     print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
+    print(f"{devices.describe()}, {precision}", flush=True)
 
     started = time.monotonic()
-    summaries = Summaries(settings.summary_dir)
+    summaries = Summaries(settings.summary_dir if devices.is_chief else "")
     augmenter = _augmenter(settings, geometry)
-    training = TrainingRun(settings, trainer, train_set, dev_sets, metrics_sets, augmenter, store, state, summaries)
-    state = training.run()
+    cache = _feature_cache(settings, train_manifests, begin, augmenter, devices)
+    training = TrainingRun(
+        settings, trainer, train_set, dev_sets, metrics_sets, augmenter, store, state, summaries, cache
+    )
+    with lost_workers(devices):
+        state = training.run()
     summaries.close()
+    if not devices.is_chief:
+        return Checkpoint(save_dir)
     skipped = {"train": asdict_skipped(train_set), "dev": [asdict_skipped(clips) for clips in dev_sets]}
     history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, "skipped": skipped}
     write_json(save_dir / Checkpoint.HISTORY, {**history, "seconds": round(time.monotonic() - started, 2)})
@@ -132,13 +176,14 @@ def asdict_skipped(clips: ClipSet) -> dict[str, Any]:
     return {"counts": clips.skipped.counts, "examples": clips.skipped.examples}
 
 
-def _alphabet(settings: TrainSettings, given: Alphabet | None, train_csvs: Sequence[Path]) -> Alphabet | None:
+def _alphabet(settings: TrainSettings, given: Alphabet | None, sources: Sequence[Path]) -> Alphabet | None:
     if settings.bytes_output_mode:
         return Alphabet.bytes_output_mode()
     if settings.alphabet_config_path:
         return Alphabet.load(settings.alphabet_config_path)
-    if given is None and train_csvs and (train_csvs[0].parent / ALPHABET).is_file():
-        return Alphabet.load(train_csvs[0].parent / ALPHABET)
+    if given is None and sources:
+        beside = (sources[0] if sources[0].is_dir() else sources[0].parent) / ALPHABET
+        return Alphabet.load(beside) if beside.is_file() else None
     return given
 
 
@@ -147,13 +192,32 @@ def _run_key(
 ) -> str:
     """What must be equal for a rerun to go on where a killed run stopped: the settings and the data."""
     values = asdict(replace(settings, **NOT_IN_RUN_KEY))
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    digest.update(repr(alphabet.symbols if alphabet else None).encode())
-    for manifest in (*train, *dev):
+    facts = [json.dumps(values, sort_keys=True), repr(alphabet.symbols if alphabet else None)]
+    return _digest("".join(facts), (*train, *dev))
+
+
+def _digest(facts: str, manifests: Sequence[Manifest]) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for manifest in manifests:
         for clip in manifest:
             digest.update(f"{clip.wav_filename}\t{clip.wav_filesize}\t{clip.transcript}\n".encode())
         digest.update(b"\0")
     return digest.hexdigest()
+
+
+def _feature_cache(
+    settings: TrainSettings, manifests: Sequence[Manifest], begin: Start, augmenter: Augmenter, devices: Devices
+) -> FeatureCache | None:
+    """The cache of the training set's features, as far as they are the same in every epoch; one for each worker."""
+    if not settings.feature_cache:
+        return None
+    if not augmenter.empty:
+        print("note: --feature_cache is not used: augmented features differ each time", file=sys.stderr, flush=True)
+        return None
+    geometry = begin.bundle.geometry
+    chosen = (settings.limit_train, settings.normalize_sample_rate, begin.alphabet.symbols)
+    prefix = settings.feature_cache + (f"-{devices.worker}" if devices.n_workers > 1 else "")
+    return FeatureCache(prefix, _digest(repr((geometry, chosen)), manifests), geometry.n_input)
 
 
 def _augmenter(settings: TrainSettings, geometry: Geometry) -> Augmenter:

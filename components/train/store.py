@@ -1,6 +1,7 @@
 """The checkpoints of a run: which are written when, which are kept, and which one a rerun goes on from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from speech.artifacts import Checkpoint
@@ -25,17 +26,17 @@ class CheckpointStore:
 
     def save_last(self, snapshot: Snapshot) -> None:
         """Write the newest checkpoint, point the state file at it, then delete the oldest beyond `max_to_keep`."""
-        name = self._write("train", snapshot)
-        self._kept = [kept for kept in self._kept if kept != name] + [name]
-        outdated, self._kept = self._kept[: -self.max_to_keep], self._kept[-self.max_to_keep :]
-        self._point(Checkpoint.LAST, self._kept)
+        with self._new("train", snapshot) as name:
+            kept = [*(kept for kept in self._kept if kept != name), name]
+            self._point(Checkpoint.LAST, kept[-self.max_to_keep :])
+        outdated, self._kept = kept[: -self.max_to_keep], kept[-self.max_to_keep :]
         self._remove(outdated)
 
     def save_best(self, snapshot: Snapshot) -> None:
         """Write the best checkpoint so far; the one before it goes once the state file names the new one."""
         before = self._names(Checkpoint.BEST)
-        name = self._write("best_dev", snapshot)
-        self._point(Checkpoint.BEST, [name])
+        with self._new("best_dev", snapshot) as name:
+            self._point(Checkpoint.BEST, [name])
         self._remove([old for old in before if old != name])
 
     def load_best(self) -> Snapshot:
@@ -60,14 +61,25 @@ class CheckpointStore:
     def _names(self, state_file: str) -> list[str]:
         return [Path(prefix).name for prefix in checkpoints.read_state(self.folder, state_file)]
 
-    def _write(self, kind: str, snapshot: Snapshot) -> str:
+    @contextmanager
+    def _new(self, kind: str, snapshot: Snapshot) -> Iterator[str]:
+        """Write a bundle, to be named by a state file; when the disk refuses either, nothing of the bundle stays."""
         name = f"{kind}-{snapshot.global_step}"
         if Path(f"{self.folder / name}.index").exists():
             # Never rewrite a bundle that a state file may name: a kill in between would leave none.
             name = f"{kind}_{snapshot.training_state.get('epoch', 0)}-{snapshot.global_step}"
-        checkpoints.save(self.folder, name, snapshot)
-        self.publish(sorted(path.name for path in self.folder.glob(f"{name}.*")))
-        return name
+        try:
+            checkpoints.save(self.folder, name, snapshot)
+            self.publish(sorted(path.name for path in self.folder.glob(f"{name}.*")))
+            yield name
+        except OSError as error:
+            checkpoints.remove(self.folder, name)
+            last = self._names(Checkpoint.LAST)
+            rest = f"it goes on from {last[0]}" if last else "it starts anew"
+            raise InputError(
+                f"{self.folder / name}: the checkpoint cannot be written: {error.strerror or error}: "
+                f"make room and run the same command: {rest}"
+            ) from error
 
     def _point(self, state_file: str, names: Sequence[str]) -> None:
         checkpoints.write_state(self.folder, state_file, names)

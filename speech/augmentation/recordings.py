@@ -1,4 +1,4 @@
-"""Where overlays come from: the recordings of a CSV, of a corpus, or of a folder of audio files."""
+"""Where overlays come from: recordings of a CSV, a sample database, a tar, a corpus, or a folder of audio files."""
 
 import csv
 import tempfile
@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from speech import sample_database, webdataset
 from speech.artifacts import Corpus
 from speech.audio import ClipReader
 from speech.errors import InputError
 from speech.manifest import DEEPSPEECH_COLUMNS, Clip, Manifest, read_manifest
-from speech.storage import download_folder, is_remote
+from speech.sources import fetch_source
+from speech.storage import is_remote
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 CACHE_BYTES = 256 << 20  # decoded recordings kept in memory, a source
@@ -84,26 +86,26 @@ class Recordings:
 
 
 def open_recordings(source: str, sample_rate: int) -> Recordings:
-    """Open a CSV (only `wav_filename` is needed), a corpus folder or a folder of audio files, local or `s3://`.
+    """Open a CSV (only `wav_filename` is needed), an .sdb or .tar file, a corpus folder or a folder of audio files.
 
-    Raises InputError for anything else.
+    The source is a path or an `s3://` URI. Raises InputError for anything else.
     """
     if not is_remote(source):
         return Recordings(_manifest(Path(source)), sample_rate)
-    folder, name = source.rstrip("/"), ""
-    if source.endswith(".csv"):
-        folder, _, name = source.rpartition("/")
     scratch = tempfile.TemporaryDirectory(prefix="overlay-")
-    download_folder(folder, Path(scratch.name))
-    return Recordings(_manifest(Path(scratch.name) / name), sample_rate, scratch=scratch)
+    return Recordings(_manifest(fetch_source(source, Path(scratch.name))), sample_rate, scratch=scratch)
 
 
 def _manifest(path: Path) -> Manifest:
     if path.is_dir():
         return _folder_manifest(path)
-    if path.is_file():
-        return _csv_manifest(path)
-    raise InputError(f"augmentation overlay: source={path}: no such CSV or folder")
+    if not path.is_file():
+        raise InputError(f"augmentation overlay: source={path}: no such file or folder")
+    if path.suffix.lower() == sample_database.SUFFIX:
+        return sample_database.read_sample_database(path, labeled=False)
+    if path.suffix.lower() == webdataset.SUFFIX:
+        return webdataset.read_webdataset(path, labeled=False)
+    return _csv_manifest(path)
 
 
 def _folder_manifest(folder: Path) -> Manifest:

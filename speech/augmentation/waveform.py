@@ -47,7 +47,7 @@ class Overlay(Augmentation):
     """Mixes other recordings in, stitched together to the clip's length; the clip's peak level stays."""
 
     NAME: ClassVar[str] = "overlay"
-    source: str = parameter(path, None, "CSV, corpus folder or folder of audio files to mix in")
+    source: str = parameter(path, None, "CSV, .sdb or .tar file, corpus folder or folder of audio files to mix in")
     snr: Range = parameter(real_range, "3.0", "peak level of the clip over that of the overlay", unit="dB")
     layers: Range = parameter(whole_range, "1", "how many recordings sound at once")
 

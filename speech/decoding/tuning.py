@@ -137,7 +137,7 @@ def _study(seed: int):  # type: ignore[no-untyped-def]
 # ---- the plot ----
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 300, 44
-_PANEL = (_WIDTH - 3 * _MARGIN) / 2
+_PANEL = (_WIDTH - 4 * _MARGIN) / 2
 _FLOOR = _HEIGHT - _MARGIN
 
 
@@ -159,7 +159,7 @@ def plot(tuning: Tuning) -> str:
             f'fill="hsl(215,70%,{25 + 60 * share:.0f}%)" stroke="{"#d33" if trial is best else "none"}" '
             f'stroke-width="2"><title>{escape(title)}</title></circle>'
         )
-    left = 2 * _MARGIN + _PANEL
+    left = 3 * _MARGIN + _PANEL
     parts.append(_axes(left, "trial", f"best {error}", ("1", str(len(rates))), (f"{low:.2%}", f"{high:.2%}")))
     points, so_far = [], math.inf
     for number, rate in enumerate(rates):

@@ -1,12 +1,11 @@
-"""Manifests -> batches of features: which clips make a batch is decided here, from (seed, epoch) alone."""
+"""Manifests -> batches of features: clips are read, augmented and featurised on all cores, ahead of the device."""
 
 import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import tensorflow as tf
@@ -15,13 +14,12 @@ from speech.alphabet import Alphabet
 from speech.audio import WAV_HEADER_BYTES, ClipReader
 from speech.augmentation import Augmenter, Draw
 from speech.errors import InputError
-from speech.features import spectrogram, spectrogram_to_mfcc
+from speech.feature_cache import FeatureCache
+from speech.features import mfcc, spectrogram, spectrogram_to_mfcc
 from speech.geometry import Geometry
 from speech.manifest import Clip, Manifest
-from speech.nn.features import batch_features
 from speech.nn.model import frames_needed
 
-LENGTH_JITTER = 0.08  # how far a clip's length may stray when neighbours are drawn, as a share of it
 EXAMPLES_PER_REASON = 20
 
 
@@ -35,6 +33,16 @@ class Batch:
     n_frames: tf.Tensor  # [B] int32
     labels: tf.Tensor  # [B, L] int32, zero-padded
     n_labels: tf.Tensor  # [B] int32
+    first_clip: int = 0  # the place of the first of these clips in the batch of all workers
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip of a batch."""
+
+    position: int  # in the set
+    features: np.ndarray  # [T, n_input] float32
+    labels: np.ndarray  # [L] int32
 
 
 @dataclass
@@ -63,83 +71,102 @@ class Skipped:
         return sum(self.counts.values())
 
 
+def samples_of(manifest: Manifest, sample_rate: int) -> np.ndarray:
+    """Samples of each clip, `[N]`, by its duration where it is known and else by its file's size."""
+    durations_s = np.fromiter((clip.duration_s for clip in manifest), np.float64, len(manifest))
+    sizes = np.fromiter((clip.wav_filesize for clip in manifest), np.int64, len(manifest))
+    by_size = np.maximum(0, sizes - WAV_HEADER_BYTES) // 2
+    return np.where(durations_s > 0, np.rint(durations_s * sample_rate).astype(np.int64), by_size)
+
+
+def frames_of(n_samples: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Feature frames of signals of `n_samples` `[N]`."""
+    frames = 1 + (n_samples - geometry.window_samples) // geometry.step_samples
+    return np.where(n_samples < geometry.window_samples, 0, frames)
+
+
 class ClipSet:
     """The usable clips of one or several manifests, their lengths and their labels."""
 
-    def __init__(self, manifests: Sequence[Manifest], alphabet: Alphabet, geometry: Geometry, limit: int = 0) -> None:
+    def __init__(
+        self,
+        manifests: Sequence[Manifest],
+        alphabet: Alphabet,
+        geometry: Geometry,
+        limit: int = 0,
+        resampling: bool = True,
+    ) -> None:
         """Leave out (and name in `skipped`) clips whose transcript is empty, outside the alphabet, or too long.
 
-        With a `limit`, only so many of the shortest clips are kept.
+        With a `limit`, only so many of the shortest clips are kept. Without `resampling`, clips of another sample rate
+        are left out as they are read.
 
         Raises InputError when nothing is left.
         """
-        self.geometry, self.alphabet = geometry, alphabet
+        self.geometry, self.alphabet, self.resampling = geometry, alphabet, resampling
         self.skipped = Skipped()
         self._readers = [ClipReader(manifest, geometry.audio_sample_rate) for manifest in manifests]
-        kept: list[tuple[int, Clip]] = []
+        self._clips: list[Clip] = []
+        sources, lengths = [], []
         for source, manifest in enumerate(manifests):
-            for clip in manifest:
-                reason = self._reason_to_skip(clip)
-                if reason:
-                    self.skipped.add(reason, clip.wav_filename)
-                else:
-                    kept.append((source, clip))
+            n_samples = samples_of(manifest, geometry.audio_sample_rate)
+            kept = self._usable(manifest, frames_of(n_samples, geometry))
+            self._clips += [manifest.clips[position] for position in kept]
+            sources.append(np.full(len(kept), source, np.int16))
+            lengths.append(n_samples[kept])
         self.source = names = ", ".join(str(manifest.path) for manifest in manifests)
-        if not kept:
+        if not self._clips:
             reasons = (
                 ", ".join(f"{count} {reason}" for reason, count in self.skipped.counts.items()) or "it has no rows"
             )
             raise InputError(f"{names}: no usable clip ({reasons}): check the CSV and the alphabet")
+        self._sources, self.n_samples = np.concatenate(sources), np.concatenate(lengths)
         if limit:
-            kept = sorted(kept, key=lambda entry: self._samples_of(entry[1]))[:limit]
-        self._clips = kept
-        self.n_samples = np.array([self._samples_of(clip) for _, clip in kept], np.int64)
+            shortest = np.argsort(self.n_samples, kind="stable")[:limit]
+            self._clips = [self._clips[position] for position in shortest]
+            self._sources, self.n_samples = self._sources[shortest], self.n_samples[shortest]
+        self.n_frames = frames_of(self.n_samples, geometry)  # [N], by the manifests
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def name(self, position: int) -> str:
         """The name of a clip, for reports."""
-        return self._clips[position][1].wav_filename
+        return self._clips[position].wav_filename
 
-    def _samples_of(self, clip: Clip) -> int:
-        if clip.duration_s:
-            return round(clip.duration_s * self.geometry.audio_sample_rate)
-        return max(0, clip.wav_filesize - WAV_HEADER_BYTES) // 2
+    def _usable(self, manifest: Manifest, n_frames: np.ndarray) -> np.ndarray:
+        """The positions of the clips that can be trained on, as far as the manifest tells; the others are noted."""
+        unusable = np.zeros(len(manifest), bool)
+        for position, (clip, frames) in enumerate(zip(manifest, n_frames.tolist(), strict=True)):
+            if reason := self._reason_to_skip(clip, frames):
+                self.skipped.add(reason, clip.wav_filename)
+                unusable[position] = True
+        return np.flatnonzero(~unusable)
 
-    def _reason_to_skip(self, clip: Clip) -> str:
-        if not clip.transcript:
+    def _reason_to_skip(self, clip: Clip, frames: int) -> str:
+        text = clip.transcript
+        if not text:
             return "empty transcript"
-        if self.alphabet.missing(clip.transcript):
+        if self.alphabet.missing(text):
             return "characters outside the alphabet"
+        # No label needs more than two frames, and no character has more than four bytes: most need no exact count.
+        if 2 * len(text) <= frames and (text.isascii() or 8 * len(text) <= frames):
+            return ""
         known = clip.duration_s > 0 or clip.wav_filename.lower().endswith(".wav")
-        frames = self.geometry.n_frames(self._samples_of(clip))
-        # No label needs more than two frames, so most clips need no exact count.
-        crowded = known and 2 * len(clip.transcript.encode()) > frames
-        if crowded and frames_needed(self.alphabet.encode(clip.transcript)) > frames:
+        if known and frames_needed(self.alphabet.encode(text)) > frames:
             return "transcript longer than the audio"
         return ""
 
-    def read(self, positions: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Positions `[B]`, int16 samples `[B, N]` and their counts, labels `[B, L]` and their counts, of some clips.
-
-        Clips that cannot be read, or turn out too short for their transcript, are left out and named in `skipped`.
-        """
-        kept, signals, labels = [], [], []
-        for position in positions:
-            if (read := self._read(int(position))) is not None:
-                kept.append(position)
-                signals.append(read[0])
-                labels.append(read[1])
-        return (np.array(kept, np.int64), *_pad(signals, np.int16), *_pad(labels, np.int32))
-
     def _read(self, position: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Samples and labels of a clip; None (and a note in `skipped`) if it cannot be used."""
-        source, clip = self._clips[position]
+        clip, reader = self._clips[position], self._readers[self._sources[position]]
         try:
-            samples = self._readers[source].samples(clip)
+            samples, rate = reader.read(clip) if not self.resampling else (reader.samples(clip), reader.sample_rate)
         except InputError:
             self.skipped.add("unreadable audio", clip.wav_filename)
+            return None
+        if rate != reader.sample_rate:
+            self.skipped.add("another sample rate", clip.wav_filename)
             return None
         encoded = self.alphabet.encode(clip.transcript)
         if frames_needed(encoded) > self.geometry.n_frames(len(samples)):
@@ -147,38 +174,27 @@ class ClipSet:
             return None
         return samples, encoded
 
-    def augmented(self, position: int, augmenter: Augmenter, draw: Draw) -> tuple[int, np.ndarray, np.ndarray] | None:
-        """Position, augmented features `[T, n_input]` and labels of a clip; None if it cannot be used."""
+    def featurised(self, position: int, cache: FeatureCache | None = None) -> Row | None:
+        """A clip as it is; None if it cannot be used."""
+        if cache is not None and (cached := cache.get(position)) is not None:
+            return Row(position, cached, self.alphabet.encode(self._clips[position].transcript))
+        if (read := self._read(position)) is None:
+            return None
+        samples, encoded = read
+        features = mfcc(samples, self.geometry)
+        if cache is not None:
+            cache.put(position, features)
+        return Row(position, features, encoded)
+
+    def augmented(self, position: int, augmenter: Augmenter, draw: Draw) -> Row | None:
+        """An augmented clip; None if it cannot be used."""
         if (read := self._read(position)) is None:
             return None
         samples, encoded = read
         needed = frames_needed(encoded)
         power = spectrogram(augmenter.apply_signal(samples, draw), self.geometry)
         power = augmenter.apply_spectrogram(power, draw, needed)
-        return position, augmenter.apply_features(spectrogram_to_mfcc(power, self.geometry), draw), encoded
-
-
-def _pad(rows: Sequence[np.ndarray], dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of different lengths -> zero-padded `[B, N]` and their lengths `[B]`."""
-    counts = np.array([len(row) for row in rows], np.int32)
-    padded = np.zeros((len(rows), counts.max(initial=0)), dtype)
-    for target, row in zip(padded, rows, strict=True):
-        target[: len(row)] = row
-    return padded, counts
-
-
-def plan_sorted(n_samples: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Batches of neighbours in length, shortest first: the order of validation, and of a first epoch."""
-    order = np.argsort(n_samples, kind="stable")
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-
-def plan_shuffled(n_samples: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Batches of clips of about the same length, drawn and ordered at random from (seed, epoch)."""
-    generator = np.random.default_rng([seed, epoch])
-    stray = 1.0 + generator.uniform(-LENGTH_JITTER, LENGTH_JITTER, len(n_samples))
-    batches = plan_sorted(n_samples * stray, batch_size)
-    return [batches[position] for position in generator.permutation(len(batches))]
+        return Row(position, augmenter.apply_features(spectrogram_to_mfcc(power, self.geometry), draw), encoded)
 
 
 @dataclass(frozen=True)
@@ -191,6 +207,19 @@ class Augmentation:
     repetitions: int = 1  # how often the epoch's plan holds every clip
 
 
+@dataclass(frozen=True)
+class Worker:
+    """Which share of every batch this process reads: the `number`-th of `of` runs of neighbours."""
+
+    number: int = 0
+    of: int = 1
+
+    def share(self, size: int) -> range:
+        """The places of a batch of `size` clips that are this worker's."""
+        each = -(-size // self.of)
+        return range(min(size, self.number * each), min(size, (self.number + 1) * each))
+
+
 def stream(
     clips: ClipSet,
     batches: Sequence[np.ndarray],
@@ -198,62 +227,33 @@ def stream(
     start: int = 0,
     ahead: int = 4,
     augmentation: Augmentation | None = None,
+    worker: Worker | None = None,
+    cache: FeatureCache | None = None,
 ) -> Iterator[Batch]:
-    """Read, augment, featurise and pad `batches[start:]` in the background, in order.
+    """Read, augment, featurise and pad `batches[start:]`, in order, each clip on one of the cores, some batches ahead.
 
-    Batches without a usable clip are left out.
+    Batches without a usable clip are left out; not so if there are several workers, who have to keep step.
     """
-    if augmentation is not None and not augmentation.augmenter.empty:
-        yield from _stream_augmented(clips, batches, start, ahead, augmentation)
-        return
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for index in range(start, len(batches)):
-            row = clips.read(batches[index])
-            if len(row[0]):
-                yield (index, *row)
-
-    vector, matrix = tf.TensorShape([None]), tf.TensorShape([None, None])
-    shapes = (tf.TensorShape([]), vector, matrix, vector, matrix, vector)
-    dtypes = (tf.int64, tf.int64, tf.int16, tf.int32, tf.int32, tf.int32)
-    specification = tuple(tf.TensorSpec(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
-    dataset = tf.data.Dataset.from_generator(rows, output_signature=specification)
-
-    def featurise(
-        index: tf.Tensor,
-        positions: tf.Tensor,
-        samples: tf.Tensor,
-        n_samples: tf.Tensor,
-        labels: tf.Tensor,
-        n_labels: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        features, n_frames = batch_features(samples, n_samples, clips.geometry)
-        return index, positions, features, n_frames, labels, n_labels
-
-    dataset = dataset.map(featurise, num_parallel_calls=2, deterministic=True).prefetch(ahead)
-    for index, positions, features, n_frames, labels, n_labels in dataset:
-        yield Batch(int(index), positions.numpy(), features, n_frames, labels, n_labels)
-
-
-def _stream_augmented(
-    clips: ClipSet, batches: Sequence[np.ndarray], start: int, ahead: int, augmentation: Augmentation
-) -> Iterator[Batch]:
-    """Augmented clips take their own way, clip by clip through NumPy on all cores, a few batches ahead."""
+    worker = worker or Worker()
+    if augmentation is not None and augmentation.augmenter.empty:
+        augmentation = None
     starts = np.concatenate([[0], np.cumsum([len(positions) for positions in batches])])
-    an_epoch = int(starts[-1])
+    an_epoch, n_frames, n_input = int(starts[-1]), clips.n_frames, clips.geometry.n_input
 
-    def make(position: int, order: int) -> tuple[int, np.ndarray, np.ndarray] | None:
+    def make(position: int, order: int) -> Row | None:
+        if augmentation is None:
+            return clips.featurised(position, cache)
         clock = (augmentation.epoch + order / an_epoch) / augmentation.total_epochs
         repetition = order * augmentation.repetitions // an_epoch
         draw = augmentation.augmenter.draw(augmentation.epoch, clips.name(position), clock, repetition)
         return clips.augmented(position, augmentation.augmenter, draw)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[tuple[int, list[Future[tuple[int, np.ndarray, np.ndarray] | None]]]] = deque()
+        waiting: deque[tuple[int, list[Future[Row | None]]]] = deque()
 
         def submit(index: int) -> None:
-            jobs = [pool.submit(make, int(p), int(starts[index]) + k) for k, p in enumerate(batches[index])]
-            waiting.append((index, jobs))
+            share = worker.share(len(batches[index]))
+            waiting.append((index, [pool.submit(make, int(batches[index][k]), int(starts[index]) + k) for k in share]))
 
         try:
             for index in range(start, min(start + ahead, len(batches))):
@@ -262,25 +262,33 @@ def _stream_augmented(
                 index, jobs = waiting.popleft()
                 if index + ahead < len(batches):
                     submit(index + ahead)
-                made = [row for row in (job.result() for job in jobs) if row is not None]
-                if made:
-                    yield _batch_of(index, made)
+                rows = [row for row in (job.result() for job in jobs) if row is not None]
+                if worker.of > 1:
+                    positions = batches[index]
+                    planned = max(1, int(n_frames[positions].max()))
+                    yield _batch_of(index, rows, n_input, worker.share(len(positions)).start, planned)
+                elif rows:
+                    yield _batch_of(index, rows, n_input)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _batch_of(index: int, rows: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> Batch:
-    n_frames = np.array([len(features) for _, features, _ in rows], np.int32)
-    padded = np.zeros((len(rows), n_frames.max(), rows[0][1].shape[1]), np.float32)  # [B, T, n_input]
-    for target, (_, features, _) in zip(padded, rows, strict=True):
-        target[: len(features)] = features
-    labels, n_labels = _pad([encoded for _, _, encoded in rows], np.int32)
-    positions = np.array([position for position, _, _ in rows], np.int64)
-    return Batch(index, positions, *map(tf.constant, (padded, n_frames, labels, n_labels)))
+def _batch_of(index: int, rows: Sequence[Row], n_input: int, first_clip: int = 0, at_least_frames: int = 0) -> Batch:
+    n_frames = np.array([len(row.features) for row in rows], np.int32)
+    padded = np.zeros((len(rows), n_frames.max(initial=at_least_frames), n_input), np.float32)  # [B, T, n_input]
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row.features)] = row.features
+    n_labels = np.array([len(row.labels) for row in rows], np.int32)
+    labels = np.zeros((len(rows), n_labels.max(initial=1)), np.int32)
+    for row_labels, row in zip(labels, rows, strict=True):
+        row_labels[: len(row.labels)] = row.labels
+    positions = np.array([row.position for row in rows], np.int64)
+    tensors = (tf.constant(values) for values in (padded, n_frames, labels, n_labels))
+    return replace(Batch(index, positions, *tensors), first_clip=first_clip)
 
 
 def subset(batch: Batch, keep: np.ndarray) -> Batch:
     """The clips of a batch for which `keep` `[B]` is true."""
     rows = np.flatnonzero(keep)
     tensors = (tf.gather(tensor, rows) for tensor in (batch.features, batch.n_frames, batch.labels, batch.n_labels))
-    return Batch(batch.index, batch.clips[keep], *tensors)
+    return replace(Batch(batch.index, batch.clips[keep], *tensors), first_clip=batch.first_clip)

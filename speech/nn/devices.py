@@ -1,15 +1,156 @@
-"""Process-wide settings of TensorFlow; to be made before its first operation."""
+"""Where training runs: processors and GPUs, one or several, on one machine or on many; and how it computes there."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import tensorflow as tf
 
+from speech.errors import RetryError
 
-def configure(intra_op_threads: int, inter_op_threads: int, log_placement: bool) -> None:
-    """Set the number of threads (0: TensorFlow decides) and whether devices of operations are logged."""
+BFLOAT16_PROCESSOR_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # x86; Linux on Arm calls it bf16
+BFLOAT16_GPU = (8, 0)  # compute capability from which tensor cores multiply bfloat16
+HALF_GPU = (7, 0)  # and float16
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How the layers compute: the type of matrix products, and whether the LSTM is cuDNN's."""
+
+    dtype: tf.DType = tf.float32
+    cudnn: bool = False
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of this worker, and its place among the workers."""
+
+    strategy: tf.distribute.Strategy
+    on_gpu: bool = False
+    worker: int = 0
+    n_workers: int = 1
+
+    @property
+    def n_local(self) -> int:
+        """Devices that this worker computes on."""
+        return self.strategy.num_replicas_in_sync // self.n_workers
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker writes the checkpoints."""
+        return self.worker == 0
+
+    def describe(self) -> str:
+        """One line for the log."""
+        one = f"{self.n_local} {'GPU' if self.on_gpu else 'CPU'}{'s' if self.n_local > 1 else ''}"
+        return (
+            one if self.n_workers == 1 else f"{one} on each of {self.n_workers} workers, this is worker {self.worker}"
+        )
+
+
+def parse_devices(value: str) -> tuple[str, int]:
+    """`auto`, `cpu`, `gpu`, `cpu:2`, `gpu:8` -> the kind and how many (0: all there are); ValueError otherwise."""
+    found = re.fullmatch(r"(auto|cpu|gpu)(?::([1-9]\d*))?", value)
+    if not found or (found[1] == "auto" and found[2]):
+        raise ValueError(value)
+    return found[1], int(found[2] or 0)
+
+
+def single() -> Devices:
+    """One device, the one that TensorFlow takes by itself."""
+    return Devices(tf.distribute.get_strategy())
+
+
+def configure(devices: str, intra_op_threads: int, inter_op_threads: int, log_placement: bool) -> Devices:
+    """Set up TensorFlow, before its first operation: threads (0: TensorFlow decides), devices, other workers.
+
+    `devices` is what `parse_devices` takes. Where the variable TF_CONFIG describes a cluster, as the Kubeflow Trainer
+    and others set it, all its workers train together. Raises RetryError for GPUs that are asked for and not there: on
+    a cluster, another node may have them.
+    """
     if intra_op_threads:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
     if inter_op_threads:
         tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
     if log_placement:
         tf.debugging.set_log_device_placement(True)
-    for gpu in tf.config.list_physical_devices("GPU"):
+    kind, count = parse_devices(devices)
+    gpus = tf.config.list_physical_devices("GPU")
+    if kind == "gpu" and len(gpus) < max(1, count):
+        raise RetryError(
+            f"--devices {devices}: this machine has {len(gpus)} GPUs that TensorFlow can use (`nvidia-smi` lists them; "
+            "the image or environment must be the one for GPUs); --devices cpu trains without"
+        )
+    on_gpu = bool(gpus) and kind != "cpu"
+    if gpus:
+        gpus = gpus[: count or None] if on_gpu else []
+        tf.config.set_visible_devices(gpus, "GPU")
+    for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
+    if kind == "cpu" and count > 1:
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    worker, n_workers = _place(resolver)
+    if n_workers > 1:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        return Devices(strategy, on_gpu, worker, n_workers)
+    names = [f"GPU:{k}" for k in range(len(gpus))] if on_gpu else [f"CPU:{k}" for k in range(max(1, count))]
+    strategy = tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
+    return Devices(strategy, on_gpu)
+
+
+def is_chief() -> bool:
+    """Whether this process writes checkpoints: the only worker, or the first of those that TF_CONFIG lists."""
+    return _place(tf.distribute.cluster_resolver.TFConfigClusterResolver())[0] == 0
+
+
+def _place(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[int, int]:
+    """The number of this worker, the chief being 0, and how many there are."""
+    cluster = resolver.cluster_spec()
+    chiefs, workers = (cluster.num_tasks(job) if job in cluster.jobs else 0 for job in ("chief", "worker"))
+    if chiefs + workers < 2:
+        return 0, 1
+    return resolver.task_id + (chiefs if resolver.task_type == "worker" else 0), chiefs + workers
+
+
+@contextlib.contextmanager
+def lost_workers(devices: Devices) -> Iterator[None]:
+    """Turn the loss of another worker into a RetryError: all of them have to start again, from the last checkpoint."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError, tf.errors.CancelledError) as e:
+        if devices.n_workers == 1:
+            raise
+        reason = str(e.message).splitlines()[0] if e.message else type(e).__name__
+        raise RetryError(f"another worker is gone ({reason}): start all workers again, they go on together") from e
+
+
+def compute_on(devices: Devices, mixed_precision: bool) -> tuple[Compute, str]:
+    """How to compute on these devices, and a line that says why; weights, loss and states are float32 in any case."""
+    if not mixed_precision:
+        return Compute(tf.float32, devices.on_gpu), "float32"
+    if devices.on_gpu:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+        capability = min(tuple(detail.get("compute_capability", (0, 0))) for detail in details)
+        shown = ".".join(map(str, capability))
+        if capability >= BFLOAT16_GPU:
+            return Compute(tf.bfloat16, True), f"mixed precision: bfloat16 products (compute capability {shown})"
+        if capability >= HALF_GPU:
+            return Compute(tf.float16, True), f"mixed precision: float16 products (compute capability {shown})"
+        return Compute(tf.float32, True), f"float32: GPUs of compute capability {shown} gain nothing by mixed precision"
+    if processor_has_bfloat16():
+        return Compute(tf.bfloat16), "mixed precision: bfloat16 products"
+    return Compute(), "float32: this processor has no bfloat16 instructions, which mixed precision needs"
+
+
+def processor_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor multiplies bfloat16 in hardware, as Linux tells it."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return not set(flags.split()).isdisjoint(BFLOAT16_PROCESSOR_FLAGS)

@@ -10,6 +10,12 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+# From this width on, 16-bit products of one frame take the weights as the left factor: oneDNN packs the right one anew
+# in each call, and the weights no longer fit into the caches then. Measured: benchmarks/lstm.py.
+WEIGHTS_LEFT_FROM_WIDTH = 768
+
+Product = Callable[[tf.Tensor], tf.Tensor]
+
 
 def lstm(
     inputs: tf.Tensor,
@@ -19,7 +25,7 @@ def lstm(
     state_h: tf.Tensor,
     compute_dtype: tf.DType = tf.float32,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Run the LSTM over `inputs` `[T, B, H]` from the states `[B, H]`.
+    """Run the LSTM over `inputs` `[T, B, H]`, in float32 or in `compute_dtype`, from the states `[B, H]`.
 
     `kernel` is `[2H, 4H]` (rows: input, then state), `bias` `[4H]`. Matrix products are computed in `compute_dtype`,
     gates and states in float32. Returns the outputs of every frame `[T, B, H]` and the states after the last, `[B, H]`.
@@ -35,13 +41,16 @@ def lstm(
         flat = tf.cast(tf.reshape(inputs, [-1, n_hidden]), compute_dtype)  # [T * B, H]
         projected = tf.cast(tf.matmul(flat, from_input), tf.float32) + bias
         projected = tf.reshape(projected, [frames, -1, 4 * n_hidden])  # [T, B, 4H]
-        activations, cells, outputs = _forward(projected, from_state, state_c, state_h, compute_dtype)
+        flipped = tf.transpose(from_state)  # once, or each frame's product packs it anew
+        weights_left = compute_dtype != tf.float32 and n_hidden >= WEIGHTS_LEFT_FROM_WIDTH
+        by_state = _product(from_state, flipped, compute_dtype, weights_left)
+        activations, cells, outputs = _forward(projected, by_state, state_c, state_h)
 
         def gradients(d_outputs: tf.Tensor, d_last_c: tf.Tensor, d_last_h: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            transposed = tf.transpose(from_state)  # once, or each frame's product packs it anew
+            by_gates = _product(flipped, from_state, compute_dtype, weights_left)
             earlier_cells = tf.concat([state_c[tf.newaxis], cells[:-1]], 0)
             d_gates, d_state_c, d_state_h = _backward(
-                d_outputs, d_last_c, d_last_h, activations, cells, earlier_cells, transposed, compute_dtype
+                d_outputs, d_last_c, d_last_h, activations, cells, earlier_cells, by_gates
             )
             d_flat = tf.cast(tf.reshape(d_gates, [-1, 4 * n_hidden]), compute_dtype)  # [T * B, 4H]
             earlier_outputs = tf.concat([state_h[tf.newaxis], outputs[:-1]], 0)
@@ -49,7 +58,7 @@ def lstm(
             d_kernel = [tf.matmul(rows, d_flat, transpose_a=True) for rows in (flat, earlier_outputs)]
             d_inputs = tf.reshape(tf.matmul(d_flat, from_input, transpose_b=True), tf.shape(inputs))
             return (
-                tf.cast(d_inputs, tf.float32),
+                tf.cast(d_inputs, inputs.dtype),
                 tf.cast(tf.concat(d_kernel, 0), tf.float32),
                 tf.reduce_sum(d_gates, [0, 1]),
                 d_state_c,
@@ -65,8 +74,17 @@ def _stack(frames: tf.Tensor) -> tf.TensorArray:
     return tf.TensorArray(tf.float32, size=frames, element_shape=[None, None])
 
 
+def _product(matrix: tf.Tensor, flipped: tf.Tensor, dtype: tf.DType, weights_left: bool) -> Product:
+    """The function `rows @ matrix` of float32 rows `[B, K]`, computed in `dtype`; `flipped` is `matrix` transposed."""
+    if weights_left:
+        return lambda rows: tf.transpose(
+            tf.cast(tf.matmul(flipped, tf.cast(rows, dtype), transpose_b=True), tf.float32)
+        )
+    return lambda rows: tf.cast(tf.matmul(tf.cast(rows, dtype), matrix), tf.float32)
+
+
 def _forward(
-    projected: tf.Tensor, from_state: tf.Tensor, state_c: tf.Tensor, state_h: tf.Tensor, compute_dtype: tf.DType
+    projected: tf.Tensor, by_state: Product, state_c: tf.Tensor, state_h: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Projected inputs `[T, B, 4H]` -> gate activations `[T, B, 4H]`, cell states and outputs `[T, B, H]`."""
     frames = tf.shape(projected)[0]
@@ -74,8 +92,7 @@ def _forward(
     def frame(
         t: tf.Tensor, c: tf.Tensor, h: tf.Tensor, gates: tf.TensorArray, cells: tf.TensorArray, outputs: tf.TensorArray
     ) -> tuple[tf.Tensor, ...]:
-        product = tf.cast(tf.matmul(tf.cast(h, compute_dtype), from_state), tf.float32)
-        i, g, f, o = tf.split(projected[t] + product, 4, axis=1)
+        i, g, f, o = tf.split(projected[t] + by_state(h), 4, axis=1)
         i, g, f, o = tf.sigmoid(i), tf.tanh(g), tf.sigmoid(f), tf.sigmoid(o)
         c = f * c + i * g
         h = o * tf.tanh(c)
@@ -94,8 +111,7 @@ def _backward(
     activations: tf.Tensor,
     cells: tf.Tensor,
     earlier_cells: tf.Tensor,
-    transposed: tf.Tensor,
-    compute_dtype: tf.DType,
+    by_gates: Product,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Gradients of the outputs `[T, B, H]` -> those of the gates before activation `[T, B, 4H]`, and of both states."""
     frames = tf.shape(d_outputs)[0]
@@ -114,8 +130,7 @@ def _backward(
             ],
             1,
         )
-        earlier_d_h = tf.cast(tf.matmul(tf.cast(d_gates, compute_dtype), transposed), tf.float32)
-        return t - 1, d_c * f, earlier_d_h, gates.write(t, d_gates)
+        return t - 1, d_c * f, by_gates(d_gates), gates.write(t, d_gates)
 
     start = (frames - 1, d_last_c, d_last_h, _stack(frames))
     _, d_c, d_h, gates = tf.while_loop(lambda t, *_: t >= 0, frame, start, parallel_iterations=1)

@@ -1,14 +1,20 @@
 """One optimizer step of the acoustic model: loss, gradients, Adam; and the way from and to checkpoints."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from speech.nn.batches import Batch
 from speech.nn.checkpoints import Snapshot
-from speech.nn.model import AcousticModel, Dropout, ctc_loss
+from speech.nn.devices import Compute, Devices, single
+from speech.nn.dropout import Dropout, Noise
+from speech.nn.model import AcousticModel
 from speech.variables import MOMENTS
+
+FIRST_LOSS_SCALE = 2.0**15  # of float16, whose gradients vanish below 6e-8
+LOSS_SCALE_GROWS_AFTER = 2000  # steps without an overflow
 
 
 @dataclass(frozen=True)
@@ -20,31 +26,68 @@ class Adam:
     epsilon: float = 1e-8
 
 
-class Trainer:
-    """The model with its optimizer state; every step depends only on that state, the batch and the seed."""
+@dataclass(frozen=True)
+class StepResult:
+    """What came of a step. All but `losses` is about the whole batch, and equal on all workers."""
 
-    def __init__(self, bundle: Snapshot, adam: Adam, dropout: Dropout, learning_rate: float, seed: int) -> None:
+    losses: np.ndarray  # [B] of this worker's clips
+    mean_loss: float
+    applied: bool  # whether the weights were updated
+    n_clips: int
+    n_not_finite: int  # clips whose loss is not finite
+    stop: bool  # whether a worker asked to stop behind this step
+
+
+class Trainer:
+    """The model with its optimizer state; every step depends only on that state, the batch and the seed.
+
+    A batch is split over the devices, and each device's share into `parts` that are computed one after another. Their
+    gradients are added up, so the step is that of the whole batch in any case.
+    """
+
+    def __init__(
+        self,
+        bundle: Snapshot,
+        adam: Adam,
+        dropout: Dropout,
+        learning_rate: float,
+        seed: int,
+        *,
+        compute: Compute | None = None,
+        devices: Devices | None = None,
+        parts: int = 1,
+    ) -> None:
         """Start from `bundle`; what it lacks (moments, learning rate, beta powers) starts fresh."""
         self.geometry, self.adam, self.dropout, self.seed = bundle.geometry, adam, dropout, seed
-        self.model = AcousticModel(bundle.geometry, bundle.weights)
+        self.devices, self.parts = devices or single(), parts
+        compute = compute or Compute(cudnn=self.devices.on_gpu)
+        with self.devices.strategy.scope():
+            self.model = AcousticModel(bundle.geometry, bundle.weights, compute=compute)
+            self._moments = {
+                f"{name}/{moment}": tf.Variable(
+                    bundle.moments.get(f"{name}/{moment}", np.zeros(variable.shape, np.float32)), trainable=False
+                )
+                for name, variable in self.model.variables.items()
+                for moment in MOMENTS
+            }
+            self._learning_rate = _scalar(learning_rate if bundle.learning_rate is None else bundle.learning_rate)
+            self._beta1_power = _scalar(adam.beta1 if bundle.beta1_power is None else bundle.beta1_power)
+            self._beta2_power = _scalar(adam.beta2 if bundle.beta2_power is None else bundle.beta2_power)
+            self._global_step = tf.Variable(bundle.global_step, dtype=tf.int64, trainable=False)
         self.variables = list(self.model.variables.values())
-        self._moments = {
-            f"{name}/{moment}": tf.Variable(
-                bundle.moments.get(f"{name}/{moment}", np.zeros(variable.shape, np.float32)), trainable=False
-            )
-            for name, variable in self.model.variables.items()
-            for moment in MOMENTS
-        }
-        self._learning_rate = _scalar(learning_rate if bundle.learning_rate is None else bundle.learning_rate)
-        self._beta1_power = _scalar(adam.beta1 if bundle.beta1_power is None else bundle.beta1_power)
-        self._beta2_power = _scalar(adam.beta2 if bundle.beta2_power is None else bundle.beta2_power)
-        self._global_step = tf.Variable(bundle.global_step, dtype=tf.int64, trainable=False)
+        self._loss_scale = 1.0
+        self._steps_at_scale = 0
+        if compute.dtype == tf.float16:
+            state = bundle.training_state
+            self._loss_scale = float(state.get("loss_scale", FIRST_LOSS_SCALE))
+            self._steps_at_scale = int(state.get("steps_at_loss_scale", 0))
         features = tf.TensorSpec([None, None, bundle.geometry.n_input], tf.float32)
-        counts = tf.TensorSpec([None], tf.int32)
-        signature = [features, counts, tf.TensorSpec([None, None], tf.int32), counts]
-        self._step = tf.function(self._train_step, input_signature=signature, autograph=False)
-        self._gradients = tf.function(self._loss_and_gradients, input_signature=signature, autograph=False)
-        self._losses = tf.function(self._clip_losses, input_signature=signature, autograph=False)
+        counts, scalar = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float32)
+        clips = [features, counts, tf.TensorSpec([None, None], tf.int32), counts, tf.TensorSpec([None], tf.float32)]
+        step = [*clips, tf.TensorSpec([], tf.int32), scalar, scalar, tf.TensorSpec([], tf.bool)]
+        self._step = tf.function(self._train_step, input_signature=step, autograph=False)
+        self._losses = tf.function(self._clip_losses, input_signature=clips, autograph=False)
+        self._sum = tf.function(self._sum_of_workers, autograph=False)
 
     @property
     def learning_rate(self) -> float:
@@ -60,45 +103,148 @@ class Trainer:
         """Optimizer steps since the first initialisation, over all runs."""
         return int(self._global_step.numpy())
 
-    def train(self, batch: Batch) -> tuple[np.ndarray, bool]:
-        """One optimizer step. Returns the clips' losses `[B]` and whether the weights were updated.
+    def train(self, batch: Batch, *, stop: bool = False) -> StepResult:
+        """One optimizer step; all workers take it together, each with its share of the batch.
 
-        Nothing is updated when a loss or a gradient is not finite.
+        Nothing is updated when a loss or a gradient is not finite. In float16 that is first taken for an overflow, and
+        tried again with half the loss scale.
         """
-        losses, applied = self._step(batch.features, batch.n_frames, batch.labels, batch.n_labels)
-        return losses.numpy(), bool(applied.numpy())
+        while True:
+            result = self._take_step(batch, stop=stop, update=True)
+            if result.applied or result.n_not_finite or self._loss_scale <= 1.0:
+                break
+            self._loss_scale, self._steps_at_scale = self._loss_scale / 2.0, 0
+        if result.applied and self.model.compute.dtype == tf.float16:
+            self._steps_at_scale += 1
+            if self._steps_at_scale == LOSS_SCALE_GROWS_AFTER:
+                self._loss_scale, self._steps_at_scale = self._loss_scale * 2.0, 0
+        return result
 
     def try_gradients(self, batch: Batch) -> None:
-        """The passes of a training step without its update."""
-        self._gradients(batch.features, batch.n_frames, batch.labels, batch.n_labels)
+        """A training step without its update."""
+        self._take_step(batch, stop=False, update=False)
 
     def losses(self, batch: Batch) -> np.ndarray:
-        """The clips' CTC losses `[B]`, without dropout."""
-        return self._losses(batch.features, batch.n_frames, batch.labels, batch.n_labels).numpy()
+        """The CTC losses `[B]` of this worker's clips, without dropout; the other workers are not needed."""
+        clips = _padded(batch, self.devices.n_local)
+        return self._losses(*clips).numpy()[: len(batch.clips)]
 
-    def _clip_losses(
-        self, features: tf.Tensor, n_frames: tf.Tensor, labels: tf.Tensor, n_labels: tf.Tensor
-    ) -> tf.Tensor:
-        return ctc_loss(self.model.logits(features), n_frames, labels, n_labels)
+    def sum_of_workers(self, values: np.ndarray) -> np.ndarray:
+        """The element-wise sum of what each worker gives; all workers take part."""
+        if self.devices.n_workers == 1:
+            return values
+        return self._sum(tf.constant(values, tf.float64)).numpy()
 
-    def _train_step(
-        self, features: tf.Tensor, n_frames: tf.Tensor, labels: tf.Tensor, n_labels: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        losses, gradients = self._gradients(features, n_frames, labels, n_labels)
-        finite = tf.reduce_all(tf.math.is_finite(losses))
-        for gradient in gradients:
-            finite &= tf.math.is_finite(tf.reduce_sum(tf.square(gradient)))
-        applied = tf.cond(finite, lambda: self._apply(gradients), lambda: tf.constant(False))
-        return losses, applied
+    def _take_step(self, batch: Batch, *, stop: bool, update: bool) -> StepResult:
+        clips = _padded(batch, self.devices.n_local * self.parts)
+        losses, totals, applied = self._step(
+            *clips, batch.first_clip, float(stop), self._loss_scale, tf.constant(update)
+        )
+        n_clips, loss_sum, n_not_finite, stops = (float(total) for total in totals)
+        return StepResult(
+            losses=losses.numpy()[: len(batch.clips)],
+            mean_loss=loss_sum / n_clips if n_clips else float("nan"),
+            applied=bool(applied.numpy()),
+            n_clips=round(n_clips),
+            n_not_finite=round(n_not_finite),
+            stop=stops > 0,
+        )
+
+    # What follows is traced: once, for all shapes of batches.
+
+    def _sum_of_workers(self, values: tf.Tensor) -> tf.Tensor:
+        def share() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            first = tf.equal(self._local_replica(), 0)
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(first, values, tf.zeros_like(values)))
+
+        return self._of_first_replica(self.devices.strategy.run(share))
+
+    def _clip_losses(self, *clips: tf.Tensor) -> tf.Tensor:
+        def share() -> tf.Tensor:
+            features, n_frames, labels, n_labels, _ = self._share(clips)
+            return self.model.losses(self.model.logits(features), n_frames, labels, n_labels)
+
+        return self._concatenated(self.devices.strategy.run(share))
+
+    def _train_step(self, *arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        *clips, first_clip, stop, loss_scale, update = arguments
+        losses, totals, applied = self.devices.strategy.run(
+            lambda: self._replica_step(clips, first_clip, stop, loss_scale, update)
+        )
+        return self._concatenated(losses), self._of_first_replica(totals), self._of_first_replica(applied)
+
+    def _local_replica(self) -> Any:
+        return tf.distribute.get_replica_context().replica_id_in_sync_group % self.devices.n_local
+
+    def _share(self, clips: Any) -> list[tf.Tensor]:
+        """The rows of this worker's clips that this device computes."""
+        rows = tf.shape(clips[0])[0] // self.devices.n_local
+        start = self._local_replica() * rows
+        return [tensor[start : start + rows] for tensor in clips]
+
+    def _concatenated(self, of_replicas: Any) -> tf.Tensor:
+        return tf.concat(self.devices.strategy.experimental_local_results(of_replicas), 0)
+
+    def _of_first_replica(self, of_replicas: Any) -> tf.Tensor:
+        return self.devices.strategy.experimental_local_results(of_replicas)[0]
+
+    def _replica_step(
+        self, clips: Any, first_clip: tf.Tensor, stop: tf.Tensor, loss_scale: tf.Tensor, update: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """One device's share of a step."""
+        share = self._share(clips)
+        first_clip += tf.cast(self._local_replica(), tf.int32) * tf.shape(share[0])[0]
+        losses, gradients = self._loss_and_gradients(share, first_clip, loss_scale)
+        weights, finite = share[-1], tf.math.is_finite(losses)
+        counted = weights > 0
+        totals = tf.stack(
+            [
+                tf.reduce_sum(weights),
+                tf.reduce_sum(tf.where(counted, losses, 0.0)),
+                tf.reduce_sum(tf.cast(counted & ~finite, tf.float32)),
+                stop,
+            ]
+        )
+        context = tf.distribute.get_replica_context()
+        *gradients, totals = context.all_reduce(tf.distribute.ReduceOp.SUM, [*gradients, totals])
+        factor = 1.0 / (tf.maximum(totals[0], 1.0) * loss_scale)
+        gradients = [gradient * factor for gradient in gradients]
+        good = update & (totals[0] > 0) & tf.math.is_finite(totals[1])
+        good &= tf.math.is_finite(tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients]))
+        applied = tf.cond(good, lambda: self._apply(gradients), lambda: tf.constant(False))
+        return losses, totals, applied
 
     def _loss_and_gradients(
-        self, features: tf.Tensor, n_frames: tf.Tensor, labels: tf.Tensor, n_labels: tf.Tensor
+        self, clips: list[tf.Tensor], first_clip: tf.Tensor, loss_scale: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        seed = tf.stack([tf.cast(self.seed, tf.int32), tf.cast(self._global_step * 4, tf.int32)])
+        """Losses `[B]`, and the gradients of their weighted sum times `loss_scale`, part by part."""
+        if self.parts == 1:
+            return self._part(clips, first_clip, loss_scale)
+        rows = tf.shape(clips[0])[0] // self.parts
+
+        def add(part: tf.Tensor, losses: tf.TensorArray, sums: list[tf.Tensor]) -> tuple[Any, ...]:
+            start = part * rows
+            share = [tensor[start : start + rows] for tensor in clips]
+            found, gradients = self._part(share, first_clip + start, loss_scale)
+            return part + 1, losses.write(part, found), [one + two for one, two in zip(sums, gradients, strict=True)]
+
+        losses = tf.TensorArray(tf.float32, size=self.parts, element_shape=[None])
+        zeros = [tf.zeros(variable.shape) for variable in self.variables]
+        _, losses, sums = tf.while_loop(
+            lambda part, *_: part < self.parts, add, (0, losses, zeros), parallel_iterations=1
+        )
+        return losses.concat(), sums
+
+    def _part(
+        self, clips: list[tf.Tensor], first_clip: tf.Tensor, loss_scale: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        features, n_frames, labels, n_labels, weights = clips
+        noise = Noise(tf.constant(self.seed), self._global_step, first_clip)
         with tf.GradientTape() as tape:
-            logits = self.model.logits(features, dropout=self.dropout, seed=seed)
-            losses = ctc_loss(logits, n_frames, labels, n_labels)
-            loss = tf.reduce_mean(losses)
+            logits = self.model.logits(features, dropout=self.dropout, noise=noise)
+            losses = self.model.losses(logits, n_frames, labels, n_labels)
+            loss = tf.reduce_sum(losses * weights) * loss_scale
         return losses, tape.gradient(loss, self.variables)
 
     def _apply(self, gradients: list[tf.Tensor]) -> tf.Tensor:
@@ -119,14 +265,18 @@ class Trainer:
                     grad=gradient,
                 )
             )
+        # Each device updates its own copies, from equal gradients; so the operators that know nothing of copies do.
         with tf.control_dependencies(updates):
-            self._beta1_power.assign(self._beta1_power * self.adam.beta1)
-            self._beta2_power.assign(self._beta2_power * self.adam.beta2)
-            self._global_step.assign_add(1)
+            for power, beta in ((self._beta1_power, self.adam.beta1), (self._beta2_power, self.adam.beta2)):
+                tf.raw_ops.AssignVariableOp(resource=power.handle, value=power.read_value() * beta)
+            tf.raw_ops.AssignAddVariableOp(resource=self._global_step.handle, value=tf.constant(1, tf.int64))
             return tf.constant(True)
 
     def snapshot(self, training_state: dict[str, object]) -> Snapshot:
         """Everything a checkpoint holds, as it is now."""
+        if self.model.compute.dtype == tf.float16:
+            scale = {"loss_scale": self._loss_scale, "steps_at_loss_scale": self._steps_at_scale}
+            training_state = {**training_state, **scale}
         return Snapshot(
             self.geometry,
             {name: variable.numpy() for name, variable in self.model.variables.items()},
@@ -138,14 +288,33 @@ class Trainer:
             training_state=training_state,
         )
 
-    def restore(self, bundle: Snapshot) -> None:
-        """Put weights, moments and beta powers of a checkpoint back; step count and learning rate stay."""
-        for name, variable in self.model.variables.items():
-            variable.assign(bundle.weights[name])
-        for name, moment in self._moments.items():
-            moment.assign(bundle.moments[name])
-        self._beta1_power.assign(bundle.beta1_power)
-        self._beta2_power.assign(bundle.beta2_power)
+    def restore(self, bundle: Snapshot | None) -> None:
+        """Put weights, moments and beta powers of a checkpoint back; step count and learning rate stay.
+
+        Of several workers the chief gives the bundle and the others None; they all take part.
+        """
+        powers = {"beta1_power": self._beta1_power, "beta2_power": self._beta2_power}
+        for name, variable in {**self.model.variables, **self._moments, **powers}.items():
+            value = np.zeros(variable.shape, np.float32)
+            if bundle is not None:
+                values = {**bundle.weights, **bundle.moments}
+                value = values[name] if name in values else np.asarray(getattr(bundle, name), np.float32)
+            variable.assign(self.sum_of_workers(value).astype(np.float32))
+
+
+def _padded(batch: Batch, shares: int) -> list[tf.Tensor]:
+    """The batch's tensors and the weights of its clips, filled up to equal shares with clips that do not count."""
+    missing = -len(batch.clips) % shares if len(batch.clips) else shares
+    weights = tf.concat([tf.ones([len(batch.clips)]), tf.zeros([missing])], 0)
+    if not missing:
+        return [batch.features, batch.n_frames, batch.labels, batch.n_labels, weights]
+    n_frames = tf.concat([batch.n_frames, tf.fill([missing], tf.shape(batch.features)[1])], 0)
+    n_labels = tf.concat([batch.n_labels, tf.ones([missing], tf.int32)], 0)
+    features, labels = (
+        tf.pad(batch.features, [[0, missing], [0, 0], [0, 0]]),
+        tf.pad(batch.labels, [[0, missing], [0, 0]]),
+    )
+    return [features, n_frames, labels, n_labels, weights]
 
 
 def _scalar(value: float) -> tf.Variable:

@@ -15,17 +15,18 @@ RELEASE = images.ROOT / "examples" / "cv-corpus-demo" / "en"
 ROWS = {"train.tsv": 40, "dev.tsv": 8, "test.tsv": 8}
 SETTINGS = ["--n_hidden", "32", "--epochs", "2", "--train_batch_size", "8"]
 STEPS = {
-    "import_cv", "train", "freeze", "convert_mmap", "convert_openvino", "evaluate", "evaluate_openvino", "publish"
+    "import_cv", "train", "freeze", "convert_mmap", "convert_tflite", "convert_openvino", "build_scorer", "evaluate",
+    "evaluate_openvino", "model_card", "publish",
 }  # fmt: skip
 RESULTS = {
-    "model/alphabet.txt", "model/model.json", "model/output_graph.pb", "model/output_graph.pbmm",
-    "openvino/alphabet.txt", "openvino/model.json", "openvino/output_graph.bin", "openvino/output_graph.xml",
-    "report.html", "summary.json",
+    "model/alphabet.txt", "model/history.json", "model/model.json", "model/output_graph.pb", "model/output_graph.pbmm",
+    "model/output_graph.tflite", "openvino/alphabet.txt", "openvino/model.json", "openvino/output_graph.bin",
+    "openvino/output_graph.xml", "report.html", "summary.json",
 }  # fmt: skip
 VERSION = {
     "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "output_graph.pbmm", "report.html", "samples.json",
     "scores.json", "version.json", "openvino/alphabet.txt", "openvino/model.json", "openvino/output_graph.bin",
-    "openvino/output_graph.xml",
+    "openvino/output_graph.xml", "output_graph.tflite", "author_model_0.0.1.md", "model_card.json",
 }  # fmt: skip
 
 

@@ -13,8 +13,9 @@ from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
 from speech.manifest import read_manifest
 from speech.nn import checkpoints
-from speech.nn.batches import ClipSet, plan_sorted, stream
+from speech.nn.batches import ClipSet, stream
 from speech.nn.model import AcousticModel, ctc_loss
+from speech.nn.plans import BatchSize, plan_sorted
 from tests.peers.environments import Peer
 
 SETTINGS = TrainSettings(n_hidden=32, epochs=1, train_batch_size=4, learning_rate=0.003)
@@ -47,7 +48,7 @@ def forward(folder: Path, tones: Path) -> list[tuple[np.ndarray, np.ndarray, flo
     model = AcousticModel(bundle.geometry, bundle.weights, trainable=False)
     clips = ClipSet([read_manifest(tones / "dev.csv")], Alphabet.load(tones / "alphabet.txt"), bundle.geometry)
     rows = []
-    for batch in stream(clips, plan_sorted(clips.n_samples, 1)):
+    for batch in stream(clips, plan_sorted(clips.n_frames, BatchSize(1))):
         logits = model.logits(batch.features)
         loss = ctc_loss(logits, batch.n_frames, batch.labels, batch.n_labels)
         rows.append((batch.features.numpy()[0], logits.numpy()[:, 0], float(loss[0])))

@@ -33,6 +33,13 @@ def evaluation(folder: Path, heard: str, wer: float) -> Path:
     return folder
 
 
+def scorer(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "kenlm.scorer").write_bytes(b"scorer")
+    write_sidecar(folder, "scorer.json", {"files": describe_files(folder, ["kenlm.scorer"])})
+    return folder
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> LocalRun:
     """A run with small artifacts."""
@@ -63,9 +70,14 @@ def run(tmp_path: Path) -> LocalRun:
             "import_cv": {"corpus": artifact(corpus)},
             "train": {"checkpoint": artifact(checkpoint)},
             "freeze": {"model": artifact(exported(base / "model", "output_graph.pb", b"graph"))},
+            "convert_tflite": {"tflite": artifact(exported(base / "tflite", "output_graph.tflite", b"tflite"))},
             "convert_mmap": {"mapped": artifact(exported(base / "mapped", "output_graph.pbmm", b"mapped"))},
             "convert_openvino": {"ir": artifact(exported(base / "ir", "output_graph.xml", b"<net/>"))},
-            "evaluate": {"evaluation": artifact(graph), "report": artifact(graph / "report.html")},
+            "evaluate": {
+                "evaluation": artifact(graph),
+                "report": artifact(graph / "report.html"),
+                "tuned_scorer": artifact(scorer(base / "scorer")),
+            },
             "evaluate_openvino": {"evaluation": artifact(evaluation(base / "other", "three four five", 0.2))},
             "publish": {"published": version},
         },
@@ -86,23 +98,28 @@ def test_everything_has_its_plain_name(run, tmp_path) -> None:
         "model/model.json",
         "model/output_graph.pb",
         "model/output_graph.pbmm",
+        "model/output_graph.tflite",
         "openvino/alphabet.txt",
         "openvino/model.json",
         "openvino/output_graph.xml",
         "published/v1/version.json",
         "report.html",
+        "scorer/kenlm.scorer",
+        "scorer/scorer.json",
     }
     shard = Path("shards", "clips-00000.tar")
     source = Path(run.outputs["import_cv"]["corpus"].path)
     assert (folder / "corpus" / shard).samefile(source / shard)
     assert ExportedModel.open(folder / "model").sidecar["files"].keys() == {
-        "alphabet.txt", "output_graph.pb", "output_graph.pbmm"
+        "alphabet.txt", "output_graph.pb", "output_graph.pbmm", "output_graph.tflite"
     }  # fmt: skip
 
 
 def test_collecting_again_replaces_what_is_there_and_keeps_published_versions(run, tmp_path) -> None:
     folder = tmp_path / "out"
     collect.collect(run.outputs, folder)
+    without = Path(run.outputs["evaluate"]["tuned_scorer"].path)
+    (without / "scorer.json").rename(without / "none.txt")
     (folder / "model" / "stale.txt").write_text("from an earlier run")
     (folder / "corpus" / "alphabet.txt").unlink()
     published = Path(run.outputs["publish"]["published"].path)

@@ -76,7 +76,9 @@ def test_a_container_is_removed_after_an_error_of_the_engine(tmp_path) -> None:
 
 
 def test_a_missing_image_is_one_line_with_the_command_that_builds_it(tmp_path) -> None:
-    with pytest.raises(InputError, match=r"docker build -t speechmill/train:2 -f docker/train\.Dockerfile \."):
+    with pytest.raises(
+        InputError, match=r"speechmill/train:2 is not on this machine: `speechmill images build --images train`"
+    ):
         start(Container(0), tmp_path, "speechmill/train:2")
 
 
@@ -89,6 +91,7 @@ def test_local_paths_are_mounted_where_they_are(tmp_path, monkeypatch) -> None:
         "n_hidden": 8,
     }
     monkeypatch.setattr(containers.docker, "from_env", lambda: type("Engine", (), {"ping": lambda self: True})())
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store:8333")
     runner = containers.docker_runner(arguments)
     assert isinstance(runner, kfp.local.DockerRunner)
@@ -98,6 +101,9 @@ def test_local_paths_are_mounted_where_they_are(tmp_path, monkeypatch) -> None:
     assert mounts[str(tmp_path / "corpus")]["ReadOnly"]
     assert not mounts[str(tmp_path / "models")]["ReadOnly"]
     assert runner.container_run_args["environment"]["AWS_ENDPOINT_URL"] == "http://store:8333"
+    assert "network_mode" not in runner.container_run_args
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:8333")
+    assert containers.docker_runner(arguments).container_run_args["network_mode"] == "host"
 
 
 def test_an_engine_that_does_not_answer_is_one_line(monkeypatch) -> None:

@@ -32,7 +32,7 @@ def test_the_command_itself_loads_not_even_kfp() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ruin"], "error: unknown command ruin: expected run or compile\n"),
+        (["ruin"], "error: unknown command ruin: expected run, compile, submit, schedule, images\n"),
         (["run"], "error: --corpus_uri is missing"),
         (["run", "--corpus_ur", "x"], "error: unknown flag --corpus_ur: did you mean --corpus_uri?\n"),
         (["run", "--corpus_uri", "x", "--runner", "kubernetes"], "error: "),
@@ -118,3 +118,49 @@ def test_a_crash_names_the_step_and_its_log(tmp_path, monkeypatch, capsys) -> No
         speechmill.main(["run", "--corpus_uri", "x", "--output", str(tmp_path / "out")])
     assert stopped.value.code == 139
     assert capsys.readouterr().err == "error: train failed with exit code 139; its log is there/train.log\n"
+
+
+def test_a_place_of_releases_becomes_the_newest_one(recorded, tmp_path, capsys) -> None:
+    folder = tmp_path / "corpora"
+    folder.mkdir()
+    for number in ("9.0", "17.0"):
+        (folder / f"cv-corpus-{number}-2024-03-15-cy.tar.gz").write_text(number)
+    uris = ["--corpus_uri", f"{folder}/", "--publish_uri", str(tmp_path / "models")]
+    with pytest.raises(SystemExit):
+        speechmill.main(["run", *uris, "--output", str(tmp_path / "out")])
+    newest = folder / "cv-corpus-17.0-2024-03-15-cy.tar.gz"
+    assert recorded["arguments"]["corpus_uri"] == str(newest)
+    assert capsys.readouterr().out == f"new: {newest} (0.00 GB)\n"
+
+    record = tmp_path / "models" / "releases" / f"{recorded['arguments']['corpus_revision']}.json"
+    record.parent.mkdir(parents=True)
+    record.write_text('{"version": "1", "trained": "2026-01-01T00:00:00"}')
+    recorded.clear()
+    speechmill.main(["run", *uris, "--output", str(tmp_path / "out")])  # ends well
+    assert recorded == {}
+    assert capsys.readouterr().out == (
+        f"nothing to do: {newest} is the newest release and has not changed since 2026-01-01, "
+        "when 1 was trained on it\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_release_s_folder_with_a_slash_is_that_release(recorded, tmp_path) -> None:
+    (tmp_path / "cy").mkdir()
+    (tmp_path / "cy" / "train.tsv").write_text("path\tsentence\n")
+    with pytest.raises(SystemExit):
+        speechmill.main(["run", "--corpus_uri", f"{tmp_path}/cy/", "--output", str(tmp_path / "out")])
+    assert recorded["arguments"]["corpus_uri"].rstrip("/") == str(tmp_path / "cy")
+
+
+def test_compile_for_a_deployment(tmp_path, capsys) -> None:
+    (tmp_path / "deployment.toml").write_text('registry = "registry.example.org/team"\n[steps.train]\nshm = "3Gi"\n')
+    path = tmp_path / "made.yaml"
+    for pipeline in ("retrain", "retrain-on-news"):
+        flags = ["--deployment", str(tmp_path / "deployment.toml"), "--pipeline", pipeline, "--output", str(path)]
+        speechmill.main(["compile", *flags])
+        assert capsys.readouterr().out == f"wrote {path}\n"
+        text = path.read_text()
+        assert "image: registry.example.org/team/speechmill/train:" in text
+        assert "sizeLimit: 3Gi" in text
+        assert f"name: {pipeline}\n" in text

@@ -13,12 +13,14 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components import images
+from components.build_scorer.component import build_scorer
+from components.build_scorer.settings import BuildScorerSettings
 from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
 from components.evaluate.component import evaluate
 from components.evaluate.settings import EvaluateSettings
-from components.export.component import convert_mmap, freeze
-from components.export.settings import ExportSettings
+from components.export.component import convert_mmap, convert_tflite, freeze, model_card
+from components.export.settings import CardSettings, ExportSettings
 from components.import_cv.component import import_cv
 from components.import_cv.settings import ImportSettings
 from components.publish.component import publish
@@ -36,12 +38,16 @@ COMPONENTS = [
     (train, TrainSettings),
     (freeze, ExportSettings),
     (convert_mmap, ExportSettings),
+    (convert_tflite, ExportSettings),
+    (model_card, CardSettings),
     (convert_openvino, OpenVinoSettings),
+    (build_scorer, BuildScorerSettings),
     (evaluate, EvaluateSettings),
     (publish, PublishSettings),
 ]
 NO_SETTINGS = {
-    "corpus_uri", "corpus_revision", "base_checkpoint_uri", "checkpoint_uri", "extra_flags", "test_sets", "publish_uri"
+    "corpus_uri", "corpus_revision", "base_checkpoint_uri", "checkpoint_uri", "extra_flags", "test_sets", "publish_uri",
+    "scorer_uri", "scorer_text_uri", "build_scorer", "scorer_transcripts"
 }  # fmt: skip
 LITERALS = (str, int, float, bool)
 
@@ -56,7 +62,7 @@ def test_component_signatures_repeat_the_settings(component: Any, settings: type
     fields = {field.name: field for field in dataclasses.fields(settings)}
     for name, given in settings_parameters(component.python_func).items():
         if name in NO_SETTINGS:
-            assert isinstance(given.default, str)
+            assert isinstance(given.default, str | bool)
             continue
         expected = fields[name].default
         if isinstance(expected, tuple):  # kfp parameters are flat: a list is written as one string
@@ -84,7 +90,7 @@ def test_pipeline_parameters_have_the_settings_defaults() -> None:
 
 
 def test_every_parameter_reaches_the_file_with_a_default_and_a_description() -> None:
-    spec = yaml.safe_load(compiled.to_yaml(retrain))
+    spec = next(yaml.safe_load_all(compiled.to_yaml(retrain)))
     inputs = spec["root"]["inputDefinitions"]["parameters"]
     assert inputs.keys() == inspect.signature(retrain.pipeline_func).parameters.keys()
     for name, described in inputs.items():
@@ -106,23 +112,27 @@ def test_compiling_is_reproducible(tmp_path: Path) -> None:
 
 
 def test_the_file_is_a_strict_pipeline_spec() -> None:
-    (document,) = yaml.safe_load_all(compiled.to_yaml(retrain))
+    document, _ = yaml.safe_load_all(compiled.to_yaml(retrain))  # the platform's part: see test_deployment.py
     spec = pipeline_spec_pb2.PipelineSpec()
     json_format.ParseDict(document, spec, ignore_unknown_fields=False)
     assert set(spec.root.dag.tasks) == {
-        "import-cv", "train", "freeze", "convert-mmap", "convert-openvino", "evaluate", "evaluate-2", "publish"
+        "import-cv", "train", "freeze", "convert-mmap", "convert-tflite", "convert-openvino", "build-scorer",
+        "evaluate", "evaluate-2", "model-card", "publish",
     }  # fmt: skip
 
 
 def test_every_step_has_its_own_image() -> None:
-    spec = yaml.safe_load(compiled.to_yaml(retrain))
+    spec = next(yaml.safe_load_all(compiled.to_yaml(retrain)))
     found = {name: executor["container"]["image"] for name, executor in spec["deploymentSpec"]["executors"].items()}
     assert found == {
         "exec-import-cv": images.IMPORT_CV,
         "exec-train": images.TRAIN,
         "exec-freeze": images.EXPORT,
         "exec-convert-mmap": images.CONVERT_MMAP,
+        "exec-convert-tflite": images.EXPORT,
+        "exec-model-card": images.CONVERT_MMAP,
         "exec-convert-openvino": images.CONVERT_OPENVINO,
+        "exec-build-scorer": images.BUILD_SCORER,
         "exec-evaluate": images.EVALUATE,
         "exec-evaluate-2": images.EVALUATE,
         "exec-publish": images.PUBLISH,
@@ -130,7 +140,7 @@ def test_every_step_has_its_own_image() -> None:
 
 
 def test_a_registry_goes_in_front_of_the_images() -> None:
-    spec = yaml.safe_load(compiled.to_yaml(retrain, "registry.example.org:5000/team"))
+    spec = next(yaml.safe_load_all(compiled.to_yaml(retrain, "registry.example.org:5000/team")))
     found = [executor["container"]["image"] for executor in spec["deploymentSpec"]["executors"].values()]
     assert f"registry.example.org:5000/team/{images.TRAIN}" in found
     assert all(image.startswith("registry.example.org:5000/team/speechmill/") for image in found)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from components.publish.releases import newest
 from pipelines.revision import revision
 from speech.errors import InputError
-from speech.storage import client, split_uri
+from speech.storage import client, split_uri, upload_file
 
 
 @pytest.fixture
@@ -78,3 +79,11 @@ def test_of_an_object_store(s3_bucket: str) -> None:
     assert revision(f"{s3_bucket}/en") != before
     with pytest.raises(InputError, match="no such bucket"):
         revision(f"{s3_bucket}-missing/en")
+
+
+def test_an_archive_has_the_revision_that_scheduled_runs_know_it_by(tmp_path, s3_bucket) -> None:
+    path = tmp_path / "cv-corpus-17.0-2024-03-15-cy.tar.gz"
+    path.write_bytes(b"x")
+    assert revision(str(path)) == newest(f"{tmp_path}/").revision
+    upload_file(path, f"{s3_bucket}/corpora/{path.name}")
+    assert revision(f"{s3_bucket}/corpora/{path.name}") == newest(f"{s3_bucket}/corpora/").revision

@@ -22,3 +22,12 @@ def test_one_line(error: Exception, code: int, line: str, capsys) -> None:
 def test_bugs_keep_their_traceback() -> None:
     with pytest.raises(ZeroDivisionError), one_line_errors():
         _ = 1 / 0
+
+
+def test_a_disk_that_refuses_is_no_bug(capsys) -> None:
+    with pytest.raises(SystemExit) as exit_, one_line_errors():
+        raise OSError(28, "No space left on device", "/data/x")
+    assert exit_.value.code == EXIT_INPUT
+    assert capsys.readouterr().err == "error: /data/x: No space left on device: make room or choose another folder\n"
+    with pytest.raises(FileNotFoundError), one_line_errors():
+        raise FileNotFoundError(2, "No such file or directory", "/data/x")

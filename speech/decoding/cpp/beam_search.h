@@ -187,7 +187,7 @@ class BeamSearch {
       if (score == kDead || (!all && score + highest_label + highest_unit < bound_)) continue;
       if (scorer_) extend_by_dictionary(index, all, highest_unit);
       else extend_by_labels(index, all);
-      if (!all && candidates_.size() > 3 * settings_.beam_size + 1000) raise_bound();
+      if (!all && candidates_.size() > settings_.beam_size + 200) raise_bound();
     }
   }
 

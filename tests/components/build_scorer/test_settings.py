@@ -10,7 +10,13 @@ from components.build_scorer.settings import BuildScorerSettings
 from speech.errors import InputError
 
 ARTIFACTS = {"corpus", "model", "scorer", "metrics"}
-OWN = {"scorer_text_uri": "", "scorer_transcripts": True, "extra_flags": ""}  # of the component alone
+OWN = {
+    "build_scorer": True,
+    "scorer_uri": "",
+    "scorer_text_uri": "",
+    "scorer_transcripts": True,
+    "extra_flags": "",
+}  # of the component alone
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.evaluate.champion import compare, read_champion
+from components.evaluate.champion import compare, find_champion, read_champion
 from components.evaluate.settings import EvaluateSettings
 from speech.errors import InputError
 from speech.storage import upload_file
@@ -55,6 +55,24 @@ def test_normalisation_is_the_same_for_both() -> None:
 def test_nothing_in_common_is_an_error() -> None:
     with pytest.raises(InputError, match="not one clip in common"):
         compare(SETTINGS, [sample("a", "a")], [row("b", "b")])
+
+
+def test_the_champion_of_published_versions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = EvaluateSettings(champion_of=str(tmp_path), bootstrap_samples=0)
+    assert find_champion(EvaluateSettings()) == []
+    assert find_champion(settings) == []  # the first version has nothing to be compared with
+    assert "note: compared with no champion" in capsys.readouterr().err
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / "samples.json").write_text(json.dumps([row("a b", "a c")]))
+    (tmp_path / "champion.json").write_text(json.dumps({"version": "v1", "uri": str(tmp_path / "v1")}))
+    champion = find_champion(settings)
+    comparison = compare(settings, [sample("a b", "a b")], champion)
+    assert comparison is not None
+    assert (comparison.wer, comparison.champion_wer) == (0.0, 0.5)
+    assert compare(settings, [sample("x", "x")], champion) is None
+    assert "measured on other clips" in capsys.readouterr().err
+    (tmp_path / "champion.json").write_text("{}")
+    assert find_champion(settings) == []
 
 
 def test_reading(tmp_path: Path, s3_bucket: str) -> None:

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ import pytest
 from components.evaluate import charts, console, scores
 from components.evaluate.champion import compare
 from components.evaluate.report import render
-from components.evaluate.samples import Sample
+from components.evaluate.samples import Reading, Sample
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.summary import summary
+from speech.decoding.tuning import Trial, Tuning
+from speech.metrics import ErrorCount
 from tests.components.evaluate.samples import sample
 
 SETTINGS = EvaluateSettings(bootstrap_samples=50)
-VOID = {"meta", "br", "img", "line", "rect", "polyline"}
+VOID = {"meta", "br", "img", "line", "rect", "polyline", "path"}
 EVIL = "<script>alert('x')</script> & \"quoted\""
 EPOCHS = [{"epoch": n, "train_loss": 90.0 / n, "dev_loss": 99.0 / n if n > 1 else None} for n in range(1, 30)]
 
@@ -69,6 +71,7 @@ def found(samples: list[Sample]) -> dict[str, Any]:
             "geometry": {"n_hidden": 64, "audio_sample_rate": 16000, "layer_norm": False},
             "alphabet": 28,
         },
+        "decoder": {"name": "greedy"},
         "settings": asdict(SETTINGS),
     }
 
@@ -217,6 +220,48 @@ def test_command_prints_and_copies(
     first = json.loads(copy.read_text(encoding="utf-8"))[0]
     peers = "wav_filename src res loss char_distance char_length word_distance word_length cer wer"
     assert list(first)[:10] == peers.split()
+
+
+def with_scorer(samples: list[Sample]) -> tuple[dict[str, Any], list[Sample]]:
+    """The same samples, heard worse without a scorer."""
+    heard = [replace(one, alone=Reading(EVIL, one.words + ErrorCount(1, 0), one.characters)) for one in samples]
+    scorer = {"file": "kenlm.scorer", "bytes": 1234, "sha256": "1" * 64, "lm_alpha": 0.9312, "lm_beta": 1.1834}
+    decoder = {"name": "beam", "beam_width": 500, "cutoff_prob": 0.999, "cutoff_top_n": 20}
+    made = found(heard)
+    made["decoder"] = {**decoder, "scorer": {**scorer, "order": 5, "hot_words": {"<mill>": 7.5}}}
+    made["without_scorer"] = scores.scorer_effect(SETTINGS, heard)
+    made["sets"][0]["without_scorer"] = made["without_scorer"]
+    return made, heard
+
+
+def test_with_a_scorer_the_page_shows_both(samples: list[Sample]) -> None:
+    made, heard = with_scorer(samples)
+    tuned = Tuning(
+        tuple(Trial(alpha, 1.0, ErrorCount(edits, 100)) for alpha, edits in ((0.5, 30), (1.5, 12))), "words", 100
+    )
+    html = render(made, heard, tuning=tuned, players=5)
+    text = " ".join(" ".join(Page(html).text).split())
+    for expected in (
+        "frozen graph, beam search with kenlm.scorer, on test",
+        "What the scorer does decoding clips WER CER with the scorer 4",
+        "4 clips have fewer word errors with the scorer, 0 have more. It changes the WER by",
+        "alpha 1.500 and beta 1.000 had the fewest errors: 12.00 % of the words at 100 beams, 30.00 % with the weights",
+        "alpha 1.500, beta 1.000: WER 12.00% on dev, 2 trials",
+        f"without the scorer: {EVIL}",
+        "500 beams; of each frame the 20 likeliest labels, up to 0.999 in all",
+        "5-grams, alpha 0.9312, beta 1.183",
+        "hot words <mill> +7.5",
+    ):
+        assert expected in text
+    assert "script" not in Page(html).tags
+    made["sets"] = [{**made["sets"][0], "name": "a"}, {**made["sets"][0], "name": "b"}]
+    text = " ".join(" ".join(Page(render(made, heard, players=0)).text).split())
+    assert "a: with the scorer" in text
+    assert "b: without it" in text
+    assert "without the scorer: WER" in console.totals(made)
+    assert "| a | 4 |" in (page := summary(made, []))
+    assert "WER without scorer" in page
+    assert "With the scorer kenlm.scorer (alpha 0.9312, beta 1.183); without it WER" in page
 
 
 def test_markdown_summary_is_escaped(samples: list[Sample]) -> None:

@@ -13,7 +13,7 @@ from components.evaluate.models import open_subject
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.summary import SUMMARY
 from speech import memmapped
-from speech.artifacts import Evaluation
+from speech.artifacts import Evaluation, ExternalScorer
 from speech.audio import ClipReader
 from speech.errors import InputError
 from speech.manifest import read_manifest
@@ -22,7 +22,7 @@ from speech.nn.features import batch_features
 from tests.components.evaluate.conftest import GEOMETRY, LETTERS
 from tests.speech.nn.test_model import random_weights, reference
 
-QUIET = EvaluateSettings(report_count=0, bootstrap_samples=200)
+QUIET = EvaluateSettings(report_count=0, bootstrap_samples=200, decoder="greedy")
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -215,13 +215,18 @@ def test_component_hands_over_files_and_metrics(exported: Path, clips: Path, tmp
 
     (clips / "import_report.json").write_text("{}")
     logged: dict[str, float] = {}
-    artifacts = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("evaluation", "report", "summary")}
+    names = ("evaluation", "report", "summary", "tuned_scorer")
+    artifacts = {name: SimpleNamespace(path=str(tmp_path / name)) for name in names}
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / ExternalScorer.NONE).write_text("")
     evaluate.python_func(
         model=SimpleNamespace(path=str(exported)),
         corpus=SimpleNamespace(path=str(clips)),
+        scorer=SimpleNamespace(path=str(tmp_path / "none")),
         metrics=SimpleNamespace(log_metric=logged.__setitem__),
         test_sets="dev",
         report_count=0,
+        n_trials=5,  # no scorer, no search
         extra_flags="--confidence 0.8 --reverse_test",
         **artifacts,
     )
@@ -229,6 +234,8 @@ def test_component_hands_over_files_and_metrics(exported: Path, clips: Path, tmp
     made = Evaluation.open(tmp_path / "evaluation")
     assert logged == step.headline(made)
     assert logged["test_clips"] == 4
+    assert ExternalScorer.find(tmp_path / "tuned_scorer") is None
+    assert made.scores["without_scorer"] == {}
     assert made.scores["settings"]["confidence"] == 0.8
     assert (tmp_path / "report").read_bytes() == (made.folder / Evaluation.HTML_REPORT).read_bytes()
     assert (tmp_path / "summary").read_text(encoding="utf-8").startswith("**WER ")

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,64 +13,22 @@ import pytest
 from components.publish import step
 from components.publish.settings import PublishSettings
 from components.publish.target import CLAIM, open_target
-from speech.artifacts import (
-    ALPHABET,
-    Evaluation,
-    ExportedModel,
-    IntermediateRepresentation,
-    describe_files,
-    write_sidecar,
-)
+from speech.artifacts import ALPHABET, Checkpoint, ExportedModel, IntermediateRepresentation
+from speech.checkpoints import find
 from speech.errors import InputError
-from speech.geometry import Geometry
-from speech.storage import download_folder, list_keys, upload_file, write_json
+from speech.storage import download_folder, list_keys, upload_file
 
 VERSION_FILES = {
     "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "output_graph.pbmm", "report.html", "samples.json",
     "scores.json", "version.json", "openvino/alphabet.txt", "openvino/model.json", "openvino/output_graph.bin",
-    "openvino/output_graph.xml",
+    "openvino/output_graph.xml", "output_graph.tflite",
 }  # fmt: skip
-
-
-@pytest.fixture
-def make_artifacts(tmp_path: Path) -> Callable[..., dict[str, Path]]:
-    """A maker of the four artifacts of a model whose weights are `weights`."""
-
-    def make(weights: bytes = b"weights", wer: float = 0.1, symbols: str = " ab") -> dict[str, Path]:
-        base = tmp_path / hashlib.sha256(weights + str(wer).encode() + symbols.encode()).hexdigest()[:8]
-        geometry = Geometry(n_hidden=4, n_labels=len(symbols)).to_dict()
-        layout = {
-            "model": (ExportedModel.FROZEN,),
-            "mapped": (ExportedModel.MAPPED,),
-            "ir": (IntermediateRepresentation.XML, IntermediateRepresentation.BIN),
-        }
-        for artifact, names in layout.items():
-            folder = base / artifact
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                (folder / name).write_bytes(name.encode() + weights)
-            (folder / ALPHABET).write_text("".join(f"{symbol}\n" for symbol in symbols))
-            files = describe_files(folder, list(names))
-            write_sidecar(folder, ExportedModel.MODEL, {"geometry": geometry, "language": "en", "files": files})
-        (base / "evaluation").mkdir(exist_ok=True)
-        (base / "evaluation" / Evaluation.HTML_REPORT).write_text("<html>")
-        (base / "evaluation" / Evaluation.SAMPLES).write_text("[]")
-        write_json(base / "evaluation" / Evaluation.SCORES, {"wer": wer, "cer": 0.05, "by_length": {}})
-        return {name: base / name for name in (*layout, "evaluation")}
-
-    return make
+GATED = VERSION_FILES | {"decision.json"}
+BESIDE = {"champion.json", "champions"}
 
 
 def names_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(params=["local", "s3"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A place for versions: a folder that does not exist yet, or a prefix of an empty bucket."""
-    if request.param == "local":
-        return str(tmp_path / "models" / "en")
-    return f"{request.getfixturevalue('s3_bucket')}/models/en"
 
 
 def fetch(uri: str, scratch: Path) -> Path:
@@ -85,13 +42,16 @@ def test_a_version_holds_every_file_with_its_checksum(make_artifacts, target, tm
     version = step.run(PublishSettings(), make_artifacts(), target)
     folder = fetch(version.uri, tmp_path / "fetched")
     assert version.new
-    assert names_in(folder) == VERSION_FILES
+    assert names_in(folder) == GATED
     checked = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, capture_output=True)
     assert checked.returncode == 0, checked.stdout
     assert len((folder / "SHA256SUMS").read_text().splitlines()) == len(VERSION_FILES) - 2
+    assert names_in(folder) - {line.split()[1] for line in (folder / "SHA256SUMS").read_text().splitlines()} == {
+        "SHA256SUMS", "decision.json", "version.json"
+    }  # fmt: skip
     description = json.loads((folder / "version.json").read_text())
     assert description["version"] == version.name
-    assert description["scores"] == {"wer": 0.1, "cer": 0.05}
+    assert description["scores"] == {"wer": 0.25, "cer": 0.05}
     for name, recorded in description["files"].items():
         data = (folder / name).read_bytes()
         assert recorded == {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -101,7 +61,7 @@ def test_a_version_holds_every_file_with_its_checksum(make_artifacts, target, tm
 def test_a_version_is_an_exported_model_and_an_ir(make_artifacts, target, tmp_path) -> None:
     folder = fetch(step.run(PublishSettings(), make_artifacts(), target).uri, tmp_path / "fetched")
     model = ExportedModel.open(folder)
-    assert model.sidecar["files"].keys() == {ExportedModel.FROZEN, ExportedModel.MAPPED}
+    assert model.sidecar["files"].keys() == {ExportedModel.FROZEN, ExportedModel.MAPPED, ExportedModel.TFLITE}
     assert model.alphabet == IntermediateRepresentation.open(folder / "openvino").alphabet
 
 
@@ -123,7 +83,7 @@ def test_a_version_never_changes(make_artifacts, target, tmp_path) -> None:
         step.run(settings, make_artifacts(b"other"), target)
     assert not step.run(settings, make_artifacts(), target).new
     folder = fetch(first.uri, tmp_path / "fetched")
-    assert names_in(folder) == VERSION_FILES
+    assert names_in(folder) == GATED
     assert (folder / "output_graph.pb").read_bytes() == b"output_graph.pbweights"
 
 
@@ -148,11 +108,11 @@ def test_racing_runs_end_with_one_version_and_no_mixture(make_artifacts, target,
     assert len(winners) == 1
     assert len(losers) == len(variants) - 1
     folder = fetch(winners[0].uri, tmp_path / "fetched")
-    assert names_in(folder) == VERSION_FILES
+    assert names_in(folder) == GATED
     for name, recorded in winners[0].description["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == recorded["sha256"]
     if not target.startswith("s3://"):
-        assert [path.name for path in Path(target).iterdir()] == ["1.0"]
+        assert {path.name for path in Path(target).iterdir()} == {"1.0"} | BESIDE
 
 
 def test_a_run_that_died_in_the_middle_is_finished_by_its_repetition(make_artifacts, s3_bucket, tmp_path) -> None:
@@ -167,20 +127,38 @@ def test_a_run_that_died_in_the_middle_is_finished_by_its_repetition(make_artifa
     version = step.run(PublishSettings(version="1.0"), artifacts, f"{s3_bucket}/models")
     assert version.new
     download_folder(version.uri, tmp_path / "fetched")
-    assert names_in(tmp_path / "fetched") == VERSION_FILES
+    assert names_in(tmp_path / "fetched") == GATED
     assert (tmp_path / "fetched" / "output_graph.pb").read_bytes() == b"output_graph.pbweights"
 
 
 def test_only_what_is_given_is_published(make_artifacts, tmp_path) -> None:
     version = step.run(PublishSettings(), {"model": make_artifacts()["model"]}, str(tmp_path / "models"))
     assert names_in(Path(version.uri)) == {
-        "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "version.json"
+        "SHA256SUMS", "alphabet.txt", "decision.json", "model.json", "output_graph.pb", "version.json"
     }  # fmt: skip
+
+
+def test_the_best_checkpoint_alone_goes_into_the_version(make_artifacts, target, tmp_path) -> None:
+    checkpoint = tmp_path / "trained"
+    checkpoint.mkdir()
+    for name in ("train-9", "best_dev-7"):
+        (checkpoint / f"{name}.index").write_bytes(name.encode())
+        (checkpoint / f"{name}.data-00000-of-00001").write_bytes(name.encode() * 10)
+    (checkpoint / Checkpoint.LAST).write_text('model_checkpoint_path: "train-9"\n')
+    (checkpoint / Checkpoint.BEST).write_text('model_checkpoint_path: "best_dev-7"\n')
+    (checkpoint / ALPHABET).write_text("a\n")
+    version = step.run(PublishSettings(), make_artifacts() | {"checkpoint": checkpoint}, target)
+    folder = fetch(version.uri, tmp_path / "fetched")
+    assert names_in(folder / "checkpoint") == {
+        "alphabet.txt", "best_dev-7.data-00000-of-00001", "best_dev-7.index", "best_dev_checkpoint"
+    }  # fmt: skip
+    assert find(folder / "checkpoint") == [str(folder / "checkpoint" / "best_dev-7")]
+    assert subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder).returncode == 0
 
 
 def test_published_files_are_read_only(make_artifacts, tmp_path) -> None:
     version = step.run(PublishSettings(), make_artifacts(), str(tmp_path / "models"))
-    modes = {path.stat().st_mode & 0o777 for path in Path(version.uri).rglob("*") if path.is_file()}
+    modes = {(Path(version.uri) / name).stat().st_mode & 0o777 for name in VERSION_FILES}
     assert modes == {0o444}
 
 
@@ -210,7 +188,7 @@ def test_a_missing_bucket_is_one_line(make_artifacts, s3_bucket) -> None:
         step.run(PublishSettings(), make_artifacts(), f"{s3_bucket}-missing/models")
 
 
-@pytest.mark.parametrize("version", ["a/b", "../up", ".hidden", "with space"])
+@pytest.mark.parametrize("version", ["a/b", "../up", ".hidden", "with space", "champions", "releases"])
 def test_version_names_that_are_no_folder_names_are_refused(version: str) -> None:
     with pytest.raises(InputError, match="--version"):
         PublishSettings(version=version)
@@ -236,7 +214,9 @@ def test_from_a_shell(make_artifacts, tmp_path) -> None:
     first, second = (subprocess.run(command, capture_output=True, text=True, env=os.environ) for _ in range(2))
     assert (first.returncode, second.returncode) == (0, 0), first.stderr
     assert first.stdout.startswith("published: ")
-    assert second.stdout == f"already {first.stdout}"
+    assert second.stdout.startswith(f"already {first.stdout.splitlines()[0]}\n")
+    assert first.stdout.splitlines()[1].endswith("is the new champion: it is the first")
+    assert second.stdout.splitlines()[1].endswith("is the champion: it is the champion already")
 
 
 def test_from_a_shell_a_missing_model_is_one_line(tmp_path) -> None:

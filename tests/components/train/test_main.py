@@ -67,8 +67,8 @@ def test_sigterm_then_sigkill_then_done(tones: Path, tmp_path: Path) -> None:
     [
         (["--epoch", "3"], "error: unknown flag --epoch: did you mean --epochs?\n"),
         (["--learning_rate", "-1"], "error: --learning_rate -1.0 is not allowed: above 0\n"),
-        (["--train_files", "none.csv", "--checkpoint_dir", "x"], "error: none.csv: no such CSV"),
-        ([], "error: no place for checkpoints"),
+        (["--train_files", "none.csv", "--checkpoint_dir", "x"], "error: --train_files none.csv: no such file"),
+        ([], "error: nothing to do: give --train_files"),
     ],
 )
 def test_user_errors_are_one_line(flags: list[str], message: str, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from speech.artifacts import Checkpoint
 from speech.errors import InputError, RetryError
 from speech.manifest import read_manifest
 from speech.nn import checkpoints
-from speech.nn.batches import ClipSet, plan_sorted, stream
+from speech.nn.batches import ClipSet, stream
 from speech.nn.checkpoints import Snapshot
 from speech.nn.model import Dropout
+from speech.nn.plans import BatchSize, plan_sorted
 from speech.nn.training import Adam, Trainer
 from speech.storage import list_keys
 from speech.variables import layer_of
@@ -104,7 +105,7 @@ def test_a_damaged_newest_checkpoint_falls_back(
     newest = Path(checkpoints.find(tmp_path, "last")[0] + ".index")
     newest.write_bytes(newest.read_bytes()[:50])
     train(tones, tmp_path)
-    assert "trying the checkpoint before it" in capsys.readouterr().out
+    assert "trying the checkpoint before it" in capsys.readouterr().err
     assert_same_weights(last(tmp_path), last(finished))
 
 
@@ -190,7 +191,7 @@ def test_the_dev_loss_is_the_mean_of_group_means(finished: Path, tones: Path, tm
     bundle = checkpoints.load(checkpoints.find(finished, "best")[0])
     trainer = Trainer(bundle, Adam(), Dropout(), 0.1, 1)
     clips = ClipSet([read_manifest(tones / "dev.csv")], Alphabet.load(tones / "alphabet.txt"), bundle.geometry)
-    singles = [float(trainer.losses(batch)[0]) for batch in stream(clips, plan_sorted(clips.n_samples, 1))]
+    singles = [float(trainer.losses(batch)[0]) for batch in stream(clips, plan_sorted(clips.n_frames, BatchSize(1)))]
     groups = [np.mean(singles[start : start + size]) for start in range(0, 6, size)]
     settings = replace(SETTINGS, dev_batch_size=size, epochs=1, learning_rate=1e-30, dropout_rate=0.0)
     train(tones, tmp_path, settings, finished)
@@ -201,7 +202,7 @@ def test_the_dev_loss_is_the_mean_of_group_means(finished: Path, tones: Path, tm
 def test_metrics_sets_limits_and_summaries(tones: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=1, limit_train=8, limit_dev=2, summary_dir=str(tmp_path / "summaries"))
     metrics = [tones / "other/train.csv"]
-    step.run(settings, [tones / "train.csv"], [tones / "dev.csv"], tmp_path / "c", metrics_csvs=metrics)
+    step.run(settings, [tones / "train.csv"], [tones / "dev.csv"], tmp_path / "c", metrics_sources=metrics)
     history = json.loads((tmp_path / "c" / Checkpoint.HISTORY).read_text())["epochs"]
     assert list(history[0]["metrics"]) == [str(metrics[0])]
     assert last(tmp_path / "c").global_step == 2

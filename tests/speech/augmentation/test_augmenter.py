@@ -175,7 +175,7 @@ def test_results_are_the_same_in_threads():
 
 
 def test_overlays_open_their_source_at_once(tmp_path):
-    with pytest.raises(InputError, match="no such CSV or folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         Augmenter([f"overlay[source={tmp_path / 'none.csv'}]"])
 
 

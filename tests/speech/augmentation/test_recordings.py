@@ -138,7 +138,7 @@ def test_sources_that_are_none(tmp_path):
     (tmp_path / "rowless.csv").write_text("wav_filename\n")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
     for name, message in {
-        "nothing.csv": "no such CSV or folder",
+        "nothing.csv": "no such file or folder",
         "empty": "no audio file",
         "headless.csv": "no column wav_filename",
         "rowless.csv": "no recordings",
@@ -146,3 +146,13 @@ def test_sources_that_are_none(tmp_path):
     }.items():
         with pytest.raises(InputError, match=message):
             open_recordings(str(tmp_path / name), 16_000)
+
+
+def test_sample_databases_and_tars(tmp_path):
+    from tests.speech.test_sample_database import SPEECH, database
+    from tests.speech.test_webdataset import write_tar
+
+    (tmp_path / "noise.sdb").write_bytes(database([(wav(6, 100),), (wav(7, 100),)], [SPEECH]))
+    write_tar(tmp_path / "noise.tar", {"a.wav": wav(8, 100), "b.wav": wav(9, 100)})
+    assert values(open_recordings(str(tmp_path / "noise.sdb"), 16_000)) == {6, 7}
+    assert values(open_recordings(str(tmp_path / "noise.tar"), 16_000)) == {8, 9}

@@ -8,8 +8,9 @@ from speech.audio import wav_header
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.manifest import Clip, Manifest
-from speech.nn.batches import ClipSet, plan_shuffled, plan_sorted, stream
+from speech.nn.batches import ClipSet, stream
 from speech.nn.features import batch_features
+from speech.nn.plans import BatchSize, plan_sorted
 
 GEOMETRY = Geometry(8, 3)
 ALPHABET = Alphabet((" ", "a", "b"))
@@ -21,30 +22,10 @@ def write_clip(folder, name: str, n_samples: int, transcript: str) -> Clip:
     return Clip(name, 44 + 2 * n_samples, transcript)
 
 
-def test_plans_are_complete_and_reproducible() -> None:
-    n_samples = np.random.default_rng(0).integers(8000, 80_000, 103)
-    by_length = plan_sorted(n_samples, 8)
-    assert [len(batch) for batch in by_length] == [8] * 12 + [7]
-    flat = n_samples[np.concatenate(by_length)]
-    assert (np.diff(flat) >= 0).all()
-    plans = [plan_shuffled(n_samples, 8, 1, epoch) for epoch in (1, 1, 2)]
-    for plan in plans:
-        assert sorted(np.concatenate(plan)) == list(range(103))
-    assert all((one == two).all() for one, two in zip(plans[0], plans[1], strict=True))
-    assert any(set(one) != set(two) for one, two in zip(plans[0], plans[2], strict=True))
-
-
-def test_shuffled_batches_waste_little_padding() -> None:
-    n_samples = np.random.default_rng(0).integers(16_000, 160_000, 5000)
-    plan = plan_shuffled(n_samples, 32, 1, 1)
-    padded = sum(n_samples[batch].max() * len(batch) for batch in plan)
-    assert 1 - n_samples.sum() / padded < 0.1
-
-
 def test_batches_hold_features_and_labels(tmp_path) -> None:
     clips = [write_clip(tmp_path, "x.wav", 8000, "ab a"), write_clip(tmp_path, "y.wav", 4000, "b")]
     clip_set = ClipSet([Manifest(tmp_path / "train.csv", clips)], ALPHABET, GEOMETRY)
-    (batch,) = stream(clip_set, plan_sorted(clip_set.n_samples, 2))
+    (batch,) = stream(clip_set, plan_sorted(clip_set.n_frames, BatchSize(2)))
     assert batch.clips.tolist() == [1, 0]
     assert batch.n_frames.numpy().tolist() == [GEOMETRY.n_frames(4000), GEOMETRY.n_frames(8000)] == [11, 24]
     assert batch.labels.numpy().tolist() == [[2, 0, 0, 0], [1, 2, 0, 1]]

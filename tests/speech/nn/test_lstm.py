@@ -1,9 +1,12 @@
 """Our LSTM against BlockLSTM, the operator that the peers train with and their clients run."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from speech.nn import lstm as module
 from speech.nn.lstm import lstm
 
 FRAMES, BATCH, HIDDEN = 7, 3, 12
@@ -96,8 +99,24 @@ def test_gradients_are_blocklstms_where_it_has_them() -> None:
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 
 
-def test_bfloat16_products_stay_near() -> None:
+@pytest.mark.parametrize("weights_left_from", [1, 10_000])
+def test_bfloat16_products_stay_near(monkeypatch: pytest.MonkeyPatch, weights_left_from: int) -> None:
+    monkeypatch.setattr(module, "WEIGHTS_LEFT_FROM_WIDTH", weights_left_from)
     arguments = numbers(3)
     exact, near = lstm(*arguments)[0].numpy(), lstm(*arguments, compute_dtype=tf.bfloat16)[0].numpy()
     assert near.dtype == np.float32
     assert 0 < np.abs(exact - near).max() < 0.03
+
+
+def test_weights_on_the_left_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = numbers(4)
+    both = []
+    for weights_left_from in (1, 10_000):
+        monkeypatch.setattr(module, "WEIGHTS_LEFT_FROM_WIDTH", weights_left_from)
+        half = partial(lstm, compute_dtype=tf.bfloat16)
+        both.append(loss_and_gradients(half, arguments))
+    for one, two in zip([*both[0][0], *both[0][1]], [*both[1][0], *both[1][1]], strict=True):
+        np.testing.assert_allclose(one, two, rtol=0.02, atol=0.02)
+    exact = loss_and_gradients(lstm, arguments)
+    for one, two in zip(both[0][1], exact[1], strict=True):
+        assert np.linalg.norm(one - two) < 0.02 * np.linalg.norm(two)

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.nn.model import AcousticModel, Dropout, ctc_loss, frames_needed
+from speech.nn.dropout import Dropout, Noise
+from speech.nn.model import AcousticModel, ctc_loss, frames_needed
 from speech.variables import BIAS, KERNEL, initial_weights, layer_of, weight_shapes
 
 GEOMETRIES = [Geometry(24, 5), Geometry(16, 29, layer_norm=True), Geometry(40, 3, relu_clip=0.5)]
@@ -74,13 +75,17 @@ def test_streaming_in_pieces_equals_the_whole() -> None:
     np.testing.assert_allclose(tf.concat(pieces, 0), whole, atol=1e-5)
 
 
+def noise(step: int) -> Noise:
+    return Noise(tf.constant(7), tf.constant(step), tf.constant(0))
+
+
 def test_dropout_keeps_the_mean_and_follows_its_seed() -> None:
     geometry = Geometry(512, 5)
     model = AcousticModel(geometry, random_weights(geometry))
     features = tf.random.stateless_normal([1, 10, 26], [1, 2])
     plain = model.logits(features, dropout=Dropout())
     np.testing.assert_array_equal(plain, model.logits(features))
-    dropped = [model.logits(features, dropout=Dropout(0.5), seed=tf.constant([7, k])) for k in (0, 0, 1)]
+    dropped = [model.logits(features, dropout=Dropout(0.5), noise=noise(step)) for step in (0, 0, 1)]
     np.testing.assert_array_equal(dropped[0], dropped[1])
     assert np.abs(dropped[0] - dropped[2]).max() > 1e-3
 

@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 
 from speech.geometry import Geometry
-from speech.nn import checkpoints
+from speech.nn import checkpoints, training
 from speech.nn.batches import Batch, subset
 from speech.nn.checkpoints import Snapshot
-from speech.nn.model import AcousticModel, Dropout, ctc_loss
+from speech.nn.devices import Compute
+from speech.nn.dropout import Dropout
+from speech.nn.model import AcousticModel, ctc_loss
 from speech.nn.training import Adam, Trainer
 from speech.variables import initial_weights
 
@@ -56,9 +58,9 @@ def test_two_steps_are_adams() -> None:
     trainer, data = fresh(), batch()
     before = trainer.snapshot({}).weights
     gradients = [gradients_of(before, data)]
-    losses, applied = trainer.train(data)
-    assert applied
-    assert losses == pytest.approx(fresh().losses(data), rel=1e-5)
+    result = trainer.train(data)
+    assert result.applied
+    assert result.losses == pytest.approx(fresh().losses(data), rel=1e-5)
     gradients.append(gradients_of(trainer.snapshot({}).weights, data))
     trainer.train(data)
     expected, found = numpy_adam(gradients, before), trainer.snapshot({})
@@ -75,16 +77,17 @@ def test_a_batch_without_finite_loss_changes_nothing() -> None:
     labels, n_frames = np.array(data.labels), np.array(data.n_frames)
     labels[1], n_frames[1] = 2, 10  # six times the same symbol needs eleven frames
     data.labels, data.n_frames = tf.constant(labels), tf.constant(n_frames)
-    losses, applied = trainer.train(data)
-    assert not applied
-    assert np.isfinite(losses).tolist() == [True, False, True]
+    result = trainer.train(data)
+    assert not result.applied
+    assert result.n_not_finite == 1
+    assert np.isfinite(result.losses).tolist() == [True, False, True]
     after = trainer.snapshot({})
     assert after.global_step == 0
     for name, value in before.weights.items():
         np.testing.assert_array_equal(after.weights[name], value)
-    losses, applied = trainer.train(subset(data, np.isfinite(losses)))
-    assert applied
-    assert len(losses) == 2
+    result = trainer.train(subset(data, np.isfinite(result.losses)))
+    assert result.applied
+    assert len(result.losses) == 2
 
 
 def test_through_a_checkpoint_bit_for_bit(tmp_path) -> None:
@@ -118,3 +121,69 @@ def test_restore_keeps_step_and_rate() -> None:
     assert trainer.global_step == 1
     assert trainer.learning_rate == 0.5
     np.testing.assert_array_equal(trainer.snapshot({}).weights["layer_1/weights"], kept.weights["layer_1/weights"])
+
+
+DROPOUT = Dropout(0.2, 0.1, 0.1, 0.3)
+
+
+def trained(data: list[Batch], **options: object) -> tuple[Trainer, list[float]]:
+    bundle = Snapshot(GEOMETRY, initial_weights(GEOMETRY, 1))
+    trainer = Trainer(bundle, Adam(), DROPOUT, 0.01, seed=3, **options)
+    return trainer, [trainer.train(one).mean_loss for one in data]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_a_batch_in_parts_is_the_same_step(parts: int) -> None:
+    data = [batch(number, clips=5) for number in range(4)]
+    whole, losses = trained(data)
+    pieces, of_pieces = trained(data, parts=parts)
+    assert of_pieces == pytest.approx(losses, rel=1e-5)
+    for name, value in whole.snapshot({}).weights.items():
+        np.testing.assert_allclose(pieces.snapshot({}).weights[name], value, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_mixed_precision_follows_float32(dtype: tf.DType) -> None:
+    data = [batch(number % 3, clips=5) for number in range(12)]
+    _, exact = trained(data)
+    near, losses = trained(data, compute=Compute(dtype))
+    assert losses != exact
+    assert losses == pytest.approx(exact, rel=0.02)
+    for value in near.snapshot({}).weights.values():
+        assert value.dtype == np.float32
+
+
+def test_float16_halves_its_loss_scale_until_it_fits_and_resumes_with_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(training, "FIRST_LOSS_SCALE", 2.0**24)
+    monkeypatch.setattr(training, "LOSS_SCALE_GROWS_AFTER", 3)
+    data = [batch(number, clips=5) for number in range(6)]
+    straight, _ = trained(data, compute=Compute(tf.float16))
+    state = straight.snapshot({}).training_state
+    assert 1.0 < state["loss_scale"] < 2.0**24
+    first, _ = trained(data[:2], compute=Compute(tf.float16))
+    loaded = checkpoints.load(checkpoints.save(tmp_path, "train-2", first.snapshot({})))
+    second = Trainer(loaded, Adam(), DROPOUT, 0.01, seed=3, compute=Compute(tf.float16))
+    for one in data[2:]:
+        assert second.train(one).applied
+    for name, value in straight.snapshot({}).weights.items():
+        np.testing.assert_array_equal(second.snapshot({}).weights[name], value, err_msg=name)
+    assert second.snapshot({}).training_state == state
+
+
+def test_all_shapes_share_one_graph() -> None:
+    trainer, _ = trained([batch(0, clips=3), batch(1, clips=5)])
+    longer = batch(2, clips=2)
+    longer.features, longer.n_frames = tf.pad(longer.features, [[0, 0], [0, 9], [0, 0]]), longer.n_frames + 9
+    assert trainer.train(longer).applied
+    trainer.losses(longer)
+    assert trainer._step.experimental_get_tracing_count() == 1
+    assert trainer._losses.experimental_get_tracing_count() == 1
+
+
+def test_a_trial_changes_nothing() -> None:
+    trainer = fresh()
+    before = trainer.snapshot({})
+    trainer.try_gradients(batch())
+    assert trainer.global_step == 0
+    for name, value in trainer.snapshot({}).weights.items():
+        np.testing.assert_array_equal(value, before.weights[name])

@@ -1,0 +1,147 @@
+"""A corpus for the benchmarks of training: short sentences of few words, spoken by espeak-ng in a noisy room.
+
+Made by benchmarks/train_accuracy.py and benchmarks/transfer.py. Speakers of dev and test do not occur in train, and
+neither do their sentences. Loudness, noise and speed differ from clip to clip, drawn from the clip's number.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from speech.alphabet import Alphabet  # noqa: E402
+from speech.audio import resample, to_int16, wav_header  # noqa: E402
+from speech.manifest import Clip, write_manifest  # noqa: E402
+from speech.storage import write_bytes  # noqa: E402
+
+RATE = 16_000
+SETS = ("train", "dev", "test")
+ENGLISH = (
+    "about after again all also apple ask away back before begin below between big black blue book bread bring "
+    "brown call clean close cold come cook could dance dark day door down draw drink drive early eat eight every "
+    "eye fall far fast find fire first five flower fly food four friend from full funny garden give gold good "
+    "grass great green grow hand happy hear heart help here high hold home horse hot house how hurt jump just "
+    "keep kind kitchen know large late laugh left letter light like little live long look love"
+)
+RUSSIAN = (
+    "вода огонь земля небо дом дверь окно сад лес река море город улица стол хлеб молоко чай рука голова сердце "
+    "утро вечер ночь день зима лето снег дождь ветер солнце луна звезда книга слово песня друг мать отец брат "
+    "сестра один два три четыре пять шесть семь восемь девять десять белый чёрный красный синий новый старый "
+    "большой малый иди стой смотри"
+)
+VARIANTS = ("m1", "f1", "m2", "f2", "m3", "f3", "m4", "f4", "m5", "f5", "m6", "m7", "m8", "belinda", "boris", "steph")
+
+
+@dataclass(frozen=True)
+class Language:
+    """What is said, and by which voices of espeak-ng."""
+
+    words: str
+    voices: Sequence[str]
+
+
+LANGUAGES = {
+    "en": Language(ENGLISH, ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-gb-x-gbcwmd")),
+    "ru": Language(RUSSIAN, ("ru", "ru-lv")),
+}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One clip to be: everything about it follows from the corpus and its number."""
+
+    name: str
+    text: str
+    voice: str
+    pitch: int
+    words_per_minute: int
+    peak: float  # of full scale
+    noise_db: float  # below the peak
+    seed: int
+
+
+def make_corpus(folder: Path, language: str, clips: int) -> Path:
+    """train.csv (80 % of the clips), dev.csv, test.csv (10 % each), their WAV files, alphabet.txt; made once."""
+    if (folder / "train.csv").is_file():
+        return folder
+    if shutil.which("espeak-ng") is None:
+        raise SystemExit("espeak-ng is missing: apt-get install espeak-ng")
+    spoken = LANGUAGES[language]
+    sizes = dict(zip(SETS, (clips - 2 * (clips // 10), clips // 10, clips // 10), strict=True))
+    plan = {name: _plan(spoken, name, count) for name, count in sizes.items()}
+    (folder / "clips").mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(2) as pool:
+        for name in reversed(SETS):  # train.csv, by which a finished corpus is known, last
+            rows = list(pool.map(lambda utterance: _record(utterance, folder), plan[name]))
+            write_manifest(folder / f"{name}.csv", rows)
+            if name == "dev":
+                texts = (utterance.text for utterances in plan.values() for utterance in utterances)
+                Alphabet.collect(texts).save(folder / "alphabet.txt")
+    return folder
+
+
+def _plan(language: Language, name: str, count: int) -> list[Utterance]:
+    """Sentences and speakers of a set; each set has its own of both."""
+    number = SETS.index(name)
+    generator = np.random.default_rng([7, number, count])
+    vocabulary = language.words.split()
+    # Two of four variants of each voice speak in train, one each in dev and test.
+    speakers = [
+        (voice, variant, int(generator.integers(20, 80)))
+        for voice in language.voices
+        for position, variant in enumerate(VARIANTS)
+        if (position % 4 in (0, 1), position % 4 == 2, position % 4 == 3)[number]
+    ]
+    utterances, seen = [], set()
+    while len(utterances) < count:
+        words = generator.choice(vocabulary, generator.integers(2, 6))
+        text = " ".join(words)
+        # The sum of the words' positions decides in which set a sentence may be.
+        remainder = sum(vocabulary.index(word) for word in words) % 10
+        if text in seen or (remainder == 8) != (name == "dev") or (remainder == 9) != (name == "test"):
+            continue
+        seen.add(text)
+        voice, variant, pitch = speakers[int(generator.integers(len(speakers)))]
+        utterances.append(
+            Utterance(
+                f"{name}-{len(utterances):05d}",
+                text,
+                f"{voice}+{variant}",
+                pitch,
+                int(generator.integers(130, 190)),
+                float(generator.uniform(0.1, 0.8)),
+                float(generator.uniform(15, 35)),
+                int(generator.integers(1 << 31)),
+            )
+        )
+    return utterances
+
+
+def _record(utterance: Utterance, folder: Path) -> Clip:
+    name = f"clips/{utterance.name}.wav"
+    path = folder / name
+    if not path.is_file():
+        with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+            speed, pitch = str(utterance.words_per_minute), str(utterance.pitch)
+            options = ["-v", utterance.voice, "-s", speed, "-p", pitch, "-w", file.name]
+            subprocess.run(["espeak-ng", "-z", *options, utterance.text], check=True, stderr=subprocess.DEVNULL)
+            samples, rate = soundfile.read(file.name, dtype="int16")
+        speech = resample(samples, rate, RATE).astype(np.float32)
+        generator = np.random.default_rng(utterance.seed)
+        quiet = np.zeros(RATE // 10, np.float32)
+        signal = np.concatenate([quiet, speech / max(1.0, float(np.abs(speech).max())) * utterance.peak, quiet])
+        noise = generator.normal(0, utterance.peak * 10 ** (-utterance.noise_db / 20), len(signal))
+        final = to_int16(np.clip(signal + noise, -1, 1))
+        write_bytes(path, wav_header(len(final), RATE) + final.tobytes())
+    size = path.stat().st_size
+    return Clip(name, size, utterance.text, (size - 44) / 2 / RATE)

@@ -1,0 +1,179 @@
+"""The gate: a version becomes the champion only if it is better than the one in use, and not by chance."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from components.publish.champion import MOVE_ATTEMPTS, PROMOTED, Champions, now
+from components.publish.contents import to_json
+from components.publish.settings import PublishSettings
+from components.publish.target import Target
+from speech.artifacts import Evaluation
+from speech.errors import InputError
+from speech.metrics import ErrorTable, paired_interval
+
+DECISION = "decision.json"  # in the version's folder
+KEPT, UNCHANGED = "kept", "unchanged"
+NO_RESULTS = "its transcripts of the test set are not published with it"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the test clips that both evaluations hold with the same reference."""
+
+    clips: int
+    candidate_clips: int  # in all
+    champion_clips: int
+    candidate_wer: float
+    champion_wer: float
+    difference: float  # candidate - champion: negative is better
+    interval: list[float] | None  # of the difference
+    confidence: float
+    bootstrap_samples: int
+    bootstrap_unit: str
+
+
+def decide(settings: PublishSettings, place: Target, version: str) -> dict[str, Any]:
+    """Move the champion to `version` if it deserves it; what was compared is left in the version's `decision.json`.
+
+    Of runs that decide at once each is compared with the champion that it replaces: who comes second is compared with
+    the first.
+    """
+    champions = Champions(place)
+    for _ in range(MOVE_ATTEMPTS):
+        current = champions.current()
+        decision = _judge(settings, champions, version, current)
+        facts = {key: value for key, value in decision.items() if key != "version"}
+        if decision["decision"] != PROMOTED or champions.move(version, current, decision=facts) is not None:
+            champions.settle()  # also after a run that died between its record and the copy
+            _write(place, version, decision)
+            return decision
+    raise InputError(f"{place.locate('champion.json')} keeps being moved by other runs: try again")
+
+
+def _judge(
+    settings: PublishSettings, champions: Champions, version: str, current: dict[str, Any] | None
+) -> dict[str, Any]:
+    place = champions.place
+    if current is not None and current["version"] == version:
+        return _decision(version, UNCHANGED, "it is the champion already", current, None, forced=False)
+    samples = place.get(f"{version}/{Evaluation.SAMPLES}")
+    theirs = place.get(f"{current['version']}/{Evaluation.SAMPLES}") if current and samples else None
+    comparison = compare(settings, samples, theirs) if samples and theirs else None
+    better, reason = _better(settings, champions, version, current, samples, theirs, comparison)
+    if settings.force and not better:
+        better, reason = True, f"forced, although {reason}"
+    return _decision(version, PROMOTED if better else KEPT, reason, current, comparison, forced=settings.force)
+
+
+def _better(
+    settings: PublishSettings,
+    champions: Champions,
+    version: str,
+    current: dict[str, Any] | None,
+    samples: list[dict[str, Any]] | None,
+    theirs: list[dict[str, Any]] | None,
+    comparison: Comparison | None,
+) -> tuple[bool, str]:
+    """Whether the version may become the champion, and why (not)."""
+    if not samples:
+        return False, NO_RESULTS
+    if current is None:
+        return True, "it is the first"
+    if taken_back := champions.rolled_back(version):
+        return False, f"it was rolled back on {taken_back[:10]}"
+    if not theirs or comparison is None:
+        return False, f"it cannot be compared with {current['version']}: " + (
+            "their test sets have no clip in common" if theirs else f"of the latter, {NO_RESULTS}"
+        )
+    common = comparison.clips / comparison.champion_clips
+    if common < settings.min_common:
+        return False, f"the two test sets have only {common:.0%} of the champion's clips in common"
+    rates = f"WER {comparison.candidate_wer:.2%}, champion {comparison.champion_wer:.2%}"
+    if comparison.interval is None:
+        return False, f"{rates}: one test clip says nothing about chance"
+    low, high = comparison.interval
+    measured = f"{rates}, difference between {low:+.2%} and {high:+.2%}"
+    if high < 0:
+        return True, f"it is better: {measured}"
+    if low > 0:
+        return False, f"it is worse: {measured}"
+    return False, f"the difference may be chance: {measured}"
+
+
+def compare(
+    settings: PublishSettings, samples: Sequence[dict[str, Any]], champion: Sequence[dict[str, Any]]
+) -> Comparison | None:
+    """Both models on the clips with the same file name and reference; None if there is none.
+
+    The samples are rows of an evaluation's samples.json.
+    """
+    theirs = {_key(row): row for row in champion}
+    pairs = [(row, theirs[_key(row)]) for row in {_key(row): row for row in samples}.values() if _key(row) in theirs]
+    if not pairs:
+        return None
+    edits, champion_edits, words = (
+        np.array([pair[side][name] for pair in pairs], np.int64)
+        for side, name in ((0, "word_distance"), (1, "word_distance"), (0, "word_length"))
+    )
+    table = ErrorTable(edits - champion_edits, words)
+    if settings.bootstrap_unit == "speaker":
+        speakers = [row.get("client_id") or f"clip {number}" for number, (row, _) in enumerate(pairs)]
+        table = table.sums(np.unique(speakers, return_inverse=True)[1])
+    interval = paired_interval(
+        table.edits,
+        table.reference_tokens,
+        resamples=settings.bootstrap_samples,
+        confidence=settings.confidence,
+        seed=settings.random_seed,
+    )
+    total = max(int(words.sum()), 1)
+    return Comparison(
+        clips=len(pairs),
+        candidate_clips=len(samples),
+        champion_clips=len(theirs),
+        candidate_wer=int(edits.sum()) / total,
+        champion_wer=int(champion_edits.sum()) / total,
+        difference=int((edits - champion_edits).sum()) / total,
+        interval=None if interval is None else list(interval),
+        confidence=settings.confidence,
+        bootstrap_samples=settings.bootstrap_samples,
+        bootstrap_unit=settings.bootstrap_unit,
+    )
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str]:
+    return PurePosixPath(row["wav_filename"]).name, row["src"]
+
+
+def _decision(
+    version: str,
+    outcome: str,
+    reason: str,
+    current: dict[str, Any] | None,
+    comparison: Comparison | None,
+    *,
+    forced: bool,
+) -> dict[str, Any]:
+    return {
+        "version": version,
+        "decision": outcome,
+        "reason": reason,
+        "champion": current["version"] if current else "",
+        "champion_number": current["number"] if current else 0,
+        "forced": forced,
+        "comparison": asdict(comparison) if comparison else None,
+    }
+
+
+def _write(place: Target, version: str, decision: dict[str, Any]) -> None:
+    """Leave the decision with the version; a repetition that decides the same leaves what is there."""
+    name = f"{version}/{DECISION}"
+    before = place.get(name) or {}
+    if decision["decision"] == UNCHANGED and before:
+        return
+    if {**before, "decided": ""} != {**decision, "decided": ""}:
+        place.put(name, to_json({**decision, "decided": now()}))

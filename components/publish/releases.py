@@ -1,0 +1,155 @@
+"""Which release a scheduled run works on: the newest one under a prefix, unless it has been trained on already."""
+
+import fnmatch
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from components.publish.champion import RELEASES, Champions
+from components.publish.contents import CHECKPOINT
+from components.publish.target import open_target
+from speech.artifacts import Corpus
+from speech.errors import InputError
+from speech.storage import client, is_remote, list_keys, split_uri, storage_errors
+
+TABLE = "train.tsv"  # an unpacked release has one
+ARCHIVES = (".tar.gz", ".tgz", ".tar")
+WILDCARDS = re.compile(r"[*?\[]")
+VERSION = re.compile(r"^cv-corpus-(\d+(?:\.\d+)*)(-delta)?(?:-(\d{4}-\d{2}-\d{2}))?(?:-(.+))?$")
+
+
+def is_watched(corpus_uri: str) -> bool:
+    """Whether it names where releases appear (`.../`, or a name with wildcards) rather than a release."""
+    folder, _, name = corpus_uri.rpartition("/")
+    if is_remote(corpus_uri):
+        return not name or bool(WILDCARDS.search(name))
+    if not name:
+        return bool(corpus_uri) and not (Path(folder or "/") / TABLE).is_file()
+    return bool(WILDCARDS.search(name)) and not Path(corpus_uri).exists()
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release, and what is known of it."""
+
+    uri: str
+    revision: str  # changes with its content
+    size_bytes: int
+
+    @property
+    def name(self) -> str:
+        """The file name without its ending."""
+        name = self.uri.rstrip("/").rsplit("/", 1)[-1]
+        return next((name[: -len(ending)] for ending in ARCHIVES if name.endswith(ending)), name)
+
+
+@dataclass(frozen=True)
+class News:
+    """What a scheduled run has to do; `release` is None if it is nothing."""
+
+    message: str
+    release: Release | None = None
+    previous: str = ""  # corpus of an earlier import
+    base_checkpoint_uri: str = ""
+
+
+def look(corpus_uri: str, publish_uri: str, base_checkpoint_uri: str = "") -> News:
+    """Find the newest release, and what its training starts from: the champion's checkpoint and corpus.
+
+    `corpus_uri` is a folder or s3:// prefix that ends with `/`, or a name with wildcards such as
+    `s3://corpora/cv-corpus-*-cy.tar.gz`. Raises InputError if nothing is there, or releases of several languages.
+    """
+    if not publish_uri:
+        raise InputError("--publish_uri is missing: it keeps which releases have been trained on")
+    release = newest(corpus_uri)
+    place = open_target(publish_uri)
+    trained = place.get(f"{RELEASES}/{release.revision}.json")
+    if trained is not None:
+        return News(
+            f"nothing to do: {release.uri} is the newest release and has not changed since {trained['trained'][:10]}, "
+            f"when {trained['version']} was trained on it"
+        )
+    champion = Champions(place).current()
+    news = News(f"new: {release.uri} ({release.size_bytes / 1e9:.2f} GB)", release, "", base_checkpoint_uri)
+    if champion is None:
+        return news
+    description = place.read(champion["version"]) or {}
+    if not base_checkpoint_uri and any(name.startswith(f"{CHECKPOINT}/") for name in description.get("files", {})):
+        news = replace(news, base_checkpoint_uri=f"{champion['uri']}/{CHECKPOINT}")
+    imported = _as_s3(description.get("source", {}).get("imported_uri", ""))
+    return replace(news, previous=imported) if _is_corpus(imported) else news
+
+
+def newest(corpus_uri: str) -> Release:
+    """The release with the highest number and date; raises InputError if there is none."""
+    folder, _, pattern = corpus_uri.rpartition("/")
+    if WILDCARDS.search(folder):
+        raise InputError(f"{corpus_uri}: wildcards stand in the last part of the name only")
+    files = list((_objects if is_remote(corpus_uri) else _files)(folder))
+    names = [release.uri.rsplit("/", 1)[-1] for release in files]
+    if not pattern and TABLE in names:  # an unpacked release, and not a place for several
+        facts = "\n".join(f"{release.revision}" for release in files)
+        return Release(folder, _digest(facts), sum(release.size_bytes for release in files))
+    found = [
+        release
+        for release, name in zip(files, names, strict=True)
+        if name.endswith(ARCHIVES) and fnmatch.fnmatchcase(name, pattern or "*")
+    ]
+    numbered = [(match, release) for release in found if (match := VERSION.match(release.name)) and not match[2]]
+    if not numbered:
+        raise InputError(
+            f"{corpus_uri}: no release there: expected archives such as cv-corpus-17.0-2024-03-15-cy.tar.gz"
+        )
+    languages = sorted({match[4] or "" for match, _ in numbered})
+    if len(languages) > 1:
+        raise InputError(
+            f"{corpus_uri}: releases of several languages ({', '.join(languages)}): name one, such as "
+            f"{folder}/cv-corpus-*-{languages[0]}.tar.gz"
+        )
+    return max(numbered, key=lambda pair: (_number(pair[0][1]), pair[0][3] or "", pair[1].uri))[1]
+
+
+def _number(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))
+
+
+def _objects(folder: str) -> Iterable[Release]:
+    bucket, prefix = split_uri(f"{folder}/")
+    with storage_errors(f"{folder}/"):
+        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        for item in (item for page in pages for item in page.get("Contents", ())):
+            facts = f"{item['Key']}\t{item['Size']}\t{item['ETag']}"
+            yield Release(f"s3://{bucket}/{item['Key']}", _digest(facts), item["Size"])
+
+
+def _files(folder: str) -> Iterable[Release]:
+    if not Path(folder or "/").is_dir():
+        raise InputError(f"{folder}: no such folder: expected one with archives of Common Voice releases")
+    for path in sorted(Path(folder or "/").iterdir()):
+        if path.is_file():
+            stat = path.stat()
+            yield Release(str(path), _digest(f"{path.name}\t{stat.st_size}\t{stat.st_mtime_ns}"), stat.st_size)
+
+
+def _digest(facts: str) -> str:
+    """The same text as `speechmill run` makes of an archive that it is given by name."""
+    return hashlib.sha256(facts.encode("utf-8", errors="surrogateescape") + b"\n").hexdigest()[:16]
+
+
+def _as_s3(uri: str) -> str:
+    """Kubeflow's name of an object in its own store, as our own client reads it."""
+    return f"s3://{uri[len('minio://') :]}" if uri.startswith("minio://") else uri
+
+
+def _is_corpus(uri: str) -> bool:
+    """Whether an earlier run's corpus is still there and readable; without it every clip is converted again."""
+    if not uri:
+        return False
+    if not is_remote(uri):
+        return (Path(uri) / Corpus.REPORT).is_file()
+    try:
+        return bool(list_keys(f"{uri.rstrip('/')}/{Corpus.REPORT}"))
+    except InputError:
+        return False

@@ -1,0 +1,54 @@
+"""Which clips make a batch, and in which order the batches come: from lengths and (seed, epoch) alone.
+
+Batches hold clips of about the same length, because what is padded is computed for nothing. Nothing is compiled for a
+batch's shape, so lengths need no fixed boundaries: a clip's bucket is drawn anew each epoch, by its length and a little
+chance, which leaves no batch that holds the same clips twice and no half-filled bucket.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LENGTH_JITTER = 0.035  # how far a clip's length may stray when neighbours are drawn, as a share of it
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """So many clips (0: any number) that have at most so many frames with their padding (0: any number)."""
+
+    clips: int = 0
+    frames: int = 0
+
+    def cut(self, order: np.ndarray, n_frames: np.ndarray) -> list[np.ndarray]:
+        """Positions in `order` `[N]` -> batches; a clip that is too long for any batch gets one of its own."""
+        if not self.frames:
+            return [order[start : start + self.clips] for start in range(0, len(order), self.clips)]
+        batches, start, longest = [], 0, 0
+        for end, frames in enumerate(n_frames[order].tolist()):
+            longest = max(longest, frames)
+            full = (end + 1 - start) * longest > self.frames or end - start == self.clips > 0
+            if full and end > start:
+                batches.append(order[start:end])
+                start, longest = end, frames
+        batches.append(order[start:])
+        return batches
+
+
+def plan_sorted(n_frames: np.ndarray, size: BatchSize) -> list[np.ndarray]:
+    """Batches of neighbours in length, shortest first: the order of validation, and of a first epoch."""
+    return size.cut(np.argsort(n_frames, kind="stable"), n_frames)
+
+
+def plan_shuffled(n_frames: np.ndarray, size: BatchSize, seed: int, epoch: int) -> list[np.ndarray]:
+    """Batches of clips of about the same length, drawn and ordered at random from (seed, epoch)."""
+    generator = np.random.default_rng([seed, epoch])
+    stray = 1.0 + generator.uniform(-LENGTH_JITTER, LENGTH_JITTER, len(n_frames))
+    batches = size.cut(np.argsort(n_frames * stray, kind="stable"), n_frames)
+    return [batches[position] for position in generator.permutation(len(batches))]
+
+
+def padding(n_frames: np.ndarray, batches: Sequence[np.ndarray]) -> float:
+    """The share of padding among the frames of these batches."""
+    padded = sum(int(n_frames[batch].max()) * len(batch) for batch in batches)
+    return 1.0 - sum(int(n_frames[batch].sum()) for batch in batches) / padded if padded else 0.0

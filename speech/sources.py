@@ -1,0 +1,48 @@
+"""Where clips come from: a CSV, one of DeepSpeech's sample databases, a WebDataset tar, or a Corpus folder."""
+
+from pathlib import Path
+
+from speech import sample_database, webdataset
+from speech.artifacts import Corpus
+from speech.errors import InputError
+from speech.manifest import Manifest, read_manifest
+from speech.storage import download_file, download_folder, is_remote
+
+KINDS = "a CSV, an .sdb file, a .tar file or a corpus folder"
+
+
+def is_csv(path: Path) -> bool:
+    """Whether `read_source` takes the file for a CSV: any that is not named as one of the others."""
+    return path.suffix.lower() not in (sample_database.SUFFIX, webdataset.SUFFIX)
+
+
+def read_source(path: str | Path, split: str = "train") -> Manifest:
+    """The labelled clips of a source; of a Corpus folder the set `split`. Raises InputError for anything else."""
+    path = Path(path)
+    if path.is_dir():
+        return Corpus.open(path).manifest(split)
+    if not is_csv(path) and not path.is_file():
+        raise InputError(f"{path}: no such file: expected {KINDS}")
+    if path.suffix.lower() == sample_database.SUFFIX:
+        return sample_database.read_sample_database(path)
+    if path.suffix.lower() == webdataset.SUFFIX:
+        return webdataset.read_webdataset(path)
+    return read_manifest(path)
+
+
+def fetch_source(uri: str, scratch: Path) -> Path:
+    """The local path of a source that may be an `s3://` URI; with a CSV comes its folder, where its clips are."""
+    if not is_remote(uri):
+        return Path(uri)
+    folder, _, name = uri.rstrip("/").rpartition("/")
+    suffix = Path(name).suffix.lower()
+    if suffix in (sample_database.SUFFIX, webdataset.SUFFIX):
+        download_file(uri, scratch / name)
+        return scratch / name
+    if suffix != ".csv":
+        download_folder(uri, scratch)
+        return scratch
+    download_folder(folder, scratch)
+    if not (scratch / name).is_file():
+        raise InputError(f"{uri}: no such object")
+    return scratch / name
