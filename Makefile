@@ -51,12 +51,14 @@ tables: $(INSTALLED) ## write the settings tables in the READMEs
 # uv is taken from .venv, so the locks need one environment to make the next from.
 STEP_LOCKS := import-cv train train-gpu export convert-mmap convert-openvino evaluate build-scorer publish
 ALL_EXTRAS := import-cv train export onnx convert-mmap convert-openvino evaluate build-scorer publish pipeline
-UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
+UV_LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+UV_COMPILE := $(UV_LOCK) --python-version 3.10
 
 lock: ## make requirements/*.lock from pyproject.toml (UPGRADE=1: take newer versions)
 	@$(UV_COMPILE) requirements/uv.in -o requirements/uv.lock
 	@$(UV_COMPILE) --no-deps requirements/kfp.in -o requirements/kfp.lock
+	@$(UV_LOCK) --python-version 3.9 requirements/ds-ctcdecoder.in -o requirements/ds-ctcdecoder.lock
 	@$(UV_COMPILE) pyproject.toml $(ALL_EXTRAS:%=--extra %) --group dev -o requirements/dev.lock
 	@for step in $(STEP_LOCKS); do \
 		echo "lock: $$step"; \

@@ -32,7 +32,7 @@ from tests.fixtures.decoding.emissions import EASY, HARD, synthesize  # noqa: E4
 from tests.fixtures.decoding.texts import make_sentences  # noqa: E402
 from tests.peers.environments import Peer, PeerUnavailable, find  # noqa: E402
 
-PRUNED = (0.999, 20)  # cutoff_prob, cutoff_top_n
+PRUNED = (0.9999, 300)  # cutoff_prob, cutoff_top_n
 UNPRUNED = (1.0, 300)
 
 FLASHLIGHT = """

@@ -1,6 +1,7 @@
 """Test WER of models trained here and by Coqui STT 1.4.0: same CSVs, geometry, batch, learning rate and epochs.
 
     python benchmarks/train_accuracy.py [--clips 3000] [--epochs 40] [--seeds 1 2 3] [--only ours|coqui] [--small]
+                                        [--flags "--automatic_mixed_precision true"]
                                         [--coqui_flags "--shuffle_batches true"]
 
 n_hidden 256, batch 32, learning rate 0.001; what is not named has each trainer's own default (Coqui STT takes the clips
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", choices=("ours", "coqui"))
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--flags", default="", help="further flags of this trainer")
     parser.add_argument("--coqui_flags", default="", help="further flags of Coqui STT's trainer")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmarks" / "train_accuracy")
     given = parser.parse_args()
@@ -51,7 +53,8 @@ def main() -> None:
     trainers = {"ours": train_here, "coqui": train_with_coqui}
     for seed in given.seeds:
         for name, train in trainers.items():
-            label = f"{name}{''.join(given.coqui_flags.split()) if name == 'coqui' else ''}-{seed}"
+            further = given.coqui_flags if name == "coqui" else given.flags
+            label = f"{name}{''.join(further.split())}-{seed}"
             folder = runs / label
             if given.only not in (None, name) or (folder / "result.json").is_file():
                 continue
@@ -88,6 +91,7 @@ def flags(given: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int) 
 def train_here(given: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int) -> None:
     """A run that was stopped goes on."""
     command = [sys.executable, "-m", "components.train", *flags(given, corpus, checkpoint, seed)]
+    command += shlex.split(given.flags)
     subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True)
 
 

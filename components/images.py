@@ -19,14 +19,18 @@ def dockerfile(step: str) -> Path:
     return ROOT / "docker" / f"{VARIANTS.get(step, step)}.Dockerfile"
 
 
+def locks(step: str) -> tuple[str, ...]:
+    """The locks of what an image holds besides kfp, its own first."""
+    return (VARIANTS[step], EXTENSIONS[step]) if step in EXTENSIONS else (step,)
+
+
 def sources(step: str) -> list[Path]:
     """The files that the image of a step (such as `import-cv`) is built from, in a fixed order."""
     folder = ROOT / "components" / PACKAGES.get(step, step.replace("-", "_"))
     fixed = [
         ROOT / "components" / "__init__.py",
         dockerfile(step),
-        ROOT / "requirements" / f"{step}.lock",
-        ROOT / "requirements" / "kfp.lock",
+        *(ROOT / "requirements" / f"{lock}.lock" for lock in (*locks(step), "kfp")),
     ]
     files = [*fixed, *_files(ROOT / "speech"), *_files(folder)]
     return [path for path in files if path.is_file()]  # an installed package has no Dockerfiles and locks beside it
@@ -56,8 +60,12 @@ def reference(step: str) -> str:
     return f"{REPOSITORY}/{step}:{fingerprint(step)}"
 
 
-PACKAGES = {"convert-mmap": "export", "train-gpu": "train"}  # images whose code lies in a folder of another name
-VARIANTS = {"train-gpu": "train"}  # images made by the Dockerfile of another one, with the lock of their own name
+# Images whose code lies in a folder of another name.
+PACKAGES = {"convert-mmap": "export", "train-gpu": "train", "evaluate-ds-ctcdecoder": "evaluate"}
+# Images made by the Dockerfile of another one: with the lock of their own name in place of the other's, or, if they are
+# extensions, as a stage on top of the other one, with a further lock.
+VARIANTS = {"train-gpu": "train", "evaluate-ds-ctcdecoder": "evaluate"}
+EXTENSIONS = {"evaluate-ds-ctcdecoder": "ds-ctcdecoder"}
 
 IMPORT_CV = reference("import-cv")
 TRAIN = reference("train")
@@ -66,6 +74,7 @@ EXPORT = reference("export")
 CONVERT_MMAP = reference("convert-mmap")
 CONVERT_OPENVINO = reference("convert-openvino")
 EVALUATE = reference("evaluate")
+EVALUATE_DS_CTCDECODER = reference("evaluate-ds-ctcdecoder")
 BUILD_SCORER = reference("build-scorer")
 PUBLISH = reference("publish")
 

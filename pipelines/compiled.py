@@ -8,7 +8,7 @@ from typing import Any
 import kfp.compiler
 
 from components import images
-from pipelines.deployment import Deployment, unknown_cluster
+from pipelines.deployment import STEPS, Deployment, unknown_cluster
 from pipelines.placement import deployed
 from speech.errors import InputError
 from speech.storage import write_text
@@ -20,8 +20,8 @@ def to_yaml(pipeline: Callable[..., Any], registry: str = "", deployment: Deploy
     """Compile a pipeline for a cluster.
 
     `registry` (such as `registry.example.org/team`; by default the deployment's) goes in front of the steps' images. If
-    the deployment gives the training GPUs, it gets the image with TensorFlow for GPUs. The text depends on code and
-    deployment alone: compiling twice gives the same bytes.
+    the deployment gives the training GPUs, it gets the image with TensorFlow for GPUs; other images that the deployment
+    names replace the steps' own. The text depends on code and deployment alone: compiling twice gives the same bytes.
     """
     deployment = deployment or unknown_cluster()
     registry = registry or deployment.registry
@@ -31,8 +31,10 @@ def to_yaml(pipeline: Callable[..., Any], registry: str = "", deployment: Deploy
         path = Path(scratch, "pipeline.yaml")
         kfp.compiler.Compiler().compile(deployed(pipeline, deployment), str(path))
         text = path.read_text(encoding="utf-8")
-    if deployment.of("train").gpus:
-        text = text.replace(f"image: {images.TRAIN}", f"image: {images.TRAIN_GPU}")
+    for step in STEPS:
+        if variant := deployment.image(step):
+            own = images.reference(images.VARIANTS[variant])
+            text = text.replace(f"image: {own}", f"image: {images.reference(variant)}")
     if registry:
         own = f"image: {images.REPOSITORY}/"
         text = text.replace(own, f"image: {registry}/{images.REPOSITORY}/")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components import images
 from speech.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -59,6 +60,7 @@ class StepPlacement:
     memory: str = ""
     gpu_type: str = ""  # name of the resource, such as nvidia.com/gpu or nvidia.com/mig-1g.10gb
     gpus: int = 0
+    workers: int = 1  # of the training: machines, each with these resources; the step's own pod only starts them
     shm: str = ""  # size of /dev/shm; empty: the 64 MB that a pod has
     scratch: Scratch = Scratch()
     node_selectors: dict[str, str] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class StepPlacement:
     backoff_factor: float = 2.0
     backoff_max_duration: str = "168h"  # counted from the first attempt: must exceed the step's own duration
     env: dict[str, str] = field(default_factory=dict)
+    image: str = ""  # such as evaluate-ds-ctcdecoder; empty: the step's own, or train-gpu with gpus
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,16 @@ class Deployment:
             if name not in (*STEPS, DEFAULT):
                 raise InputError(_unknown(f"steps.{name}", name, (*STEPS, DEFAULT)))
             _check_step(f"steps.{name}", step)
+            _check_image(name, step.image)
 
     def of(self, step: str) -> StepPlacement:
         """The placement of a step."""
         return self.steps.get(step) or self.steps.get(DEFAULT) or StepPlacement()
+
+    def image(self, step: str) -> str:
+        """The image that stands in for the step's own; empty: none."""
+        placement = self.of(step)
+        return placement.image or ("train-gpu" if step == "train" and placement.gpus else "")
 
 
 def unknown_cluster() -> Deployment:
@@ -193,12 +202,21 @@ def _check_step(where: str, step: StepPlacement) -> None:
         raise InputError(f"{where}: gpus, timeout_s and retries are 0 or more")
     if step.gpus and not step.gpu_type:
         raise InputError(f'{where}: gpus without gpu_type give no GPU at all: add gpu_type = "nvidia.com/gpu"')
+    if step.workers < 1 or (step.workers > 1 and where != "steps.train"):
+        raise InputError(f"{where}.workers = {step.workers}: 1 or more, and more than 1 only in steps.train")
     longest_s = _seconds(step.backoff_max_duration)
     if step.retries and step.timeout_s >= longest_s:
         raise InputError(
             f"{where}.backoff_max_duration {step.backoff_max_duration} is not longer than timeout_s {step.timeout_s}: "
             "it counts from the first attempt, so a step that ran that long would never be tried again"
         )
+
+
+def _check_image(step: str, image: str) -> None:
+    others = [name for name, of in images.VARIANTS.items() if of == step]
+    if image and image not in others:
+        expected = " or ".join(others) or f"nothing: only {', '.join(images.VARIANTS.values())} have other images"
+        raise InputError(f"steps.{step}.image = {image!r}: expected {expected}")
 
 
 def _check_quantity(where: str, value: str) -> None:

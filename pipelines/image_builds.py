@@ -20,9 +20,12 @@ CLIENTS = ("docker", "/usr/bin/docker", "podman")
 class ImageFlags:
     """Which images, and where they go."""
 
-    images: tuple[str, ...] = setting((), f"some of {' '.join(CHOICES)}; none given: all but train-gpu")
+    images: tuple[str, ...] = setting(
+        (), f"some of {' '.join(CHOICES)}; none given: all but {', '.join(images.VARIANTS)}"
+    )
     registry: str = setting("", "registry in front of the images' names, such as ghcr.io/team; push needs one")
     python: str = setting("", "base image; empty: the Dockerfiles' own (a mirror's name, or with a digest)")
+    python39: str = setting("", "base image of the Python 3.9 in evaluate-ds-ctcdecoder; empty: the Dockerfile's own")
     docker: str = setting("", "client to call; empty: the first of docker, podman that can build")
     force: bool = setting(False, "build also what is there already")
 
@@ -57,9 +60,13 @@ def build(flags: ImageFlags) -> None:
 
 def build_command(client: str, name: str, image: str, flags: ImageFlags, revision: str) -> list[str]:
     """The command that builds one image."""
-    arguments = {"REVISION": revision, "SOURCE": _source(), "LOCK": f"{name}.lock"}
+    arguments = {"REVISION": revision, "SOURCE": _source(), "LOCK": f"{images.locks(name)[0]}.lock"}
     if flags.python:
         arguments["PYTHON"] = flags.python
+    if name in images.EXTENSIONS:
+        arguments["IMAGE"] = name
+        if flags.python39:
+            arguments["PYTHON39"] = flags.python39
     pairs = [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
     file = images.dockerfile(name).relative_to(images.ROOT).as_posix()
     return ["env", "DOCKER_BUILDKIT=1", client, "build", "--quiet", *pairs, "--tag", image, "--file", file, "."]
@@ -116,7 +123,7 @@ def size_bytes(client: str, image: str) -> int:
 
 
 def _say(name: str, what: str, client: str, image: str) -> None:
-    print(f"{name:18} {what:16} {size_bytes(client, image) / 1e6:7.0f} MB  {image}", file=sys.stderr, flush=True)
+    print(f"{name:22} {what:16} {size_bytes(client, image) / 1e6:7.0f} MB  {image}", file=sys.stderr, flush=True)
 
 
 def _revision() -> str:

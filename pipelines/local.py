@@ -18,6 +18,11 @@ def run(arguments: dict[str, Any], output: Path, runner: str) -> int:
     """Run the pipeline, put its results into `output`, print what came out; returns the exit code."""
     if not arguments["corpus_uri"]:
         raise InputError("--corpus_uri is missing: the folder or .tar.gz of a Common Voice release, local or s3://")
+    if arguments["train_workers"] != 1:
+        raise InputError(
+            f"--train_workers {arguments['train_workers']}: several machines are started by the Kubeflow Trainer, on a "
+            "cluster (`speechmill submit`): leave it at 1 here (--train_flags '--devices gpu:2' takes several GPUs)"
+        )
     if is_watched(arguments["corpus_uri"]) and (arguments["publish_uri"] or not arguments["corpus_uri"].endswith("/")):
         news = look(arguments["corpus_uri"], arguments["publish_uri"], arguments["base_checkpoint_uri"])
         print(news.message, flush=True)

@@ -52,10 +52,12 @@ OWN = {
     "n_trials": "trials in the search for the scorer's weights on the dev set; 0: the weights that it came with",
     "evaluate_flags": "further flags of the evaluate steps, such as --hot_words mill:5 --bootstrap_unit speaker",
     "card_flags": "further flags of the model card, such as --export_author_id mill --export_contact_info mail@example",
+    "train_workers": "on a cluster: machines that train together, started by the Kubeflow Trainer (then checkpoint_uri "
+    "is needed, too); 1: the step's own pod trains",
     "train_gpu_type": "on a cluster: the training's kind of GPU, as Kubernetes names it, such as nvidia.com/gpu",
-    "train_gpus": "on a cluster: GPUs of the training, on one node; 0: none",
-    "train_cpu": "on a cluster: cores of the training, at most, such as 4 or 500m",
-    "train_memory": "on a cluster: memory of the training, at most, such as 16Gi",
+    "train_gpus": "on a cluster: GPUs of the training, on each machine; 0: none",
+    "train_cpu": "on a cluster: cores of the training on each machine, at most, such as 4 or 500m",
+    "train_memory": "on a cluster: memory of the training on each machine, at most, such as 16Gi",
     "test_sets": "sets of the corpus to measure on, with commas between them",
     "publish_uri": "folder or s3:// prefix that takes the version and has the champion; empty: the run's own artifact",
 }

@@ -12,6 +12,8 @@ from kfp.dsl import pipeline_channel, pipeline_context
 from pipelines.deployment import Deployment, StepPlacement
 
 PARAMETERS = ("gpu_type", "gpus", "cpu", "memory")  # of the training: parameters train_gpu_type, ...
+LAUNCHER = StepPlacement(cpu="1", memory="2Gi")  # what it takes to wait for machines that train
+LAUNCHER_VARIABLE = "SPEECHMILL_TRAIN_LAUNCHER"  # read by components/train/launcher.py
 DISPLAY_NAMES = {
     "find_release": "Look for a new release",
     "import_cv": "Import Common Voice",
@@ -31,7 +33,8 @@ DISPLAY_NAMES = {
 def deployed(pipeline: Any, deployment: Deployment) -> Any:
     """The same pipeline with its tasks placed on a cluster.
 
-    The defaults of the parameters `train_gpu_type`, `train_gpus`, `train_cpu` and `train_memory` are the deployment's.
+    The defaults of the parameters `train_workers`, `train_gpu_type`, `train_gpus`, `train_cpu` and `train_memory` are
+    the deployment's.
     """
     function = pipeline.pipeline_func
     signature = _with_defaults(inspect.signature(function), deployment.of("train"))
@@ -50,7 +53,8 @@ def deployed(pipeline: Any, deployment: Deployment) -> Any:
 
 
 def _with_defaults(signature: inspect.Signature, train: StepPlacement) -> inspect.Signature:
-    given = {f"train_{name}": str(getattr(train, name)) for name in PARAMETERS}
+    given: dict[str, Any] = {f"train_{name}": str(getattr(train, name)) for name in PARAMETERS}
+    given["train_workers"] = train.workers
     parameters = [
         parameter.replace(default=given.get(name) or parameter.default)
         for name, parameter in signature.parameters.items()
@@ -65,7 +69,11 @@ def place(task: Any, deployment: Deployment, parameters: Mapping[str, Any]) -> N
     name = task._task_spec.display_name
     if step in DISPLAY_NAMES:
         task.set_display_name(DISPLAY_NAMES[step] + (" (OpenVINO)" if name == "evaluate_openvino" else ""))
-    _resources(task, placement, parameters if step == "train" else {})
+    if placement.workers > 1:
+        _resources(task, LAUNCHER, {})
+        task.set_env_variable(LAUNCHER_VARIABLE, "1")
+    else:
+        _resources(task, placement, parameters if step == "train" else {})
     _volumes(task, placement)
     _rules(task, deployment, placement)
     _environment(task, deployment, placement)

@@ -43,6 +43,7 @@ def retrain(
     plateau_epochs: int = TrainSettings.plateau_epochs,
     random_seed: int = TrainSettings.random_seed,
     train_flags: str = "",
+    train_workers: int = 1,
     train_gpu_type: str = "nvidia.com/gpu",
     train_gpus: str = "0",
     train_cpu: str = "2",
@@ -99,6 +100,11 @@ def retrain(
         plateau_epochs=plateau_epochs,
         random_seed=random_seed,
         extra_flags=train_flags,
+        train_workers=train_workers,
+        train_gpu_type=train_gpu_type,
+        train_gpus=train_gpus,
+        train_cpu=train_cpu,
+        train_memory=train_memory,
     )
     frozen = freeze(
         checkpoint=trained.outputs["checkpoint"],

@@ -119,6 +119,11 @@ def package(flags: ClusterFlags, parameters: dict[str, Any]) -> Iterator[tuple[P
         yield path, name
         return
     cluster = deployment.read(Path(flags.deployment)) if flags.deployment else None
+    workers = parameters.get("train_workers", cluster.of("train").workers if cluster else 1)
+    if workers > 1 and not parameters.get("checkpoint_uri"):
+        raise InputError(
+            f"--checkpoint_uri is missing: {workers} machines that train together hand back their work there"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "pipeline.yaml")
         compiled.write(pipeline, path, flags.registry, cluster)

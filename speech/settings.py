@@ -124,10 +124,12 @@ def _normalise(
 ) -> list[str]:
     """`--some-flag` -> `--some_flag`, `--noflag` -> `--flag=false`, aliases -> flags, `--helpfull` -> `--help`.
 
-    A bare boolean in front of a positional argument gets its value, so that it does not take the argument for one.
+    A bare boolean in front of a positional argument gets its value, so that it does not take the argument for one. So
+    does a text whose value looks like flags: `--train_flags "--layer_norm --checkpoint_secs 300"`.
     """
-    arguments = []
-    for argument, following in zip(argv, [*argv[1:], ""], strict=False):
+    arguments: list[str] = []
+    remaining = iter(zip(argv, [*argv[1:], ""], strict=False))
+    for argument, following in remaining:
         if argument == "--":
             arguments.append(argument)
             continue
@@ -144,6 +146,10 @@ def _normalise(
         is_boolean = name in fields and isinstance(fields[name].default, bool)
         if is_boolean and not equals and following and following.lower() not in BOOLEANS:
             equals, value = "=", "true"
+        is_text = name in fields and isinstance(fields[name].default, str)
+        if is_text and not equals and following.startswith("--") and " " in following:
+            equals, value = "=", following
+            next(remaining)
         arguments.append(f"--{name}{equals}{value}")
     return arguments
 

@@ -15,7 +15,10 @@ from speech.alphabet import Alphabet
 from speech.errors import InputError
 
 PROGRAM = Path(__file__).with_name("ds_ctcdecoder_program.py")
-CURE = "expected a Python 3.6 to 3.9 with `pip install ds-ctcdecoder==0.9.3 'numpy<2'`"
+CURE = (
+    "expected a Python 3.6 to 3.9 with `pip install ds-ctcdecoder==0.9.3 'numpy<2'`, which the image "
+    "evaluate-ds-ctcdecoder holds"
+)
 
 
 class ReferenceDecoder:

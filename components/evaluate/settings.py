@@ -26,7 +26,9 @@ class EvaluateSettings:
         "out of the file and runs them in batches; `auto` is `batch` where the file allows it",
         choices=ENGINES,
     )
-    check_clips: int = setting(3, "clips on which `batch` is compared with the file in its own runtime", unit="clips")
+    check_clips: int = setting(
+        3, "clips on whose first second `batch` is compared with the file in its own runtime", unit="clips"
+    )
     emission_cache: str = setting("", "folder that keeps emissions for later evaluations of the same file; empty: none")
     decoder: str = setting(
         "auto",
@@ -44,7 +46,10 @@ class EvaluateSettings:
     hot_words: tuple[str, ...] = setting((), "words that the scorer shall favour, or avoid: WORD:BOOST, in nats")
     n_best: int = setting(1, "transcripts of each clip that samples.json lists, if more than one")
     decoder_threads: int = setting(0, "clips that are decoded at the same time; 0: as many as there are processors")
-    ds_ctcdecoder_python: str = setting("python3.9", "interpreter with ds_ctcdecoder, for `--decoder ds_ctcdecoder`")
+    ds_ctcdecoder_python: str = setting(
+        "python3.9",
+        "interpreter with ds_ctcdecoder, for `--decoder ds_ctcdecoder`; the image evaluate-ds-ctcdecoder has python3.9",
+    )
     n_trials: int = setting(0, "search the scorer's weights on the dev set first, with so many trials; 0: no search")
     lm_alpha_max: float = setting(5.0, "upper end of the search for --lm_alpha")
     lm_beta_max: float = setting(5.0, "upper end of the search for --lm_beta")

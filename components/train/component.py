@@ -26,6 +26,11 @@ def train(
     drop_source_layers: str = "auto",
     random_seed: int = 4568,
     extra_flags: str = "",
+    train_workers: int = 1,
+    train_gpu_type: str = "",
+    train_gpus: str = "0",
+    train_cpu: str = "",
+    train_memory: str = "",
 ) -> None:
     """Train the acoustic model, from scratch or from a checkpoint.
 
@@ -48,13 +53,19 @@ def train(
         drop_source_layers: Layers to re-initialise, from the output; auto decides by the alphabets.
         random_seed: Seed of weights, dropout and shuffling.
         extra_flags: Further flags as on the command line, e.g. --layer_norm --checkpoint_secs 300.
+        train_workers: Machines that train together, started by the Kubeflow Trainer; 1: this pod trains.
+        train_gpu_type: Kind of GPU of each of several machines, as Kubernetes names it.
+        train_gpus: GPUs of each of several machines.
+        train_cpu: Cores of each of several machines, at most; empty: no limit.
+        train_memory: Memory of each of several machines, at most; empty: no limit.
     """
     from pathlib import Path
 
     from speech.errors import one_line_errors
 
     with one_line_errors():
-        from components.train import step
+        from components.train import launcher, outcome
+        from components.train.jobs import Nodes
         from components.train.settings import TrainSettings
         from speech.settings import with_extra_flags
 
@@ -72,10 +83,18 @@ def train(
             random_seed=random_seed,
         )
         settings = with_extra_flags(given, extra_flags, "extra_flags of train")
-        made = step.run_in_pipeline(
-            settings, Path(corpus.path), base_checkpoint_uri, checkpoint_uri, Path(checkpoint.path)
-        )
-        for name, value in step.headline(made).items():
+        nodes = Nodes(train_workers, train_gpu_type, train_gpus, train_cpu, train_memory)
+        settings = launcher.with_gpus(settings, nodes)
+        if launcher.is_wanted(nodes):
+            work = launcher.Work(settings, Path(corpus.path), corpus.uri, base_checkpoint_uri, checkpoint_uri)
+            made = launcher.train(work, nodes, Path(checkpoint.path))
+        else:
+            from components.train import step
+
+            made = step.run_in_pipeline(
+                settings, Path(corpus.path), base_checkpoint_uri, checkpoint_uri, Path(checkpoint.path)
+            )
+        for name, value in outcome.headline(made).items():
             metrics.log_metric(name, value)
         checkpoint.metadata["corpus"] = corpus.uri  # what a later import takes unchanged clips from
-        Path(report.path).write_text(step.read_report(made), encoding="utf-8")
+        Path(report.path).write_text(outcome.read_report(made), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from components.train.report import PAGE
 from components.train.settings import TrainSettings
 from components.train.store import CheckpointStore
 from speech.alphabet import Alphabet
@@ -38,14 +39,17 @@ def choose(
 ) -> Start:
     """Decide where to start.
 
-    An unfinished run of the same settings and data (`run_key`) in the store goes on; otherwise `load_dir` is loaded as
-    `--load_train` says; otherwise the weights are fresh. `alphabet` is the new data's; None means the checkpoint's, and
-    without a checkpoint the one that `collect_alphabet` gives.
+    An unfinished run of the same settings and data (`run_key`) in the store goes on, and one that was stopped between
+    its last checkpoint and its report writes that; in a store with a mirror any finished one does. Otherwise `load_dir`
+    is loaded as `--load_train` says; otherwise the weights are fresh. `alphabet` is the new data's; None means the
+    checkpoint's, and without a checkpoint the one that `collect_alphabet` gives.
     """
     last, problems = store.load_last()
     for problem in problems:
         print(f"note: {problem}; trying the checkpoint before it", file=sys.stderr, flush=True)
-    if last is not None and last.training_state.get("run_key") == run_key and not last.training_state.get("finished"):
+    same = last is not None and last.training_state.get("run_key") == run_key
+    reported = (store.folder / PAGE).is_file() and not store.mirror
+    if last is not None and same and not (reported and last.training_state.get("finished")):
         return Start(last, _resumed_alphabet(last, alphabet), f"resuming at step {last.global_step}", resumed=True)
     if settings.load_train == "init" or load_dir is None or not _has_checkpoint(load_dir):
         if settings.load_train in ("best", "last"):

@@ -1,17 +1,21 @@
 """Train the acoustic model: Corpus or CSVs -> Checkpoint."""
 
+import contextlib
 import hashlib
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components.train import start
 from components.train.loop import RunState, TrainingRun
+from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at
 from components.train.report import PAGE, PLOT, write_report
 from components.train.settings import TrainSettings
 from components.train.start import Start
@@ -23,26 +27,12 @@ from speech.feature_cache import FeatureCache
 from speech.geometry import Geometry
 from speech.manifest import Manifest
 from speech.nn.batches import ClipSet
-from speech.nn.devices import Devices, compute_on, configure, lost_workers
+from speech.nn.devices import LOST, Devices, compute_on, configure, lost_workers
 from speech.nn.model import Dropout
 from speech.nn.summaries import Summaries
 from speech.nn.training import Adam, Trainer
 from speech.sources import read_source
-from speech.storage import local_folder, write_json
-
-# Settings that change nothing about the weights that a run ends with.
-NOT_IN_RUN_KEY: dict[str, Any] = {
-    "checkpoint_secs": 0,
-    "max_to_keep": 1,
-    "alphabet_config_path": "",
-    "skip_batch_test": False,
-    "summary_dir": "",
-    "show_progressbar": True,
-    "feature_cache": "",
-    "cache_for_epochs": 0,
-    "devices": "auto",
-    "log_placement": False,
-}
+from speech.storage import list_keys, local_folder, write_json
 
 
 def run_on_corpus(
@@ -64,32 +54,10 @@ def run_in_pipeline(
     Their folder is named by all that the run depends on, so that other runs may share the prefix.
     """
     if checkpoint_uri:
-        checkpoint_uri = f"{checkpoint_uri.rstrip('/')}/{_pipeline_key(settings, corpus, base_uri)}"
+        checkpoint_uri = checkpoints_at(checkpoint_uri, settings, corpus, base_uri)
     with tempfile.TemporaryDirectory() as scratch:
         base = local_folder(base_uri, Path(scratch)) if base_uri else None
         return run_on_corpus(settings, corpus, checkpoint, base, checkpoint_uri)
-
-
-def _pipeline_key(settings: TrainSettings, corpus: Path, base_uri: str) -> str:
-    values = asdict(replace(settings, **NOT_IN_RUN_KEY))
-    digest = hashlib.sha256(json.dumps([values, base_uri], sort_keys=True).encode())
-    for path in (corpus / "train.csv", corpus / "dev.csv", corpus / ALPHABET):
-        digest.update(path.read_bytes() + b"\0" if path.is_file() else b"\0")
-    return digest.hexdigest()[:16]
-
-
-def headline(checkpoint: Checkpoint) -> dict[str, float]:
-    """The numbers of a run that Kubeflow shows."""
-    history = json.loads((checkpoint.folder / Checkpoint.HISTORY).read_text(encoding="utf-8"))
-    numbers = {"epochs": len(history["epochs"]), "best_dev_loss": history["best_dev_loss"]}
-    if history["epochs"]:
-        numbers["train_loss"] = history["epochs"][-1]["train_loss"]
-    return {name: value for name, value in numbers.items() if value is not None}
-
-
-def read_report(checkpoint: Checkpoint) -> str:
-    """The HTML page with the loss curves."""
-    return (checkpoint.folder / PAGE).read_text(encoding="utf-8")
 
 
 def run(
@@ -108,20 +76,54 @@ def run(
     copied there, a rerun on another machine goes on from it, and a run that it shows as finished is not run again.
     Raises InputError for unusable input.
     """
-    threads = (settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads)
-    devices = configure(settings.devices, *threads, settings.log_placement)
-    compute, precision = compute_on(devices, settings.mixed_precision)
-    train_manifests = [read_source(path, "train") for path in train_sources]
-    dev_manifests = [read_source(path, "dev") for path in dev_sources]
-    metrics_manifests = [read_source(path, "dev") for path in metrics_sources]
-    alphabet = _alphabet(settings, alphabet, train_sources)
-    store = CheckpointStore(save_dir, settings.max_to_keep, mirror)
-    run_key = _run_key(settings, train_manifests, dev_manifests, alphabet)
-    if mirror and start.is_finished(store, run_key) and (save_dir / PAGE).is_file():
+    data = _Data(
+        [read_source(path, "train") for path in train_sources],
+        [read_source(path, "dev") for path in dev_sources],
+        [read_source(path, "dev") for path in metrics_sources],
+        _alphabet(settings, alphabet, train_sources),
+    )
+    run_key = _run_key(settings, data.train, data.dev, data.alphabet)
+    # Before several workers wait for each other: of those that finished a run, none comes back.
+    if mirror and _is_finished(settings, save_dir, mirror, run_key):
         print(f"{mirror} holds this run, finished: nothing to train", flush=True)
         return Checkpoint.open(save_dir)
-    transcripts = (clip.transcript for manifest in (*train_manifests, *dev_manifests) for clip in manifest)
-    begin = start.choose(settings, load_dir, store, alphabet, run_key, lambda: Alphabet.collect(transcripts))
+    threads = (settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads)
+    devices = configure(settings.devices, *threads, settings.log_placement)
+    with lost_workers(devices):
+        return _train(settings, data, run_key, devices, save_dir, load_dir, mirror)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a run reads."""
+
+    train: Sequence[Manifest]
+    dev: Sequence[Manifest]
+    metrics: Sequence[Manifest]
+    alphabet: Alphabet | None  # None: the checkpoint's, or collected from the transcripts
+
+
+def _is_finished(settings: TrainSettings, save_dir: Path, mirror: str, run_key: str) -> bool:
+    """Whether the mirror has all of a finished run; if so, `save_dir` has it now, too."""
+    if not list_keys(f"{mirror.rstrip('/')}/{PAGE}"):  # what is copied there last
+        return False
+    store = CheckpointStore(save_dir, settings.max_to_keep, mirror)
+    return start.is_finished(store, run_key) and (save_dir / PAGE).is_file()
+
+
+def _train(
+    settings: TrainSettings,
+    data: _Data,
+    run_key: str,
+    devices: Devices,
+    save_dir: Path,
+    load_dir: Path | None,
+    mirror: str,
+) -> Checkpoint:
+    compute, precision = compute_on(devices, settings.mixed_precision)
+    store = CheckpointStore(save_dir, settings.max_to_keep, mirror)
+    transcripts = (clip.transcript for manifest in (*data.train, *data.dev) for clip in manifest)
+    begin = start.choose(settings, load_dir, store, data.alphabet, run_key, lambda: Alphabet.collect(transcripts))
     print(begin.explanation, flush=True)
 
     geometry = begin.bundle.geometry
@@ -130,9 +132,9 @@ def run(
     def clip_set(manifests: Sequence[Manifest], limit: int = 0) -> ClipSet:
         return ClipSet(manifests, begin.alphabet, geometry, limit, resampling)
 
-    train_set = clip_set(train_manifests, settings.limit_train)
-    dev_sets = [clip_set([manifest], settings.limit_dev) for manifest in dev_manifests]
-    metrics_sets = [clip_set([manifest]) for manifest in metrics_manifests]
+    train_set = clip_set(data.train, settings.limit_train)
+    dev_sets = [clip_set([manifest], settings.limit_dev) for manifest in data.dev]
+    metrics_sets = [clip_set([manifest]) for manifest in data.metrics]
     trainer = Trainer(
         begin.bundle,
         _adam(settings),
@@ -144,8 +146,10 @@ def run(
         parts=settings.gradient_accumulation_steps,
     )
     state = RunState.from_dict(begin.bundle.training_state) if begin.resumed else RunState(run_key)
-    run_facts = _run_facts(train_manifests, dev_manifests, train_set, dev_sets)
+    run_facts = _run_facts(data.train, data.dev, train_set, dev_sets)
     if devices.is_chief:
+        if not begin.resumed:
+            (save_dir / PAGE).unlink(missing_ok=True)  # of an earlier run; it says that the newest one is complete
         _write_sidecars(save_dir, begin, settings, run_facts)
         store.publish([ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
     print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
@@ -154,21 +158,42 @@ def run(
     started = time.monotonic()
     summaries = Summaries(settings.summary_dir if devices.is_chief else "")
     augmenter = _augmenter(settings, geometry)
-    cache = _feature_cache(settings, train_manifests, begin, augmenter, devices)
+    cache = _feature_cache(settings, data.train, begin, augmenter, devices)
     training = TrainingRun(
         settings, trainer, train_set, dev_sets, metrics_sets, augmenter, store, state, summaries, cache
     )
-    with lost_workers(devices):
-        state = training.run()
+    state = training.run()
     summaries.close()
-    if not devices.is_chief:
-        return Checkpoint(save_dir)
+    if devices.is_chief:
+        _write_report(save_dir, store, begin, state, (train_set, dev_sets), time.monotonic() - started)
+    _leave_together(trainer)
+    return Checkpoint.open(save_dir) if devices.is_chief else Checkpoint(save_dir)
+
+
+def _write_report(
+    save_dir: Path,
+    store: CheckpointStore,
+    begin: Start,
+    state: RunState,
+    sets: tuple[ClipSet, Sequence[ClipSet]],
+    seconds: float,
+) -> None:
+    train_set, dev_sets = sets
     skipped = {"train": asdict_skipped(train_set), "dev": [asdict_skipped(clips) for clips in dev_sets]}
     history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, "skipped": skipped}
-    write_json(save_dir / Checkpoint.HISTORY, {**history, "seconds": round(time.monotonic() - started, 2)})
+    write_json(save_dir / Checkpoint.HISTORY, {**history, "seconds": round(seconds, 2)})
     write_report(save_dir, begin.explanation, history)
     store.publish([Checkpoint.HISTORY, PLOT, PAGE])
-    return Checkpoint.open(save_dir)
+
+
+def _leave_together(trainer: Trainer) -> None:
+    """Wait until the chief has stored everything: a chief that fails there needs the others for another attempt.
+
+    Raises RetryError where it did fail. The second sum keeps the chief until the others know that it did not.
+    """
+    trainer.sum_of_workers(np.zeros(1))
+    with contextlib.suppress(*LOST):
+        trainer.sum_of_workers(np.zeros(1))
 
 
 def asdict_skipped(clips: ClipSet) -> dict[str, Any]:

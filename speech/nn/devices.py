@@ -1,6 +1,7 @@
 """Where training runs: processors and GPUs, one or several, on one machine or on many; and how it computes there."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,11 +9,24 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from speech.errors import RetryError
+from speech.errors import InputError, RetryError
 
 BFLOAT16_PROCESSOR_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # x86; Linux on Arm calls it bf16
 BFLOAT16_GPU = (8, 0)  # compute capability from which tensor cores multiply bfloat16
 HALF_GPU = (7, 0)  # and float16
+
+# Where no TF_CONFIG says it: all workers' HOST:PORT with commas between, as components/train/jobs.py sets it, and which
+# of them this is, as Kubernetes counts the pods of an indexed job.
+WORKERS_VARIABLE = "SPEECHMILL_WORKERS"
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+# What TensorFlow raises when a worker was killed, when its machine is gone, and when it is not heard from.
+LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.InternalError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
 
 
 @dataclass(frozen=True)
@@ -66,9 +80,9 @@ def single() -> Devices:
 def configure(devices: str, intra_op_threads: int, inter_op_threads: int, log_placement: bool) -> Devices:
     """Set up TensorFlow, before its first operation: threads (0: TensorFlow decides), devices, other workers.
 
-    `devices` is what `parse_devices` takes. Where the variable TF_CONFIG describes a cluster, as the Kubeflow Trainer
-    and others set it, all its workers train together. Raises RetryError for GPUs that are asked for and not there: on
-    a cluster, another node may have them.
+    `devices` is what `parse_devices` takes. Where the variable TF_CONFIG or SPEECHMILL_WORKERS describes a cluster, all
+    its workers train together; the first to come waits for the others. Raises RetryError for GPUs that are asked for
+    and not there, as another node may have them, and where the workers do not find each other.
     """
     if intra_op_threads:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
@@ -92,10 +106,13 @@ def configure(devices: str, intra_op_threads: int, inter_op_threads: int, log_pl
     if kind == "cpu" and count > 1:
         parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
-    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    resolver = _resolver()
     worker, n_workers = _place(resolver)
     if n_workers > 1:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        try:
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        except LOST as e:
+            raise RetryError(f"the {n_workers} workers did not find each other: {_reason(e)}") from e
         return Devices(strategy, on_gpu, worker, n_workers)
     names = [f"GPU:{k}" for k in range(len(gpus))] if on_gpu else [f"CPU:{k}" for k in range(max(1, count))]
     strategy = tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
@@ -103,8 +120,25 @@ def configure(devices: str, intra_op_threads: int, inter_op_threads: int, log_pl
 
 
 def is_chief() -> bool:
-    """Whether this process writes checkpoints: the only worker, or the first of those that TF_CONFIG lists."""
-    return _place(tf.distribute.cluster_resolver.TFConfigClusterResolver())[0] == 0
+    """Whether this process writes checkpoints: the only worker, or the first of several."""
+    return _place(_resolver())[0] == 0
+
+
+def _resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
+    """Who the workers are, by TF_CONFIG or else by SPEECHMILL_WORKERS; InputError if the latter has no such worker."""
+    workers = [address for address in os.environ.get(WORKERS_VARIABLE, "").split(",") if address]
+    if os.environ.get("TF_CONFIG") or not workers:
+        return tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    index = os.environ.get(INDEX_VARIABLE, "")
+    if not index.isdigit() or int(index) >= len(workers):
+        raise InputError(
+            f"{INDEX_VARIABLE} is {index!r}: expected 0 to {len(workers) - 1}, which of the workers in "
+            f"{WORKERS_VARIABLE} this is; an indexed job of Kubernetes sets it"
+        )
+    cluster = tf.train.ClusterSpec({"worker": workers})
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        cluster, task_type="worker", task_id=int(index), rpc_layer="grpc"
+    )
 
 
 def _place(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[int, int]:
@@ -121,11 +155,17 @@ def lost_workers(devices: Devices) -> Iterator[None]:
     """Turn the loss of another worker into a RetryError: all of them have to start again, from the last checkpoint."""
     try:
         yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError, tf.errors.CancelledError) as e:
+    except LOST as e:
         if devices.n_workers == 1:
             raise
-        reason = str(e.message).splitlines()[0] if e.message else type(e).__name__
-        raise RetryError(f"another worker is gone ({reason}): start all workers again, they go on together") from e
+        raise RetryError(f"another worker is gone ({_reason(e)}): start all workers again, they go on together") from e
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """The line of TensorFlow's many that says what happened."""
+    message = str(error.message or "")
+    found = re.search(r"aborted by: *(.+)", message)
+    return found[1].strip() if found else (message.splitlines() or [type(error).__name__])[0]
 
 
 def compute_on(devices: Devices, mixed_precision: bool) -> tuple[Compute, str]:

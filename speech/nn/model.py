@@ -132,7 +132,7 @@ def clipped_dense(
             d_y = tf.where(passes, d_y, tf.zeros([], dtype))
             d_x = tf.cast(tf.matmul(d_y, matrix, transpose_b=True), x.dtype)
             d_weights = tf.cast(tf.matmul(near, d_y, transpose_a=True), tf.float32)
-            d_bias = tf.reduce_sum(tf.cast(d_y, tf.float32), 0)
+            d_bias = tf.raw_ops.BiasAddGrad(out_backprop=tf.cast(d_y, tf.float32))
             return d_x, d_weights * scale, d_bias * scale
 
         return y, gradients

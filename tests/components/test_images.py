@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components import images
+from components.evaluate.settings import EvaluateSettings
 
 STEPS = ["import-cv", "train", "export", "convert-mmap", "convert-openvino", "evaluate", "build-scorer", "publish"]
 
@@ -75,3 +76,32 @@ def test_every_image_has_its_dockerfile_and_lock(step: str) -> None:
     package = images.PACKAGES.get(step, step.replace("-", "_"))
     assert f"components/{package}/" in dockerfile
     assert f"{step}.lock" in dockerfile
+
+
+def test_an_extension_is_the_other_image_and_a_further_lock(tree) -> None:
+    for name in ("docker/evaluate.Dockerfile", "requirements/evaluate.lock", "requirements/ds-ctcdecoder.lock"):
+        (tree / name).write_text("1")
+    found = {}
+    for changed in ("", "requirements/evaluate.lock", "requirements/ds-ctcdecoder.lock"):
+        if changed:
+            (tree / changed).write_text("2")
+        images._digest.cache_clear()
+        found[changed] = [images.fingerprint(name) for name in ("evaluate", "evaluate-ds-ctcdecoder")]
+    before, with_lock, with_further_lock = found.values()
+    assert before[0] != before[1]
+    assert (before[0] != with_lock[0], before[1] != with_lock[1]) == (True, True)
+    assert (with_lock[0] != with_further_lock[0], with_lock[1] != with_further_lock[1]) == (False, True)
+
+
+@pytest.mark.parametrize("image", images.EXTENSIONS)
+def test_an_extension_is_a_stage_of_its_dockerfile(image: str) -> None:
+    dockerfile = images.dockerfile(image).read_text()
+    assert f"\nFROM {images.VARIANTS[image]} AS {image}\n" in dockerfile
+    assert f"requirements/{images.EXTENSIONS[image]}.lock" in dockerfile
+    assert f"\nARG IMAGE={images.VARIANTS[image]}\n" in dockerfile  # a build without arguments makes the step's own
+
+
+def test_the_image_with_ds_ctcdecoder_has_the_interpreter_that_the_step_looks_for() -> None:
+    dockerfile = images.dockerfile("evaluate-ds-ctcdecoder").read_text()
+    python = EvaluateSettings().ds_ctcdecoder_python
+    assert f"COPY --from=ds-ctcdecoder /usr/local/bin/{python} /usr/local/bin/\n" in dockerfile

@@ -51,7 +51,9 @@ def test_the_platform_spec_is_the_golden_file_s(path: Path) -> None:
         "resources": container["resources"],
         "retry": spec["root"]["dag"]["tasks"]["train"]["retryPolicy"],
         "defaults": {
-            name: one["defaultValue"] for name, one in parameters.items() if re.match("train_(gpu|cpu|mem)", name)
+            name: one["defaultValue"]
+            for name, one in parameters.items()
+            if re.match("train_(gpu|cpu|mem|workers)", name)
         },
         "kubernetes": platform(kubernetes)["exec-train"],
         "kubernetes of publish": platform(kubernetes).get("exec-publish", {}),
@@ -113,11 +115,39 @@ def test_retries_outlast_the_training_also_without_a_deployment() -> None:
     assert spec["root"]["inputDefinitions"]["parameters"]["train_gpus"]["defaultValue"] == "0"
 
 
+def test_several_machines_leave_the_step_s_own_pod_small() -> None:
+    """The nodes' resources become parameters alone; the pod that waits for them has no GPU."""
+    for pipeline in PIPELINES:
+        spec, _ = documents(pipeline, images.ROOT / "examples" / "deployments" / "several-nodes.toml")
+        container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
+        assert container["resources"] == {
+            "cpuLimit": 1.0,
+            "resourceCpuLimit": "1",
+            "memoryLimit": 2.147483648,
+            "resourceMemoryLimit": "2Gi",
+        }
+        assert {"name": "SPEECHMILL_TRAIN_LAUNCHER", "value": "1"} in container["env"]
+        defaults = {name: one["defaultValue"] for name, one in spec["root"]["inputDefinitions"]["parameters"].items()}
+        assert (defaults["train_workers"], defaults["train_gpus"], defaults["train_memory"]) == (4, "8", "512Gi")
+
+
 def test_gpus_bring_the_image_with_cuda() -> None:
     spec, _ = documents("retrain", images.ROOT / "examples" / "deployments" / "gke.toml")
     executors = spec["deploymentSpec"]["executors"]
     assert executors["exec-train"]["container"]["image"] == images.TRAIN_GPU
     assert executors["exec-evaluate"]["container"]["image"] == images.EVALUATE
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_the_image_with_ds_ctcdecoder_is_a_choice(pipeline: str, tmp_path: Path) -> None:
+    path = tmp_path / "deployment.toml"
+    path.write_text('registry = "ghcr.io/team"\n[steps.evaluate]\nimage = "evaluate-ds-ctcdecoder"\n')
+    for document, registry in ((documents(pipeline, path), "ghcr.io/team/"), (documents(pipeline), "")):
+        executors = document[0]["deploymentSpec"]["executors"]
+        found = {name: one["container"]["image"] for name, one in executors.items()}
+        chosen = images.EVALUATE_DS_CTCDECODER if registry else images.EVALUATE
+        assert {found["exec-evaluate"], found["exec-evaluate-2"]} == {f"{registry}{chosen}"}
+        assert found["exec-train"] == f"{registry}{images.TRAIN}"
 
 
 SECRETS = re.compile(
@@ -145,6 +175,8 @@ def test_no_credential_is_in_the_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[steps.train]\ngpu = 1", "steps.train.gpu is unknown: did you mean gpus?"),
         ("[steps.train]\ngpus = 1", "gpus without gpu_type give no GPU at all"),
         ('[steps.train]\ngpus = "1"', "steps.train.gpus = '1': expected int"),
+        ("[steps.evaluate]\nworkers = 2", "steps.evaluate.workers = 2: 1 or more, and more than 1 only in steps.train"),
+        ("[steps.train]\nworkers = 0", "steps.train.workers = 0: 1 or more"),
         ("[steps.train]\nretries = true", "steps.train.retries = True: expected int"),
         ('[steps.train]\nmemory = "16 GB"', "expected a Kubernetes quantity"),
         ('[steps.train]\nscratch = { size = "x" }', "steps.train.scratch.size"),
@@ -157,6 +189,9 @@ def test_no_credential_is_in_the_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
         ('[steps.train.env]\nMY_TOKEN = "x"', "steps.train.env.MY_TOKEN: credentials"),
         ('[steps.train]\ntolerations = { key = "x" }', "steps.train.tolerations"),
         ('[steps.train]\ntolerations = [{ kei = "x" }]', "steps.train.tolerations.kei is unknown"),
+        ('[steps.evaluate]\nimage = "train-gpu"', "image = 'train-gpu': expected evaluate-ds-ctcdecoder"),
+        ('[steps.publish]\nimage = "train-gpu"', "expected nothing: only train, evaluate have other images"),
+        ('[steps.default]\nimage = "train-gpu"', "expected nothing: only train, evaluate have other images"),
         ("[steps", "not TOML"),
         ("s3 = 1", "s3: expected a table"),
     ],

@@ -64,6 +64,16 @@ def test_the_variant_for_gpus_has_the_other_s_dockerfile_and_its_own_lock(client
     assert images.fingerprint("train-gpu") != images.fingerprint("train")
 
 
+def test_the_variant_with_ds_ctcdecoder_is_a_stage_of_the_other_s_dockerfile(client, tmp_path) -> None:
+    arguments = ["--images", "evaluate", "evaluate-ds-ctcdecoder", "--python39", "mirror.example.org/python:3.9"]
+    speechmill.main(["images", "build", "--docker", str(client()), *arguments])
+    own, variant = calls(tmp_path, "build")
+    further = "--build-arg IMAGE=evaluate-ds-ctcdecoder --build-arg PYTHON39=mirror.example.org/python:3.9"
+    assert f"LOCK=evaluate.lock {further} --tag {images.EVALUATE_DS_CTCDECODER} --file" in variant
+    assert f"LOCK=evaluate.lock --tag {images.EVALUATE} --file" in own
+    assert variant.endswith("--file docker/evaluate.Dockerfile .")
+
+
 def test_push_tags_what_was_built_without_a_registry(client, tmp_path, capsys) -> None:
     flags = ["--docker", str(client()), "--images", "publish"]
     with pytest.raises(SystemExit) as stopped:
@@ -114,8 +124,9 @@ def test_dockerfiles_keep_to_the_pattern(path: Path) -> None:
     assert "--require-hashes" in text
     final = text[text.rindex("\nFROM ") :]
     assert "USER 65532:65532" in final
-    for label in ("title", "source", "revision", "licenses"):
+    for label in ("title", "source", "revision"):
         assert f"org.opencontainers.image.{label}=" in final
+    assert "org.opencontainers.image.licenses=" in text
     assert "g++" not in final
     assert "ENTRYPOINT" not in text
 

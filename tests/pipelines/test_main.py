@@ -36,6 +36,14 @@ def test_the_command_itself_loads_not_even_kfp() -> None:
         (["run"], "error: --corpus_uri is missing"),
         (["run", "--corpus_ur", "x"], "error: unknown flag --corpus_ur: did you mean --corpus_uri?\n"),
         (["run", "--corpus_uri", "x", "--runner", "kubernetes"], "error: "),
+        (
+            ["run", "--corpus_uri", "x", "--train_workers", "2"],
+            "error: --train_workers 2: several machines are started",
+        ),
+        (
+            ["submit", "--endpoint", "http://localhost:1", "--train_workers", "2"],
+            "error: --checkpoint_uri is missing: 2",
+        ),
         (["compile", "--registry", "https://x"], "error: --registry"),
     ],
 )

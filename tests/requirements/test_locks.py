@@ -13,7 +13,8 @@ REQUIREMENTS = images.ROOT / "requirements"
 PROJECT = tomllib.loads((images.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 OF_IMAGES = sorted(
-    set(REQUIREMENTS.glob("*.lock")) - {REQUIREMENTS / f"{name}.lock" for name in ("dev", "uv", "train-gpu")}
+    set(REQUIREMENTS.glob("*.lock"))
+    - {REQUIREMENTS / f"{name}.lock" for name in ("dev", "uv", "train-gpu", "ds-ctcdecoder")}
 )
 STEP_EXTRAS = sorted(set(EXTRAS) - {"pipeline", "onnx"})  # which no image has
 
@@ -38,6 +39,15 @@ def test_the_development_lock_holds_everything() -> None:
     for extra in set(EXTRAS) - {"train-gpu"}:
         wanted |= names(EXTRAS[extra])
     assert wanted <= locked(REQUIREMENTS / "dev.lock"), "run `make lock`"
+
+
+def test_the_lock_of_python_3_9_holds_what_it_was_made_of() -> None:
+    text = (REQUIREMENTS / "ds-ctcdecoder.lock").read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", text, re.MULTILINE))
+    assert pins.pop("numpy").startswith("1.")
+    assert [f"{name}=={version}" for name, version in pins.items()] == ["ds-ctcdecoder==0.9.3"]
+    wanted = (REQUIREMENTS / "ds-ctcdecoder.in").read_text(encoding="utf-8").splitlines()
+    assert "ds-ctcdecoder==0.9.3" in wanted
 
 
 @pytest.mark.parametrize("path", sorted(REQUIREMENTS.glob("*.lock")), ids=lambda path: path.name)

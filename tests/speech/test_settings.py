@@ -92,6 +92,21 @@ def test_aliases() -> None:
     assert read("--win", "20", aliases={"win": "window"}).window == 20
 
 
+@pytest.mark.parametrize("value", ["--early-stop --load last", "--name=a --other b", "--other=c --a-b d", "-x --a-b"])
+def test_a_value_may_be_flags_itself(value: str) -> None:
+    @dataclass(frozen=True)
+    class Texts:
+        name: str = setting("", "flags of a step")
+        other: str = setting("", "another text")
+
+    for argv in (
+        ["--name", value, "--other", "o"],
+        ["--other", "o", "--name", value],
+        [f"--name={value}", "--other=o"],
+    ):
+        assert parse(Texts, argv, prog="example", description="An example.") == Texts(value, "o")
+
+
 def test_flags_and_extra_flags_round_trip() -> None:
     given = Example(train_files=("a", "b"), early_stop=True, window=20)
     assert read(*flags(given)) == given

@@ -1,9 +1,9 @@
 // CTC prefix beam search with an external scorer: the search of ds_ctcdecoder 0.9.3, result for result.
 //
 // The same float32 sums are made in the same order, and ties are broken the same way; what differs is the work:
-// a frame first scores everything, and only what survives enters the tree; labels come from the dictionary's arcs
-// instead of being tried; the scorer is asked once for a completed word and not once a frame; and a score below the
-// beam's worst is dropped before the scorer is asked.
+// a frame first scores everything, and only what survives enters the tree; without a scorer, what cannot survive is
+// told by counting and not even scored; labels come from the dictionary's arcs instead of being tried; the scorer is
+// asked once for a completed word and not once a frame; and a score below the beam's worst is dropped before that.
 #pragma once
 
 #include <algorithm>
@@ -18,6 +18,7 @@
 
 #include "frame_labels.h"
 #include "prefix_tree.h"
+#include "score_bound.h"
 #include "scorer.h"
 #include "unit_scores.h"
 
@@ -103,7 +104,7 @@ class BeamSearch {
       labels_.keep_all();
       expand();
     }
-    if (last || !select()) select_exactly();
+    if (!select(last)) select_exactly();
   }
 
   // ---- scores of a frame ----
@@ -180,28 +181,69 @@ class BeamSearch {
       bound_ = slots_[0].score_now;
       for (const Slot& slot : slots_) bound_ = std::min(bound_, slot.score_now);
     }
+    if (!all && !scorer_) count_for_bound();
     const float highest_unit = scorer_ ? units_.highest() : 0.0f;
     const float highest_label = labels_.highest_log_prob();
     for (uint32_t index = 0; index < slots_.size(); ++index) {
       const float score = slots_[index].score;
       if (score == kDead || (!all && score + highest_label + highest_unit < bound_)) continue;
       if (scorer_) extend_by_dictionary(index, all, highest_unit);
-      else extend_by_labels(index, all);
+      else if (all) extend_by_labels(index);
+      else extend_by_likely_labels(index);
       if (!all && candidates_.size() > settings_.beam_size + 200) raise_bound();
     }
   }
 
-  void extend_by_labels(uint32_t index, bool all) {
-    const Slot& slot = slots_[index];
-    const uint32_t last_label = tree_[slot.node].label;
+  // Without a scorer every label may follow every prefix, so the best are known by number before they are made.
+  void count_for_bound() {
+    const std::vector<uint32_t>& likeliest = labels_.likeliest();
+    if (likeliest.empty()) return;
+    const float highest_label = labels_.log_prob(likeliest.front());
+    float low = INFINITY, high = -INFINITY;
+    for (const Slot& slot : slots_) {
+      if (slot.score == kDead) continue;
+      low = std::min(low, slot.score);
+      high = std::max({high, slot.score + highest_label, slot.score_now});
+    }
+    low = std::max(bound_, low + labels_.log_prob(likeliest.back()));
+    if (!(low < high) || !counted_.begin(low, high)) return;
+    for (uint32_t label : likeliest) counted_.add_label(highest_label - labels_.log_prob(label));
+    for (const Slot& slot : slots_) {
+      counted_.add_score(slot.score_now);
+      if (slot.score != kDead) counted_.add_prefix(slot.score + highest_label);
+      const Prefix& prefix = tree_[slot.node];
+      if (prefix.label == kNoLabel || !labels_.keeps(prefix.label)) continue;
+      const float label = labels_.log_prob(prefix.label);
+      if (slot.score != kDead) counted_.remove_extension(label + slot.score);  // a repeated label needs a blank
+      const int32_t parent_slot = tree_[prefix.parent].slot;
+      if (parent_slot != kNone && slots_[parent_slot].score != kDead && tree_[prefix.parent].label != prefix.label) {
+        counted_.remove_extension(label + slots_[parent_slot].score);  // it is this slot
+      }
+    }
+    bound_ = std::max(bound_, counted_.find(settings_.beam_size));
+  }
+
+  void extend_by_labels(uint32_t index) {
     bool marked = false;
     for (uint32_t label : labels_.kept()) {
-      const float log_prob = labels_.log_prob(label);
-      if (label == blank_ || (!all && log_prob + slot.score < bound_)) continue;
-      const float score = extension(slot, last_label, label, log_prob);
-      if ((!all && score < bound_) || in_beam(slot.node, label, marked)) continue;
-      candidates_.push_back({index, label, 0, score});
+      if (label != blank_) extend_by_label(index, label, marked);
     }
+  }
+
+  void extend_by_likely_labels(uint32_t index) {
+    const float slot_score = slots_[index].score;
+    bool marked = false;
+    for (uint32_t label : labels_.likeliest()) {
+      if (labels_.log_prob(label) + slot_score < bound_) break;
+      extend_by_label(index, label, marked);
+    }
+  }
+
+  void extend_by_label(uint32_t index, uint32_t label, bool& marked) {
+    const Slot& slot = slots_[index];
+    const float score = extension(slot, tree_[slot.node].label, label, labels_.log_prob(label));
+    if (score < bound_ || in_beam(slot.node, label, marked)) return;
+    candidates_.push_back({index, label, 0, score});
   }
 
   void extend_by_dictionary(uint32_t index, bool all, float highest_unit) {
@@ -264,17 +306,19 @@ class BeamSearch {
                       candidates_.end());
   }
 
-  // Keep the best beam_size; false if a tie leaves open which ones those are.
-  bool select() {
+  // Keep the best beam_size; false if a tie leaves open which ones those are, or, behind the last frame, how the
+  // results are ranked.
+  bool select(bool last) {
+    if (last && scorer_) return false;  // the final scores rank them, and may tie anywhere
     uint64_t worst = ~uint64_t(0);
     collect_keys();
+    ranked_ = keys_;
+    if (last && has_tied_results()) return false;
     if (keys_.size() > settings_.beam_size) {
-      std::vector<uint64_t>& ranked = ranked_;
-      ranked = keys_;
-      std::nth_element(ranked.begin(), ranked.begin() + (settings_.beam_size - 1), ranked.end());
-      worst = ranked[settings_.beam_size - 1];
-      const auto tied = std::find(ranked.begin() + settings_.beam_size, ranked.end(), worst);
-      if (tied != ranked.end()) return false;
+      std::nth_element(ranked_.begin(), ranked_.begin() + (settings_.beam_size - 1), ranked_.end());
+      worst = ranked_[settings_.beam_size - 1];
+      const auto tied = std::find(ranked_.begin() + settings_.beam_size, ranked_.end(), worst);
+      if (tied != ranked_.end()) return false;
     }
     next_.clear();
     dropped_.clear();
@@ -290,6 +334,12 @@ class BeamSearch {
     }
     finish_selection();
     return true;
+  }
+
+  bool has_tied_results() {
+    const size_t count = std::min<size_t>(ranked_.size(), settings_.num_results + 1);
+    std::partial_sort(ranked_.begin(), ranked_.begin() + count, ranked_.end());
+    return std::adjacent_find(ranked_.begin(), ranked_.begin() + count) != ranked_.begin() + count;
   }
 
   // The same with everything in the tree and in ds_ctcdecoder's order, which decides ties.
@@ -332,9 +382,7 @@ class BeamSearch {
 
   // Put the candidates into the tree, siblings in the order of this frame's labels.
   void enter_candidates() {
-    std::sort(candidates_.begin(), candidates_.end(), [this](const Candidate& x, const Candidate& y) {
-      return x.slot != y.slot ? x.slot < y.slot : labels_.comes_before(x.label, y.label);
-    });
+    order_siblings();
     for (const Candidate& candidate : candidates_) {
       const int32_t parent = slots_[candidate.slot].node;
       int32_t node = tree_.find(parent, candidate.label);
@@ -344,6 +392,17 @@ class BeamSearch {
       }
       tree_[node].slot = 0;  // in the beam; finish_selection sets the place
       next_.push_back({node, candidate.score, kDead, candidate.score, kDead, kDead, kDead, kNone});
+    }
+  }
+
+  // Candidates are collected slot by slot.
+  void order_siblings() {
+    const auto before = [this](const Candidate& x, const Candidate& y) { return labels_.comes_before(x.label, y.label); };
+    for (auto from = candidates_.begin(); from != candidates_.end();) {
+      auto to = from + 1;
+      while (to != candidates_.end() && to->slot == from->slot) ++to;
+      if (to - from > 1) std::sort(from, to, before);
+      from = to;
     }
   }
 
@@ -396,6 +455,7 @@ class BeamSearch {
   PrefixTree tree_;
   FrameTree times_;
   UnitScores units_;
+  ScoreBound counted_;
   std::vector<Slot> slots_, next_;
   std::vector<Candidate> candidates_;
 

@@ -28,7 +28,18 @@ class FrameLabels {
   float log_prob(uint32_t label) const { return log_probs_[label]; }
   bool comes_before(uint32_t label, uint32_t other) const { return ranks_[label] < ranks_[other]; }
 
-  // The likeliest of all labels but the blank.
+  // All kept labels but the blank, the likeliest first.
+  const std::vector<uint32_t>& likeliest() {
+    if (!likeliest_.empty()) return likeliest_;
+    for (uint32_t label : kept_) {
+      if (label != blank_) likeliest_.push_back(label);
+    }
+    std::sort(likeliest_.begin(), likeliest_.end(),
+              [this](uint32_t x, uint32_t y) { return log_probs_[x] > log_probs_[y]; });
+    return likeliest_;
+  }
+
+  // The highest of all labels but the blank.
   float highest_log_prob() const {
     float highest = -INFINITY;
     for (uint32_t label : kept_) {
@@ -38,7 +49,7 @@ class FrameLabels {
   }
 
   void keep_all() {
-    kept_.clear();
+    begin();
     for (uint32_t label = 0; label <= blank_; ++label) keep(label, row_[label]);
   }
 
@@ -50,7 +61,7 @@ class FrameLabels {
     for (uint32_t label = 0; label <= blank_; ++label) sorted_.emplace_back(label, row_[label]);
     std::sort(sorted_.begin(), sorted_.end(), [](const Entry& x, const Entry& y) { return x.second > y.second; });
     std::fill(log_probs_.begin(), log_probs_.end(), -INFINITY);
-    kept_.clear();
+    begin();
     double sum = 0.0;
     for (const auto& [label, prob] : sorted_) {
       keep(label, prob);
@@ -62,6 +73,11 @@ class FrameLabels {
  private:
   using Entry = std::pair<uint32_t, double>;
 
+  void begin() {
+    kept_.clear();
+    likeliest_.clear();
+  }
+
   void keep(uint32_t label, double prob) {
     ranks_[label] = static_cast<uint32_t>(kept_.size());
     log_probs_[label] = static_cast<float>(std::log(prob + FLT_MIN));
@@ -72,7 +88,7 @@ class FrameLabels {
   std::vector<double> row_;
   std::vector<float> log_probs_;  // by label; -infinity: not kept
   std::vector<uint32_t> ranks_;   // place in kept_
-  std::vector<uint32_t> kept_;
+  std::vector<uint32_t> kept_, likeliest_;
   std::vector<Entry> sorted_;
 };
 

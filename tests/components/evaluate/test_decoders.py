@@ -155,3 +155,14 @@ def test_a_ds_ctcdecoder_that_dies_says_why(tmp_path: Path) -> None:
     decoding = open_for(decoder="ds_ctcdecoder", ds_ctcdecoder_python=str(python))
     with pytest.raises(InputError, match="ds_ctcdecoder failed: terminate called; `--decoder beam`"):
         decoding.alone(CASE.emissions(1))
+
+
+def test_ds_ctcdecoder_needs_no_flag_where_python3_9_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the image evaluate-ds-ctcdecoder; where there is none, what to do is said."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"python3.9: it does not run: .* the image evaluate-ds-ctcdecoder"):
+        open_for(decoder="ds_ctcdecoder")
+    python = tmp_path / "python3.9"
+    python.write_text("#!/bin/sh\necho '\"ready\"'\nread line\necho '[[[-1.5, \"mill\"]]]'\n")
+    python.chmod(0o755)
+    assert open_for(decoder="ds_ctcdecoder").alone(CASE.emissions(1)) == [[("mill", -1.5)]]

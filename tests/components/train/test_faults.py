@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from components.train import __main__ as train
 from components.train import step
+from components.train.report import PAGE
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.errors import InputError
@@ -200,28 +202,44 @@ def test_a_disk_that_is_really_full(tones: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments(tones: Path, tmp_path: Path) -> None:
-    flags = ("--epochs", "30", "--checkpoint_secs", "1", "--augment", "volume[p=0.5]")
+    """Many fall before the training, some into it, and some behind the last checkpoint, before the report."""
+    flags = ("--epochs", "250", "--checkpoint_secs", "1", "--augment", "volume[p=0.5]")
     process = start(tones, tmp_path / "straight", *flags)
     output = process.communicate()[0]
     assert process.returncode == 0, output
+    complete = tmp_path / "broken" / PAGE
     generator, kills = np.random.default_rng(20), 0
-    while kills < 20:
+    while kills < 20 and not complete.is_file():
         process = start(tones, tmp_path / "broken", *flags)
-        # From before the first import to well into training; every third run gets some of its epochs done.
         deadline = time.monotonic() + float(generator.uniform(0.5, 9.0 if kills % 3 else 14.0))
         while time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.01)
-        if process.poll() is not None:
-            process.communicate()
-            break
         process.kill()
         process.communicate()
         kills += 1
-    process = start(tones, tmp_path / "broken", *flags)
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
-    assert kills >= 10
+    if not complete.is_file():
+        process = start(tones, tmp_path / "broken", *flags)
+        output = process.communicate()[0]
+        assert process.returncode == 0, output
+    assert kills >= 5
     assert_same(last(tmp_path / "broken"), last(tmp_path / "straight"))
+
+
+def test_a_kill_behind_the_last_checkpoint_costs_no_second_training(
+    straight: Path, tones: Path, tmp_path: Path
+) -> None:
+    """Only the report is missing, so only the report is made; the run after that is a new one."""
+    shutil.copytree(straight, tmp_path / "c")
+    (tmp_path / "c" / PAGE).unlink()
+    (tmp_path / "c" / Checkpoint.HISTORY).unlink()
+    run(tones, tmp_path / "c")
+    assert_same(last(tmp_path / "c"), last(straight))
+    assert (tmp_path / "c" / PAGE).is_file()
+    epochs = [json.loads((one / Checkpoint.HISTORY).read_text())["epochs"] for one in (tmp_path / "c", straight)]
+    assert epochs[0] == epochs[1]
+    before = last(tmp_path / "c").prefix
+    run(tones, tmp_path / "c")
+    assert last(tmp_path / "c").prefix != before
 
 
 def release_checkpoint(folder: Path, n_hidden: int) -> Snapshot:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.train import loop, step
+from components.train import loop, outcome, step
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
@@ -119,7 +119,7 @@ def test_reversed_dev_sets_are_grouped_from_the_long_end(tones: Path, tmp_path: 
     for reverse in (False, True):
         settings = replace(SETTINGS, dev_batch_size=4, reverse_dev=reverse)
         made = step.run(settings, [tones / "train.csv"], [tones / "dev.csv"], tmp_path / str(reverse))
-        losses[reverse] = step.headline(made)["best_dev_loss"]
+        losses[reverse] = outcome.headline(made)["best_dev_loss"]
     assert losses[True] != losses[False]
     assert losses[True] == pytest.approx(losses[False], rel=0.5)
 

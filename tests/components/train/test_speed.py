@@ -110,8 +110,9 @@ def test_two_workers_train_as_one_and_the_chief_writes(plain: Path, tones: Path,
     processes = []
     try:
         for number in range(2):
-            place = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
-            variables = {**os.environ, "TF_CONFIG": json.dumps(place), "PYTHONPATH": str(ROOT)}
+            place = {devices.WORKERS_VARIABLE: ",".join(addresses), devices.INDEX_VARIABLE: str(number)}
+            variables = {**os.environ, **place, "PYTHONPATH": str(ROOT)}
+            variables.pop("TF_CONFIG", None)
             command = [sys.executable, "-c", program, str(tones), str(tmp_path / str(number))]
             processes.append(subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True))
         for process in processes:

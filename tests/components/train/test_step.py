@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from components.train import loop, step
+from components.train.report import PAGE, PLOT
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
@@ -19,7 +20,7 @@ from speech.nn.checkpoints import Snapshot
 from speech.nn.model import Dropout
 from speech.nn.plans import BatchSize, plan_sorted
 from speech.nn.training import Adam, Trainer
-from speech.storage import list_keys
+from speech.storage import delete_objects, list_keys
 from speech.variables import layer_of
 
 SETTINGS = TrainSettings(n_hidden=24, epochs=3, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1)
@@ -259,3 +260,11 @@ def test_a_run_goes_on_from_its_bucket_on_another_machine(
     assert_same_weights(last(tmp_path / "three"), last(finished))
     mirrored = {key.rsplit("/", 1)[1] for key, _ in list_keys(f"{s3_bucket}/key")}
     assert mirrored == {path.name for path in (tmp_path / "two").iterdir()}
+    # Killed behind the last checkpoint, in front of the report: the report is made, nothing is trained again.
+    delete_objects(f"{s3_bucket}/key/{name}" for name in (Checkpoint.HISTORY, PLOT, PAGE))
+    run("four")
+    assert "resuming at step 18" in capsys.readouterr().out
+    assert_same_weights(last(tmp_path / "four"), last(finished))
+    assert {key.rsplit("/", 1)[1] for key, _ in list_keys(f"{s3_bucket}/key")} == mirrored
+    losses = [json.loads((tmp_path / name / Checkpoint.HISTORY).read_text())["epochs"] for name in ("two", "four")]
+    assert [epoch["dev_loss"] for epoch in losses[0]] == [epoch["dev_loss"] for epoch in losses[1]]

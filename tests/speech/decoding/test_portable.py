@@ -60,3 +60,45 @@ def test_random_emissions_as_compiled() -> None:
         compiled = beam_search.ctc_beam_search_decoder(probs, cases.ALPHABET, 15, scorer=scorer, num_results=3)
         assert [tokens for _, tokens, _ in ours] == [one.tokens for one in compiled]
         assert [score for score, _, _ in ours] == pytest.approx([one.confidence for one in compiled], rel=1e-4)
+
+
+def test_few_labels_narrow_beams_and_zeros_as_compiled() -> None:
+    """Where the compiled search leaves out what cannot survive, by counting: beams that never fill, dead prefixes."""
+    if not beam_search.is_compiled():
+        pytest.skip("the decoder cannot be compiled here")
+    numbers = np.random.default_rng(11)
+    for trial in range(400):
+        labels, frames = int(numbers.integers(1, 6)), int(numbers.integers(1, 20))
+        scores = np.exp(numbers.normal(0, numbers.choice([0.3, 1, 4, 10]), (frames, labels + 1)))  # [T, C]
+        if numbers.random() < 0.3:
+            scores[numbers.random(scores.shape) < 0.3] = 0
+        probs = scores / np.maximum(scores.sum(1, keepdims=True), 1e-9)
+        alphabet = Alphabet(tuple("abcdef"[:labels]))
+        beam_size = int(numbers.choice([1, 3, 7, 20, 60]))
+        cutoff_prob, num_results = float(numbers.choice([1.0, 0.99, 0.9])), int(numbers.choice([1, 3, beam_size]))
+        ours = portable.decode(probs, alphabet, SearchSettings(beam_size, cutoff_prob, 40, num_results), None, {})
+        compiled = beam_search.ctc_beam_search_decoder(probs, alphabet, beam_size, cutoff_prob, num_results=num_results)
+        expected = pytest.approx([score for score, _, _ in ours], rel=1e-4, abs=1e-4)
+        assert [one.confidence for one in compiled] == expected, trial
+        assert [one.tokens for one in compiled][:1] == [tokens for _, tokens, _ in ours][:1], trial
+
+
+def test_a_dead_prefix_that_comes_back_counts_once() -> None:
+    """In the fifth frame only label 3 is kept, no blank: prefixes that do not end in it die, some get it anew."""
+    if not beam_search.is_compiled():
+        pytest.skip("the decoder cannot be compiled here")
+    probs = np.array(
+        [
+            [9.98e-1, 1.3e-10, 2.6e-7, 1.6e-3, 2.9e-6],
+            [1.2e-2, 6.4e-1, 1.0e-1, 1.4e-1, 1.0e-1],
+            [8.0e-3, 2.5e-4, 5.5e-3, 6.9e-3, 9.8e-1],
+            [7.2e-8, 2.9e-5, 7.4e-5, 6.6e-1, 3.4e-1],
+            [1.8e-18, 1.2e-14, 7.4e-6, 9.9999e-1, 1.2e-6],
+            [7.3e-3, 3.6e-11, 2.5e-3, 1.7e-5, 9.901e-1],
+            [5.9e-1, 8.4e-2, 4.0e-2, 2.6e-3, 2.9e-1],
+        ]
+    )  # [T, C]
+    alphabet = Alphabet(tuple("abcd"))
+    ours = portable.decode(probs, alphabet, SearchSettings(20, 0.99, 40, 20), None, {})
+    compiled = beam_search.ctc_beam_search_decoder(probs, alphabet, 20, 0.99, num_results=20)
+    assert [one.tokens for one in compiled] == [tokens for _, tokens, _ in ours]

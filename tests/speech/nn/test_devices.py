@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from speech.errors import RetryError
+from speech.errors import InputError, RetryError
 from speech.nn import devices
 from speech.nn.devices import Compute, Devices, compute_on, configure, processor_has_bfloat16
 
@@ -83,6 +83,47 @@ def test_two_workers_give_the_losses_of_one(alone: dict) -> None:
         assert one["sum"] == [2.0, 1.0]
         assert one["stops"] == [False, False, False, True, False, False]  # the other worker's wish reaches both
         assert one["restored"] == 4.0  # the chief's checkpoint reaches both
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.UnavailableError(None, None, "Socket closed\nAdditional GRPC error information"),
+        tf.errors.InternalError(
+            None, None, "Graph execution error:\n\nat node x\nCollective ops is aborted by: Socket closed"
+        ),
+        tf.errors.DeadlineExceededError(
+            None, None, "Graph execution error:\n\nCollective ops is aborted by: Socket closed"
+        ),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_lost_worker_is_one_line_to_retry(error: tf.errors.OpError) -> None:
+    two = Devices(tf.distribute.get_strategy(), worker=1, n_workers=2)
+    with pytest.raises(RetryError, match=r"^another worker is gone \(Socket closed\): start all workers again"):
+        with devices.lost_workers(two):
+            raise error
+    with pytest.raises(type(error)), devices.lost_workers(devices.single()):
+        raise error
+
+
+@pytest.mark.parametrize(("index", "chief"), [("0", True), ("1", False)])
+def test_kubernetes_counts_the_workers(monkeypatch: pytest.MonkeyPatch, index: str, chief: bool) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setenv(devices.WORKERS_VARIABLE, "job-node-0-0.job:2222,job-node-0-1.job:2222")
+    monkeypatch.setenv(devices.INDEX_VARIABLE, index)
+    assert devices.is_chief() is chief
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 1}}))
+    assert not devices.is_chief()  # what is said in TensorFlow's own way counts
+
+
+@pytest.mark.parametrize("index", ["", "2", "-1", "first"])
+def test_a_worker_that_is_none_of_them_is_refused(monkeypatch: pytest.MonkeyPatch, index: str) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setenv(devices.WORKERS_VARIABLE, "a:1,b:1")
+    monkeypatch.setenv(devices.INDEX_VARIABLE, index)
+    with pytest.raises(InputError, match=f"JOB_COMPLETION_INDEX is '{index}': expected 0 to 1"):
+        configure("cpu", 0, 0, False)
 
 
 @pytest.mark.parametrize("asked", ["gpu", "gpu:2"])

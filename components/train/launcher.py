@@ -1,0 +1,123 @@
+"""Training on several machines from the pipeline: this pod starts a TrainJob, waits for it and fetches the result.
+
+The job outlives this pod. It is named by its checkpoints, so the retry of a preempted launcher finds it and goes on
+waiting. Only a launcher that is told to stop for good deletes it.
+"""
+
+import os
+import re
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from components.train import jobs, watch
+from components.train.cluster import ApiError, Cluster
+from components.train.jobs import Nodes
+from components.train.outcome import checkpoints_at, corpus_copy_at
+from components.train.report import PAGE
+from components.train.settings import TrainSettings
+from speech.artifacts import Checkpoint, Corpus
+from speech.errors import InputError, RetryError
+from speech.settings import flags
+from speech.storage import download_folder, is_remote, list_keys, upload_folder
+
+ARTIFACT_STORE = re.compile(r"(s3|minio|gs)://([^?]+)")  # as Kubeflow writes URIs, some with a query behind
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be trained on what."""
+
+    settings: TrainSettings
+    corpus: Path  # as Kubeflow fetched it into this pod
+    corpus_uri: str  # where Kubeflow keeps it
+    base_uri: str
+    checkpoint_uri: str
+
+
+def is_wanted(nodes: Nodes) -> bool:
+    """Whether a TrainJob trains, and not this process."""
+    return nodes.count > 1 or bool(os.environ.get(jobs.LAUNCHER_VARIABLE))
+
+
+def with_gpus(settings: TrainSettings, nodes: Nodes) -> TrainSettings:
+    """The settings on a cluster: what is to have GPUs must not train on its processor where they are missing."""
+    if nodes.has_gpus and settings.devices == "auto" and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return replace(settings, devices="gpu")
+    return settings
+
+
+def train(work: Work, nodes: Nodes, checkpoint: Path, cluster: Cluster | None = None) -> Checkpoint:
+    """Train on several machines; the checkpoint that they left in object storage is in `checkpoint` afterwards.
+
+    Raises InputError for what another attempt would fail with, too, and RetryError otherwise.
+    """
+    cluster = cluster or Cluster.of_this_pod()
+    _check(work)
+    save_uri = checkpoints_at(work.checkpoint_uri, work.settings, work.corpus, work.base_uri)
+    if list_keys(f"{save_uri}/{PAGE}"):  # what a run leaves last
+        print(f"{save_uri} holds this run, finished: nothing to train", flush=True)
+    else:
+        name = jobs.name_of(save_uri)
+        with watch.stoppable() as stop:
+            _start(cluster, name, work, save_uri, nodes)
+            watch.until_done(cluster, name, nodes.count, stop)
+    download_folder(save_uri, checkpoint)
+    return Checkpoint.open(checkpoint)
+
+
+def _check(work: Work) -> None:
+    """Refuse what the nodes could not reach."""
+    if not is_remote(work.checkpoint_uri):
+        raise InputError(
+            f"checkpoint_uri {work.checkpoint_uri!r}: training on several machines needs an s3:// prefix there, by "
+            "which its result comes back"
+        )
+    if work.base_uri and not is_remote(work.base_uri):
+        raise InputError(f"base_checkpoint_uri {work.base_uri!r}: several machines can only reach an s3:// prefix")
+
+
+def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes) -> None:
+    """Create the job, unless it is there and running."""
+    with watch.explained(name):
+        found = cluster.job(name)
+        if found is not None and watch.state(found) in ("Complete", "Failed"):
+            cluster.delete_job(name)
+            watch.until_gone(cluster, name)
+            found = None
+        if found is None:
+            pod = cluster.pod(os.environ.get("KFP_POD_NAME") or socket.gethostname())
+            arguments = _arguments(work, save_uri)
+            try:
+                cluster.create_job(jobs.train_job(name, nodes, arguments, pod))
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+                found = cluster.job(name)  # another launcher of the same training was faster
+    if found is None:
+        print(f"TrainJob {name}: created, {nodes.count} nodes, checkpoints at {save_uri}", flush=True)
+        return
+    count = found["spec"].get("trainer", {}).get("numNodes", 1)
+    print(f"TrainJob {name}: runs already, on {count} nodes; waiting for it", flush=True)
+
+
+def _arguments(work: Work, save_uri: str) -> list[str]:
+    base = [f"--load_checkpoint_dir={work.base_uri}"] if work.base_uri else []
+    corpus = f"--corpus={_reachable_corpus(work)}"
+    return ["-m", "components.train", corpus, f"--checkpoint_dir={save_uri}", *base, *flags(work.settings)]
+
+
+def _reachable_corpus(work: Work) -> str:
+    """The s3:// prefix that every node can read the corpus from: its own place, or else a copy below checkpoint_uri."""
+    if found := ARTIFACT_STORE.match(work.corpus_uri):
+        uri = f"s3://{found[2].rstrip('/')}"
+        try:
+            if list_keys(f"{uri}/{Corpus.REPORT}"):
+                return uri
+        except (InputError, RetryError):
+            pass  # the store of the pipelines may be another one, or closed to the steps
+    uri = corpus_copy_at(work.checkpoint_uri, work.corpus)
+    if not list_keys(f"{uri}/{Corpus.REPORT}"):
+        print(f"{work.corpus_uri} cannot be read with the credentials of this step: copying to {uri}", flush=True)
+        upload_folder(work.corpus, uri, last=Corpus.REPORT)
+    return uri
