@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from components.evaluate import console, scores
 from components.evaluate.champion import compare, find_champion
 from components.evaluate.decoders import Decoding, Hypothesis, open_decoding, open_scorer
-from components.evaluate.emissions import EmissionFacts, Emitter
+from components.evaluate.emissions import Emission, EmissionFacts, Emitter
 from components.evaluate.models import Subject, open_subject
 from components.evaluate.report import render
 from components.evaluate.samples import Reading, Sample
@@ -168,7 +169,8 @@ def _transcribe(
     """The clips with what the model hears and its loss; not yet scored."""
     emitter = Emitter(settings, subject, clips)
     done: list[Sample | None] = [None] * len(clips)
-    for batch in emitter.run():
+
+    def hear(batch: Sequence[Emission]) -> None:
         probabilities = [emissions for _, emissions, _ in batch]
         started = time.perf_counter()
         heard = (decoding.with_scorer or decoding.alone)(probabilities)
@@ -177,6 +179,14 @@ def _transcribe(
         losses = _losses(subject, [clips[number] for number, _, _ in batch], probabilities)
         for (number, _, duration_s), texts, unaided, loss in zip(batch, heard, alone, losses, strict=True):
             done[number] = _sample(clips[number], duration_s, texts, unaided, loss)
+
+    # One batch is decoded while the model computes the next, which on a GPU leaves the processor free.
+    with ThreadPoolExecutor(1, "decode") as pool:
+        behind = pool.submit(lambda: None)
+        for batch in emitter.run():
+            behind.result()
+            behind = pool.submit(hear, batch)
+        behind.result()
     return [sample for sample in done if sample is not None], emitter.facts
 
 
