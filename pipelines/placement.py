@@ -9,11 +9,11 @@ from typing import Any
 from kfp import dsl, kubernetes
 from kfp.dsl import pipeline_channel, pipeline_context
 
+from components.train.settings import LAUNCHER_VARIABLE
 from pipelines.deployment import Deployment, StepPlacement
 
 PARAMETERS = ("gpu_type", "gpus", "cpu", "memory")  # of the training: parameters train_gpu_type, ...
 LAUNCHER = StepPlacement(cpu="1", memory="2Gi")  # what it takes to wait for machines that train
-LAUNCHER_VARIABLE = "SPEECHMILL_TRAIN_LAUNCHER"  # read by components/train/launcher.py
 DISPLAY_NAMES = {
     "find_release": "Look for a new release",
     "import_cv": "Import Common Voice",

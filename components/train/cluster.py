@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import ssl
 import urllib.error
 import urllib.parse
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.train.jobs import API_VERSION
 from speech.errors import InputError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where Kubernetes mounts it into every pod
-TRAIN_JOBS = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/{}/trainjobs"
+TRAIN_JOBS = f"/apis/{API_VERSION}/namespaces/{{}}/trainjobs"
 PODS = "/api/v1/namespaces/{}/pods"
 TIMEOUT_S = 10.0  # short, because a pod that is told to stop has 30 s
 
@@ -73,8 +75,9 @@ class Cluster:
             if error.status != 404:
                 raise
 
-    def pod(self, name: str) -> dict[str, Any]:
-        """A pod."""
+    def own_pod(self) -> dict[str, Any]:
+        """The pod that this process is in."""
+        name = os.environ.get("KFP_POD_NAME") or socket.gethostname()
         return self._json("GET", f"{PODS.format(self.namespace)}/{name}")
 
     def pods_of(self, job: str) -> list[dict[str, Any]]:

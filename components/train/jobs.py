@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.train.settings import LAUNCHER_VARIABLE
 from speech.errors import InputError
 
-API_VERSION = "trainer.kubeflow.org/v1alpha1"
+API_GROUP = "trainer.kubeflow.org"
+API_VERSION = f"{API_GROUP}/v1alpha1"
 FILES = "examples/deployments/trainer"  # what has to be applied to a cluster, in the repository
 RUNTIME = "speechmill-train"  # the TrainingRuntime in runtime.yaml there
 NODE = "node"  # its replicated job, and the container in it: names that the Trainer prescribes
 PORT = 2222
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 WORKERS_VARIABLE = "SPEECHMILL_WORKERS"  # read by speech/nn/devices.py
-# Set by the compiled pipeline in a pod that is too small to train: it starts a TrainJob also for one worker.
-LAUNCHER_VARIABLE = "SPEECHMILL_TRAIN_LAUNCHER"
 OF_THE_STEP = ("ARGO_", "KFP_", "KUBERNETES_", "NAMESPACE", LAUNCHER_VARIABLE)
 OF_THE_POD = ("/var/run/secrets/kubernetes.io", "/var/run/argo", "/argo", "/kfp-launcher")
 
@@ -86,7 +86,7 @@ def train_job(name: str, nodes: Nodes, arguments: Sequence[str], pod: dict[str, 
             **({"ownerReferences": owners} if owners else {}),
         },
         "spec": {
-            "runtimeRef": {"apiGroup": "trainer.kubeflow.org", "kind": "TrainingRuntime", "name": RUNTIME},
+            "runtimeRef": {"apiGroup": API_GROUP, "kind": "TrainingRuntime", "name": RUNTIME},
             "trainer": {
                 "image": container["image"],
                 "command": ["python"],

@@ -6,16 +6,16 @@ waiting. Only a launcher that is told to stop for good deletes it.
 
 import os
 import re
-import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.train import jobs, watch
 from components.train.cluster import ApiError, Cluster
+from components.train.interruption import Interruption
 from components.train.jobs import Nodes
 from components.train.outcome import checkpoints_at, corpus_copy_at
 from components.train.report import PAGE
-from components.train.settings import TrainSettings
+from components.train.settings import LAUNCHER_VARIABLE, TrainSettings
 from speech.artifacts import Checkpoint, Corpus
 from speech.errors import InputError, RetryError
 from speech.settings import flags
@@ -37,7 +37,7 @@ class Work:
 
 def is_wanted(nodes: Nodes) -> bool:
     """Whether a TrainJob trains, and not this process."""
-    return nodes.count > 1 or bool(os.environ.get(jobs.LAUNCHER_VARIABLE))
+    return nodes.count > 1 or bool(os.environ.get(LAUNCHER_VARIABLE))
 
 
 def with_gpus(settings: TrainSettings, nodes: Nodes) -> TrainSettings:
@@ -59,9 +59,9 @@ def train(work: Work, nodes: Nodes, checkpoint: Path, cluster: Cluster | None = 
         print(f"{save_uri} holds this run, finished: nothing to train", flush=True)
     else:
         name = jobs.name_of(save_uri)
-        with watch.stoppable() as stop:
+        with Interruption().armed() as interruption:
             _start(cluster, name, work, save_uri, nodes)
-            watch.until_done(cluster, name, nodes.count, stop)
+            watch.until_done(cluster, name, nodes.count, interruption)
     download_folder(save_uri, checkpoint)
     return Checkpoint.open(checkpoint)
 
@@ -86,7 +86,7 @@ def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes)
             watch.until_gone(cluster, name)
             found = None
         if found is None:
-            pod = cluster.pod(os.environ.get("KFP_POD_NAME") or socket.gethostname())
+            pod = cluster.own_pod()
             arguments = _arguments(work, save_uri)
             try:
                 cluster.create_job(jobs.train_job(name, nodes, arguments, pod))

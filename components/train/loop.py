@@ -1,15 +1,13 @@
 """The outer loop of training: when to validate, save, cut the learning rate and stop. speech.nn computes."""
 
-import signal
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
+from components.train.interruption import Interruption
 from components.train.settings import TrainSettings
 from components.train.store import CheckpointStore
 from speech.augmentation import Augmenter
@@ -44,24 +42,6 @@ class RunState:
         """Read the JSON form."""
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
-
-
-class Interruption:
-    """SIGTERM asks the loop to save and leave at the next batch."""
-
-    requested = False
-
-    @contextmanager
-    def armed(self) -> Iterator["Interruption"]:
-        """Listen for SIGTERM (only the main thread may)."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
-        before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "requested", True))
-        try:
-            yield self
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
 
 class Waiting:

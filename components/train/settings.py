@@ -8,6 +8,8 @@ from speech.settings import setting, setting_error
 
 LOAD_METHODS = ("auto", "best", "last", "init")
 DEVICES = r"auto|(cpu|gpu)(:[1-9]\d*)?"
+# Set by the compiled pipeline in a pod that is too small to train: it starts a TrainJob also for one worker.
+LAUNCHER_VARIABLE = "SPEECHMILL_TRAIN_LAUNCHER"
 DROP_CHOICES = ("auto", "0", "1", "2", "3", "4", "5")
 
 

@@ -1,18 +1,15 @@
 """Waiting for a TrainJob: what becomes of its nodes, what its chief says, and how it ends."""
 
 import contextlib
-import os
 import re
-import signal
-import socket
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from components.train.cluster import ApiError, Cluster
+from components.train.interruption import Interruption
 from components.train.jobs import API_VERSION, FILES, INDEX_LABEL, NODE, RUNTIME
 from speech.errors import EXIT_INPUT, InputError, RetryError
 
@@ -20,31 +17,6 @@ POLL_S = 5.0
 PATIENCE_S = 900.0  # how long the API server may be away; the job does not need it
 CRASHED = (1, EXIT_INPUT)  # exit codes that another attempt would end with, too; the runtime gives up on them
 LAST_LINES = "20"
-
-
-class Stop:
-    """Whether SIGTERM has come."""
-
-    def __init__(self) -> None:
-        self.requested = threading.Event()
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep; True as soon as a stop is requested."""
-        return self.requested.wait(seconds)
-
-
-@contextlib.contextmanager
-def stoppable() -> Iterator[Stop]:
-    """Listen for SIGTERM (only the main thread may)."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.requested.set())
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -91,7 +63,7 @@ def until_gone(cluster: Cluster, name: str, seconds: float = 300.0) -> None:
         time.sleep(0.2)
 
 
-def until_done(cluster: Cluster, name: str, n_nodes: int, stop: Stop) -> None:
+def until_done(cluster: Cluster, name: str, n_nodes: int, interruption: Interruption) -> None:
     """Relay what happens until the job is complete.
 
     Raises InputError or RetryError when it failed, and RetryError on SIGTERM: after deleting the job, unless this pod
@@ -99,7 +71,7 @@ def until_done(cluster: Cluster, name: str, n_nodes: int, stop: Stop) -> None:
     """
     relay = Relay(cluster, name, n_nodes)
     answered = time.monotonic()
-    while not stop.wait(POLL_S):
+    while not interruption.wait(POLL_S):
         try:
             job = cluster.job(name)
             relay.update()
@@ -231,8 +203,7 @@ def _exit_code(pod: dict[str, Any]) -> int:
 def _stopped(cluster: Cluster, name: str) -> RetryError:
     """Delete the job, unless only this pod has to go and a retry of it will look for the job."""
     with contextlib.suppress(ApiError):
-        own = cluster.pod(os.environ.get("KFP_POD_NAME") or socket.gethostname())
-        if any(one["type"] == "DisruptionTarget" for one in _conditions(own)):
+        if any(one["type"] == "DisruptionTarget" for one in _conditions(cluster.own_pod())):
             return RetryError(f"this pod is preempted; TrainJob {name} goes on, and a retry waits for it again")
     try:
         cluster.delete_job(name)

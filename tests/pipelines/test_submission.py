@@ -16,7 +16,8 @@ from pipelines import __main__ as speechmill
 from pipelines import compiled
 from pipelines.submission import ScheduleFlags
 from speech.errors import InputError
-from tests.fixtures.kfp_server import KfpServer, running
+from tests.fixtures.api_server import Refused, running
+from tests.fixtures.kfp_server import KfpServer
 
 FAST = ["--poll_s", "0.01"]
 KFP = Path(sys.executable).with_name("kfp")
@@ -25,7 +26,7 @@ WATCHED = "s3://corpora/cv-corpus-*-cy.tar.gz"
 
 @pytest.fixture
 def server() -> Iterator[KfpServer]:
-    with running() as server:
+    with running(KfpServer()) as server:
         yield server
 
 
@@ -187,8 +188,6 @@ def test_what_the_server_refuses_is_one_line(server, monkeypatch, capsys) -> Non
 
 
 def refuse(**_: object) -> None:
-    from tests.fixtures.kfp_server import Refused
-
     raise Refused(403, "not yours")
 
 

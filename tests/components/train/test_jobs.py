@@ -10,7 +10,6 @@ import yaml
 from components.train import jobs
 from components.train.jobs import Nodes
 from components.train.watch import CRASHED
-from pipelines import placement
 from speech.errors import InputError
 from speech.nn import devices
 
@@ -116,6 +115,5 @@ def test_the_role_allows_what_the_launcher_asks_for() -> None:
     assert [subject["kind"] for subject in binding["subjects"]] == ["ServiceAccount"]
 
 
-def test_variables_have_one_name_on_both_sides() -> None:
+def test_the_workers_variable_has_one_name_on_both_sides() -> None:
     assert jobs.WORKERS_VARIABLE == devices.WORKERS_VARIABLE
-    assert jobs.LAUNCHER_VARIABLE == placement.LAUNCHER_VARIABLE

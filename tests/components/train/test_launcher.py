@@ -19,12 +19,13 @@ from components.train import cluster, jobs, launcher, outcome, step, watch
 from components.train.component import train as component
 from components.train.jobs import Nodes
 from components.train.launcher import Work
-from components.train.settings import TrainSettings
+from components.train.settings import LAUNCHER_VARIABLE, TrainSettings
 from speech.artifacts import Checkpoint, Corpus
 from speech.errors import InputError, RetryError
 from speech.settings import flags
 from speech.storage import client, list_keys, upload_file, upload_folder
 from tests.fixtures import kubernetes_server
+from tests.fixtures.api_server import running
 from tests.fixtures.kubernetes_server import JOBS, PODS, KubernetesServer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,8 +54,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernet
     monkeypatch.setattr(watch, "POLL_S", 0.05)
     monkeypatch.setattr(cluster, "SERVICE_ACCOUNT", folder)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-    with kubernetes_server.running(folder) as server:
-        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+    with running(KubernetesServer(folder)) as server:
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.server_port))
         monkeypatch.setenv("KFP_POD_NAME", server.pod["metadata"]["name"])
         yield server
 
@@ -291,10 +292,10 @@ def test_outside_of_kubernetes_there_is_one_machine(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_small_pod_trains_elsewhere_also_with_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(jobs.LAUNCHER_VARIABLE, raising=False)
+    monkeypatch.delenv(LAUNCHER_VARIABLE, raising=False)
     assert not launcher.is_wanted(Nodes(1))
     assert launcher.is_wanted(Nodes(2))
-    monkeypatch.setenv(jobs.LAUNCHER_VARIABLE, "1")
+    monkeypatch.setenv(LAUNCHER_VARIABLE, "1")
     assert launcher.is_wanted(Nodes(1))
 
 

@@ -13,7 +13,7 @@ from speech.artifacts import Checkpoint
 from speech.nn import checkpoints
 from speech.nn.checkpoints import Snapshot
 from speech.nn.devices import INDEX_VARIABLE, WORKERS_VARIABLE
-from tests.speech.nn.test_devices import free_ports
+from tests.fixtures.ports import free_ports
 
 pytestmark = pytest.mark.slow
 

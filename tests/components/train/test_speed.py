@@ -16,7 +16,7 @@ from speech.artifacts import Checkpoint
 from speech.errors import InputError, RetryError
 from speech.nn import checkpoints, devices
 from speech.nn.checkpoints import Snapshot
-from tests.speech.nn.test_devices import free_ports
+from tests.fixtures.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = TrainSettings(n_hidden=24, epochs=2, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import tensorflow as tf
 from speech.errors import InputError, RetryError
 from speech.nn import devices
 from speech.nn.devices import Compute, Devices, compute_on, configure, processor_has_bfloat16
+from tests.fixtures.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = Path(__file__).with_name("several_devices.py")
@@ -36,16 +36,6 @@ def answer(process: subprocess.Popen) -> dict:
         raise
     assert process.returncode == 0, stderr[-3000:]
     return json.loads(stdout.splitlines()[-1])
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
