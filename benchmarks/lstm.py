@@ -20,6 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf  # noqa: E402
 
 import speech.nn  # noqa: E402, F401
+from speech.nn import recurrence  # noqa: E402
 from speech.nn.lstm import lstm  # noqa: E402
 
 Function = Callable[..., tf.Tensor]
@@ -62,9 +63,19 @@ def automatic(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, c: tf.Tenso
     return tf.while_loop(lambda t, *_: t < frames, frame, (0, c, h, outputs))[3].stack()
 
 
-def in_type(dtype: tf.DType) -> Function:
-    """The one that is used."""
-    return lambda *arguments: lstm(*arguments, compute_dtype=dtype)[0]
+def in_type(dtype: tf.DType, *, operators: bool = True) -> Function:
+    """The one that is used, or what it is where the operators in C++ are not to be had."""
+
+    def run(*arguments: tf.Tensor) -> tf.Tensor:
+        kernel_of = recurrence.kernel_of
+        if not operators:
+            recurrence.kernel_of = lambda _: None
+        try:
+            return lstm(*arguments, compute_dtype=dtype)[0]
+        finally:
+            recurrence.kernel_of = kernel_of
+
+    return run
 
 
 def runner(function: Function, shape: tuple[int, int, int], *, xla: bool) -> Callable[[], object]:
@@ -107,13 +118,15 @@ def main() -> None:
         variants = {
             "BlockLSTM": runner(block, shape, xla=False),
             "input first, automatic gradient": runner(automatic, shape, xla=False),
-            "used: input first, gradients in one product": runner(in_type(tf.float32), shape, xla=False),
-            "used, bfloat16": runner(in_type(tf.bfloat16), shape, xla=False),
+            "input first, gradients in one product": runner(in_type(tf.float32, operators=False), shape, xla=False),
+            f"the same, {recurrence.describe(tf.float32)}": runner(in_type(tf.float32), shape, xla=False),
+            "bfloat16": runner(in_type(tf.bfloat16, operators=False), shape, xla=False),
+            f"bfloat16, {recurrence.describe(tf.bfloat16)}": runner(in_type(tf.bfloat16), shape, xla=False),
             "the products alone": product(shape, tf.float32),
             "the products alone, bfloat16": product(shape, tf.bfloat16),
         }
         if arguments.xla:
-            variants["used, by XLA"] = runner(in_type(tf.float32), shape, xla=True)
+            variants["input first, by XLA"] = runner(in_type(tf.float32, operators=False), shape, xla=True)
         spent: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
         for repeat in range(arguments.repeats + 1):
             for name, run in variants.items():

@@ -10,10 +10,24 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /venv/bin/pip install --require-hashes --no-deps -r /locks/kfp.lock && \
     /venv/bin/pip uninstall --yes pip setuptools
 
+# The LSTM's operators: C++, linked with this TensorFlow.
+FROM packages AS lstm
+# Versions are not pinned: Debian keeps only the newest build of a package.
+# hadolint ignore=DL3008
+RUN apt-get update && \
+    apt-get install --yes --no-install-recommends g++ libc6-dev && \
+    rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+COPY speech/__init__.py speech/errors.py speech/native_library.py speech/processors.py speech/
+COPY speech/nn/__init__.py speech/nn/__main__.py speech/nn/recurrence.py speech/nn/
+COPY speech/nn/cpp/ speech/nn/cpp/
+RUN /venv/bin/python -m speech.nn --output /library
+
 FROM ${PYTHON}
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY speech/ speech/
+COPY --from=lstm /library/ speech/nn/cpp/
 COPY components/__init__.py components/
 COPY components/train/ components/train/
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3

@@ -14,10 +14,10 @@ from speech.alphabet import Alphabet
 from speech.artifacts import ExternalScorer
 from speech.decoding import native
 from speech.decoding.beam_search import HotWords, ctc_beam_search_decoder_batch
-from speech.decoding.build import NoCompilerError
 from speech.decoding.greedy import best_path
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
+from speech.native_library import NoCompilerError
 from speech.storage import sha256
 
 

@@ -24,10 +24,11 @@ from components.import_cv.settings import ImportSettings
 from components.import_cv.sources import open_source
 from components.import_cv.target import Target
 from components.import_cv.work import ClipWork, Item, Outcome
-from components.import_cv.workers import Pool, cores
+from components.import_cv.workers import Pool
 from speech.alphabet import Alphabet
 from speech.artifacts import Corpus, CorpusPart
 from speech.errors import InputError, RetryError
+from speech.processors import cores
 from speech.storage import download_file, is_remote, local_folder
 
 NOT_IN_FINGERPRINT = ("workers", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "partition")

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from speech.errors import InputError, RetryError
@@ -28,21 +27,11 @@ I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT_BYTES = 1 << 26
 CHUNKS_A_WORKER = 2  # one in work, one waiting, so that a worker never waits for the parent
 CHUNKS_AHEAD = 3  # a worker: how far work may go beyond the first chunk that is not done
 MAX_WAITING_BYTES = 64 << 20  # finished chunks that wait for an earlier one
-
-
-def cores() -> int:
-    """The cores that this process may use: of the machine, by affinity, and by the container's quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = CPU_QUOTA.read_text().split()
-        count = min(count, max(1, -(-int(quota) // int(period))))
-    return count
 
 
 def keep_freed_memory() -> None:

@@ -26,6 +26,7 @@ from speech.augmentation import Augmenter, LegacyFlags
 from speech.feature_cache import FeatureCache
 from speech.geometry import Geometry
 from speech.manifest import Manifest
+from speech.nn import recurrence
 from speech.nn.batches import ClipSet
 from speech.nn.devices import LOST, Devices, compute_on, configure, lost_workers
 from speech.nn.model import Dropout
@@ -153,7 +154,8 @@ def _train(
         _write_sidecars(save_dir, begin, settings, run_facts)
         store.publish([ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
     print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
-    print(f"{devices.describe()}, {precision}", flush=True)
+    by = "" if compute.cudnn else f", {recurrence.describe(compute.dtype)}"
+    print(f"{devices.describe()}, {precision}{by}", flush=True)
 
     started = time.monotonic()
     summaries = Summaries(settings.summary_dir if devices.is_chief else "")

@@ -4,7 +4,6 @@ Compiled code does the work (`native`); where there is no compiler, Python does 
 """
 
 import ctypes
-import os
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,10 @@ import numpy as np
 
 from speech.alphabet import Alphabet
 from speech.decoding import native, portable
-from speech.decoding.build import NoCompilerError
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
+from speech.native_library import NoCompilerError
+from speech.processors import cores
 
 HotWords = Mapping[str | bytes, float]
 
@@ -75,7 +75,7 @@ def ctc_beam_search_decoder_batch(
     _check_settings(settings, alphabet, scorer)
     clips = _clips(probs_seq, seq_lengths, len(alphabet) + 1)
     boosts = _boosts(hot_words or {})
-    threads = num_processes if num_processes is not None else os.cpu_count() or 1
+    threads = num_processes if num_processes is not None else cores()
     if threads < 1:
         raise InputError(f"num_processes is {threads}: expected at least 1")
     if is_compiled():

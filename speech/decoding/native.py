@@ -3,8 +3,9 @@
 import ctypes
 from functools import lru_cache
 
-from speech.decoding.build import NoCompilerError, library_for_this_process
 from speech.decoding.language_model import MAX_ORDER
+from speech.decoding.library import LIBRARY
+from speech.native_library import NoCompilerError
 
 
 class Level(ctypes.Structure):
@@ -103,7 +104,7 @@ class Results(ctypes.Structure):
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
     """The loaded library, built first if need be; raises NoCompilerError."""
-    with library_for_this_process() as path:
+    with LIBRARY.for_this_process() as path:
         try:
             loaded = ctypes.CDLL(str(path))
         except OSError as error:

@@ -1,6 +1,5 @@
 """Manifests -> batches of features: clips are read, augmented and featurised on all cores, ahead of the device."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from speech.features import mfcc, spectrogram, spectrogram_to_mfcc
 from speech.geometry import Geometry
 from speech.manifest import Clip, Manifest
 from speech.nn.model import frames_needed
+from speech.processors import cores
 
 EXAMPLES_PER_REASON = 20
 
@@ -248,7 +248,7 @@ def stream(
         draw = augmentation.augmenter.draw(augmentation.epoch, clips.name(position), clock, repetition)
         return clips.augmented(position, augmentation.augmenter, draw)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         waiting: deque[tuple[int, list[Future[Row | None]]]] = deque()
 
         def submit(index: int) -> None:

@@ -1,21 +1,21 @@
 """The LSTM of the acoustic model: cuDNN-compatible cell, gates in the order i, c, f, o, no forget bias, no peephole.
 
-Only what depends on the frame before is computed frame by frame. The projection of the inputs is one matrix product in
-front of the loop; the gradients of both halves of the kernel are one product each behind it, over the stacked gradients
-of the gates (automatic differentiation would form them frame by frame). `python -m benchmarks.lstm` compares it with
-BlockLSTM, the operator of the native clients, which gives the same numbers.
+Only what depends on the frame before is computed frame by frame, by the operators of `recurrence.py` or else in a loop
+of TensorFlow's. The projection of the inputs is one matrix product in front; the gradients of both halves of the kernel
+are one product each behind, over the stacked gradients of the gates (automatic differentiation would form them frame by
+frame). `python -m benchmarks.lstm` compares it with BlockLSTM, the operator of the native clients, which gives the same
+numbers.
 """
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from speech.nn import recurrence
+
 # From this width on, 16-bit products of one frame take the weights as the left factor: oneDNN packs the right one anew
 # in each call, and the weights no longer fit into the caches then. Measured: benchmarks/lstm.py.
 WEIGHTS_LEFT_FROM_WIDTH = 768
-
-Product = Callable[[tf.Tensor], tf.Tensor]
-ProductOfGates = Callable[[list[tf.Tensor]], tf.Tensor]
 
 
 def lstm(
@@ -37,35 +37,34 @@ def lstm(
         inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, state_c: tf.Tensor, state_h: tf.Tensor
     ) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable[..., tuple[tf.Tensor, ...]]]:
         n_hidden = state_c.shape[-1]
-        frames = tf.shape(inputs)[0]
-        from_input, from_state = (tf.cast(half, compute_dtype) for half in tf.split(kernel, 2))
+        from_input = tf.cast(kernel[:n_hidden], compute_dtype)
         flat = tf.cast(tf.reshape(inputs, [-1, n_hidden]), compute_dtype)  # [T * B, H]
         # oneDNN adds the bias inside of its product; in 16 bits, as in the dense layers, this is the only rounding.
         projected = tf.nn.bias_add(tf.matmul(flat, from_input), tf.cast(bias, compute_dtype))
-        projected = tf.reshape(projected, [frames, -1, 4 * n_hidden])  # [T, B, 4H]
-        flipped = tf.transpose(from_state)  # once, or each frame's product packs it anew
-        weights_left = compute_dtype != tf.float32 and n_hidden >= WEIGHTS_LEFT_FROM_WIDTH
-        by_state = _by_state(from_state, flipped, compute_dtype, weights_left)
-        activations, cells, outputs = _forward(projected, by_state, state_c, state_h)
+        projected = tf.reshape(projected, [tf.shape(inputs)[0], -1, 4 * n_hidden])  # [T, B, 4H]
+        native = recurrence.kernel_of(compute_dtype)
+        if native is None:
+            products = _Products(kernel[n_hidden:], compute_dtype)
+            activations, cells, outputs = _forward(projected, products, state_c, state_h)
+        else:
+            activations, cells, outputs = recurrence.forward(projected, kernel, state_c, state_h, native)
 
         def gradients(d_outputs: tf.Tensor, d_last_c: tf.Tensor, d_last_h: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            by_gates = _by_gates(from_state, flipped, compute_dtype, weights_left)
-            earlier_cells = tf.concat([state_c[tf.newaxis], cells[:-1]], 0)
-            d_gates, d_state_c, d_state_h = _backward(
-                d_outputs, d_last_c, d_last_h, activations, cells, earlier_cells, by_gates
-            )
-            d_flat = tf.cast(tf.reshape(d_gates, [-1, 4 * n_hidden]), compute_dtype)  # [T * B, 4H]
+            if native is None:
+                d_gates, d_bias, d_state_c, d_state_h = _backward(
+                    d_outputs, d_last_c, d_last_h, activations, cells, state_c, products
+                )
+            else:
+                d_gates, d_bias, d_state_c, d_state_h = recurrence.backward(
+                    d_outputs, d_last_c, d_last_h, activations, cells, state_c, kernel, native, compute_dtype
+                )
+            d_flat = tf.reshape(d_gates, [-1, 4 * n_hidden])  # [T * B, 4H]
             earlier_outputs = tf.concat([state_h[tf.newaxis], outputs[:-1]], 0)
             earlier_outputs = tf.cast(tf.reshape(earlier_outputs, [-1, n_hidden]), compute_dtype)
             d_kernel = [tf.matmul(rows, d_flat, transpose_a=True) for rows in (flat, earlier_outputs)]
             d_inputs = tf.reshape(tf.matmul(d_flat, from_input, transpose_b=True), tf.shape(inputs))
-            return (
-                tf.cast(d_inputs, inputs.dtype),
-                tf.cast(tf.concat(d_kernel, 0), tf.float32),
-                tf.raw_ops.BiasAddGrad(out_backprop=d_gates),  # sums four times as fast as reduce_sum
-                d_state_c,
-                d_state_h,
-            )
+            d_kernel = tf.cast(tf.concat(d_kernel, 0), tf.float32)
+            return tf.cast(d_inputs, inputs.dtype), d_kernel, d_bias, d_state_c, d_state_h
 
         return (outputs, cells[-1], outputs[-1]), gradients
 
@@ -76,31 +75,37 @@ def _stack(frames: tf.Tensor) -> tf.TensorArray:
     return tf.TensorArray(tf.float32, size=frames, element_shape=[None, None])
 
 
-def _by_state(from_state: tf.Tensor, flipped: tf.Tensor, dtype: tf.DType, weights_left: bool) -> Product:
-    """The function `h @ from_state`, `[B, H]` -> `[B, 4H]`, float32 computed in `dtype`; `flipped` is the transpose."""
-    if weights_left:
-        return lambda h: tf.transpose(tf.cast(tf.matmul(flipped, tf.cast(h, dtype), transpose_b=True), tf.float32))
-    return lambda h: tf.cast(tf.matmul(tf.cast(h, dtype), from_state), tf.float32)
+class _Products:
+    """A frame's products with the state's half of the kernel, `[H, 4H]`: float32, computed in `dtype`."""
 
+    def __init__(self, from_state: tf.Tensor, dtype: tf.DType) -> None:
+        self.dtype = dtype
+        self.from_state = tf.cast(from_state, dtype)
+        self.flipped = tf.transpose(self.from_state)  # once, or each frame's product packs it anew
+        self.weights_left = dtype != tf.float32 and from_state.shape[0] >= WEIGHTS_LEFT_FROM_WIDTH
 
-def _by_gates(from_state: tf.Tensor, flipped: tf.Tensor, dtype: tf.DType, weights_left: bool) -> ProductOfGates:
-    """The function from the four gates' gradients `[B, H]` to that of the state, `concat(gates) @ flipped` `[B, H]`."""
-    if weights_left:
+    def of_state(self, h: tf.Tensor) -> tf.Tensor:
+        """`h @ from_state`, `[B, H]` -> `[B, 4H]`."""
+        h = tf.cast(h, self.dtype)
+        if self.weights_left:
+            return tf.transpose(tf.cast(tf.matmul(self.flipped, h, transpose_b=True), tf.float32))
+        return tf.cast(tf.matmul(h, self.from_state), tf.float32)
+
+    def of_gates(self, gates: list[tf.Tensor]) -> tf.Tensor:
+        """From the four gates' gradients `[B, H]` to that of the state, `concat(gates) @ flipped` `[B, H]`."""
+        if not self.weights_left:
+            return tf.cast(tf.matmul(tf.cast(tf.concat(gates, 1), self.dtype), self.flipped), tf.float32)
         # A product a gate: oneDNN is a fifth slower with one over all 4H. The sum of the four is in float32.
-        blocks = tf.split(from_state, 4, axis=1)
-        return lambda gates: tf.transpose(
-            tf.add_n(
-                [
-                    tf.cast(tf.matmul(block, tf.cast(gate, dtype), transpose_b=True), tf.float32)
-                    for block, gate in zip(blocks, gates, strict=True)
-                ]
-            )
-        )
-    return lambda gates: tf.cast(tf.matmul(tf.cast(tf.concat(gates, 1), dtype), flipped), tf.float32)
+        blocks = tf.split(self.from_state, 4, axis=1)
+        products = [
+            tf.matmul(block, tf.cast(gate, self.dtype), transpose_b=True)
+            for block, gate in zip(blocks, gates, strict=True)
+        ]
+        return tf.transpose(tf.add_n([tf.cast(product, tf.float32) for product in products]))
 
 
 def _forward(
-    projected: tf.Tensor, by_state: Product, state_c: tf.Tensor, state_h: tf.Tensor
+    projected: tf.Tensor, products: _Products, state_c: tf.Tensor, state_h: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Projected inputs `[T, B, 4H]` -> gate activations `[T, B, 4H]`, cell states and outputs `[T, B, H]`."""
     frames = tf.shape(projected)[0]
@@ -108,7 +113,7 @@ def _forward(
     def frame(
         t: tf.Tensor, c: tf.Tensor, h: tf.Tensor, gates: tf.TensorArray, cells: tf.TensorArray, outputs: tf.TensorArray
     ) -> tuple[tf.Tensor, ...]:
-        i, g, f, o = tf.split(tf.cast(projected[t], tf.float32) + by_state(h), 4, axis=1)
+        i, g, f, o = tf.split(tf.cast(projected[t], tf.float32) + products.of_state(h), 4, axis=1)
         i, g, f, o = tf.sigmoid(i), tf.tanh(g), tf.sigmoid(f), tf.sigmoid(o)
         c = f * c + i * g
         h = o * tf.tanh(c)
@@ -126,11 +131,15 @@ def _backward(
     d_last_h: tf.Tensor,
     activations: tf.Tensor,
     cells: tf.Tensor,
-    earlier_cells: tf.Tensor,
-    by_gates: ProductOfGates,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Gradients of the outputs `[T, B, H]` -> those of the gates before activation `[T, B, 4H]`, and of both states."""
+    state_c: tf.Tensor,
+    products: _Products,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Gradients of the outputs `[T, B, H]` and last states -> of the gates, the bias `[4H]` and both first states.
+
+    Those of the gates are meant before activation, `[T, B, 4H]`, in the type of the products.
+    """
     frames = tf.shape(d_outputs)[0]
+    earlier_cells = tf.concat([state_c[tf.newaxis], cells[:-1]], 0)
 
     def frame(t: tf.Tensor, d_c: tf.Tensor, d_h: tf.Tensor, gates: tf.TensorArray) -> tuple[tf.Tensor, ...]:
         i, g, f, o = tf.split(activations[t], 4, axis=1)
@@ -143,8 +152,10 @@ def _backward(
             d_c * earlier_cells[t] * f * (1.0 - f),
             d_h * squashed * o * (1.0 - o),
         ]
-        return t - 1, d_c * f, by_gates(d_gates), gates.write(t, tf.concat(d_gates, 1))
+        return t - 1, d_c * f, products.of_gates(d_gates), gates.write(t, tf.concat(d_gates, 1))
 
     start = (frames - 1, d_last_c, d_last_h, _stack(frames))
     _, d_c, d_h, gates = tf.while_loop(lambda t, *_: t >= 0, frame, start, parallel_iterations=1)
-    return gates.stack(), d_c, d_h
+    d_gates = gates.stack()
+    # BiasAddGrad sums four times as fast as reduce_sum.
+    return tf.cast(d_gates, products.dtype), tf.raw_ops.BiasAddGrad(out_backprop=d_gates), d_c, d_h

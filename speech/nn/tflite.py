@@ -1,6 +1,5 @@
 """A TFLite model, run by TensorFlow's interpreter with the kernels that native clients have (no delegate)."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from speech.alphabet import Alphabet
 from speech.errors import InputError
 from speech.features import mfcc
 from speech.geometry import Geometry
+from speech.processors import cores
 from speech.streaming import run_in_steps
 from speech.variables import BIAS, KERNEL
 
@@ -60,7 +60,7 @@ class TFLiteModel:
 
     def emissions(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         """int16 samples `[N]` of each clip -> probabilities `[T, n_classes]` of each; a thread a processor."""
-        threads = min(len(clips), os.cpu_count() or 1) or 1
+        threads = min(len(clips), cores()) or 1
         while self._interpreters.qsize() < threads:
             self._interpreters.put(self._interpreter())
         with ThreadPoolExecutor(threads) as pool:

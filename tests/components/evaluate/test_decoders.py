@@ -9,10 +9,10 @@ import pytest
 from components.evaluate.decoders import Decoding, open_decoding, open_scorer
 from components.evaluate.settings import EvaluateSettings
 from speech.decoding import beam_search, native
-from speech.decoding.build import NoCompilerError
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
 from speech.metrics import word_errors
+from speech.native_library import NoCompilerError
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.cases import CASES
 from tests.peers.environments import Peer

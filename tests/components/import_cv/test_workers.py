@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from components.import_cv.workers import CHUNKS_AHEAD, Pool, cores
+from components.import_cv.workers import CHUNKS_AHEAD, Pool
 from speech.errors import InputError
 
 KILLER, SLOW, FAILING, REFUSED = -1, -2, -3, -4
@@ -113,7 +113,3 @@ def _alive(pid: int) -> bool:
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
-
-
-def test_cores_are_counted() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)

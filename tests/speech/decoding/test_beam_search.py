@@ -12,11 +12,11 @@ import pytest
 from speech.alphabet import Alphabet
 from speech.decoding import beam_search
 from speech.decoding.beam_search import ctc_beam_search_decoder, ctc_beam_search_decoder_batch
-from speech.decoding.build import NoCompilerError
 from speech.decoding.greedy import best_path
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
 from speech.metrics import ErrorCount, word_errors
+from speech.native_library import NoCompilerError
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.cases import CASES, Case
 from tests.fixtures.decoding.emissions import EASY, synthesize

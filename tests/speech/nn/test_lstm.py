@@ -7,9 +7,24 @@ import pytest
 import tensorflow as tf
 
 from speech.nn import lstm as module
+from speech.nn import recurrence
 from speech.nn.lstm import lstm
 
 FRAMES, BATCH, HIDDEN = 7, 3, 12
+
+
+@pytest.fixture(params=["operators", "loop"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to compute the frames, the first where this processor has one of the kernels."""
+    if request.param == "loop":
+        monkeypatch.setattr(recurrence, "kernel_of", lambda _: None)
+    elif recurrence.kernel_of(tf.float32) is None:
+        pytest.skip("no kernel for this processor")
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrence, "kernel_of", lambda _: None)
 
 
 def block_lstm(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, c: tf.Tensor, h: tf.Tensor):
@@ -47,7 +62,7 @@ def loss_and_gradients(function, arguments: list[tf.Tensor]):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_outputs_states_and_gradients_are_blocklstms(compiled: bool) -> None:
+def test_outputs_states_and_gradients_are_blocklstms(compiled: bool, way: None) -> None:
     arguments = numbers(1)
     function = tf.function(lstm, autograph=False) if compiled else lstm
     ours, our_gradients = loss_and_gradients(function, arguments)
@@ -86,7 +101,7 @@ def numpy_loss(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, c: np.ndarra
     return total + np.sum(c * weights[1]) + np.sum(h * weights[2])
 
 
-def test_gradients_are_blocklstms_where_it_has_them() -> None:
+def test_gradients_are_blocklstms_where_it_has_them(way: None) -> None:
     arguments = numbers(2)
 
     def outputs_only(function):
@@ -100,7 +115,7 @@ def test_gradients_are_blocklstms_where_it_has_them() -> None:
 
 
 @pytest.mark.parametrize("weights_left_from", [1, 10_000])
-def test_bfloat16_products_stay_near(monkeypatch: pytest.MonkeyPatch, weights_left_from: int) -> None:
+def test_bfloat16_products_stay_near(monkeypatch: pytest.MonkeyPatch, weights_left_from: int, loop: None) -> None:
     monkeypatch.setattr(module, "WEIGHTS_LEFT_FROM_WIDTH", weights_left_from)
     arguments = numbers(3)
     exact, near = lstm(*arguments)[0].numpy(), lstm(*arguments, compute_dtype=tf.bfloat16)[0].numpy()
@@ -108,7 +123,7 @@ def test_bfloat16_products_stay_near(monkeypatch: pytest.MonkeyPatch, weights_le
     assert 0 < np.abs(exact - near).max() < 0.03
 
 
-def test_weights_on_the_left_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_on_the_left_change_nothing(monkeypatch: pytest.MonkeyPatch, loop: None) -> None:
     arguments = numbers(4)
     both = []
     for weights_left_from in (1, 10_000):
