@@ -1,6 +1,7 @@
 """The demo in the steps' own images, built here: `make test-slow` runs it where a container engine answers."""
 
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -37,6 +38,8 @@ def engine_answers() -> bool:
     except docker.errors.DockerException:
         return False
 
+
+LIBRARIES = {"train": "lstm", "evaluate": "decoder"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not engine_answers(), reason="no container engine answers")]
 
@@ -116,6 +119,20 @@ def check_image(client: str, step: str) -> None:
     environment = inspect(client, step, "{{json .Config.Env}}")
     assert "SECRET" not in environment
     assert "usage:" in confined(client, step)
+
+
+@pytest.mark.parametrize(
+    ("step", "module"), [("train", "speech.nn.recurrence"), ("evaluate", "speech.decoding.library")]
+)
+def test_what_is_compiled_lies_in_the_image(built, step, module) -> None:
+    found = confined(built, step, "python", "-c", f"from {module} import LIBRARY; print(LIBRARY.find())")
+    assert found.startswith(f"/app/{module.rpartition('.')[0].replace('.', '/')}/cpp/{LIBRARIES[step]}-")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the operators are for x86-64")
+def test_the_train_image_loads_its_operators(built) -> None:
+    look = "from speech.nn import recurrence; print(recurrence._load() is not None)"
+    assert confined(built, "train", "python", "-c", look) == "True\n"
 
 
 @pytest.mark.parametrize("step", SMALL)

@@ -23,7 +23,6 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <vector>
 
@@ -190,6 +189,18 @@ void wait_until(const Condition& holds) {
   }
 }
 
+// Numbers too small for full precision become 0, as in TensorFlow's own threads: in all threads, or results would depend
+// on which one computed them.
+class FlushesToZero {
+ public:
+  FlushesToZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  FlushesToZero(const FlushesToZero&) = delete;
+  ~FlushesToZero() { _mm_setcsr(before_); }
+
+ private:
+  const unsigned before_;
+};
+
 // Threads for tasks. Whoever has tasks works on them as well, so they get done even without another thread.
 class Pool {
  public:
@@ -210,6 +221,7 @@ class Pool {
 
   // Calls `task` with 0 to `tasks` - 1, begun in this order, on at most `threads` threads.
   void run(int64_t tasks, int64_t threads, const std::function<void(int64_t)>& task) {
+    const FlushesToZero flushes;
     if (threads <= 1) {
       for (int64_t one = 0; one < tasks; ++one) task(one);
       return;
@@ -246,6 +258,7 @@ class Pool {
   };
 
   void work() {
+    const FlushesToZero flushes;
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
       auto found = std::find_if(jobs_.begin(), jobs_.end(), [](const std::shared_ptr<Job>& job) {
@@ -272,7 +285,7 @@ class Pool {
 // Memory that outlives a call, as fresh memory costs a page fault for every 4 kB.
 class Scratch {
  public:
-  explicit Scratch(int64_t count) : count_(count) {
+  explicit Scratch(int64_t count) {
     {
       std::lock_guard<std::mutex> lock(mutex());
       auto& kept = buffers();
@@ -286,10 +299,10 @@ class Scratch {
     buffer_.count = count;
     const size_t bytes = (count * sizeof(float) + kLine - 1) / kLine * kLine;
     buffer_.data = static_cast<float*>(std::aligned_alloc(kLine, std::max(bytes, kLine)));
-    if (!buffer_.data) throw std::bad_alloc();
   }
   Scratch(const Scratch&) = delete;
   ~Scratch() {
+    if (!buffer_.data) return;
     std::lock_guard<std::mutex> lock(mutex());
     auto& kept = buffers();
     kept.insert(std::upper_bound(kept.begin(), kept.end(), buffer_,
@@ -301,10 +314,10 @@ class Scratch {
     }
   }
 
-  float* data() const { return buffer_.data; }
+  float* data() const { return buffer_.data; }  // null where memory is short
 
  private:
-  static constexpr size_t kLine = 64, kMostKept = 2;
+  static constexpr size_t kLine = 64, kMostKept = 4;
   struct Buffer {
     float* data;
     int64_t count;
@@ -318,7 +331,6 @@ class Scratch {
     return *kept;
   }
 
-  int64_t count_;
   Buffer buffer_{};
 };
 
@@ -367,6 +379,13 @@ class Call {
 
   float* floats_out(int index, const std::vector<int64_t>& shape) {
     return static_cast<float*>(output(index, TF_FLOAT, shape));
+  }
+
+  // Whether there is this memory; if not, the call fails.
+  bool has(const Scratch& one, const Scratch& two) {
+    if (one.data() && two.data()) return true;
+    TF_SetStatus(status_, TF_RESOURCE_EXHAUSTED, "no memory for the LSTM's packed weights");
+    return false;
   }
 
   bool failed() const { return TF_GetCode(status_) != TF_OK; }
@@ -446,6 +465,7 @@ void lstm(void* state, TF_OpKernelContext* context) {
   if (call.failed() || !frames || !rows || !hidden) return;
   const int64_t words = run.tasks * kernel.words_of_units;
   const Scratch panels(run.tasks * words * 4 * kUnits), left(2 * rows * words);
+  if (!call.has(panels, left)) return;
   run.panels = panels.data();
   run.left[0] = left.data();
   run.left[1] = left.data() + rows * words;
@@ -490,6 +510,7 @@ void lstm_gradient(void* state, TF_OpKernelContext* context) {
   }
   const int64_t words = 4 * run.tasks * kernel.words_of_units;
   const Scratch panels(run.tasks * words * kUnits), left(2 * rows * words);
+  if (!call.has(panels, left)) return;
   run.panels = panels.data();
   run.left[0] = left.data();
   run.left[1] = left.data() + rows * words;
