@@ -10,7 +10,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /venv/bin/pip install --require-hashes --no-deps -r /locks/kfp.lock && \
     /venv/bin/pip uninstall --yes pip setuptools
 
-# The LSTM's operators: C++, linked with this TensorFlow.
+# The LSTM's operators: C++, linked with this TensorFlow; for x86-64, otherwise the folder stays empty.
 FROM packages AS lstm
 # Versions are not pinned: Debian keeps only the newest build of a package.
 # hadolint ignore=DL3008
@@ -21,7 +21,7 @@ WORKDIR /source
 COPY speech/__init__.py speech/errors.py speech/native_library.py speech/processors.py speech/
 COPY speech/nn/__init__.py speech/nn/__main__.py speech/nn/recurrence.py speech/nn/
 COPY speech/nn/cpp/ speech/nn/cpp/
-RUN /venv/bin/python -m speech.nn --output /library
+RUN mkdir /library && /venv/bin/python -m speech.nn --output /library
 
 FROM ${PYTHON}
 COPY --from=packages /venv /venv

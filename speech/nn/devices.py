@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from speech.errors import InputError, RetryError
+from speech.processors import cores
 
 BFLOAT16_PROCESSOR_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # x86; Linux on Arm calls it bf16
 BFLOAT16_GPU = (8, 0)  # compute capability from which tensor cores multiply bfloat16
@@ -78,7 +79,7 @@ def single() -> Devices:
 
 
 def configure(devices: str, intra_op_threads: int, inter_op_threads: int, log_placement: bool) -> Devices:
-    """Set up TensorFlow, before its first operation: threads (0: TensorFlow decides), devices, other workers.
+    """Set up TensorFlow, before its first operation: threads (0: as many as there are cores), devices, workers.
 
     `devices` is what `parse_devices` takes. Where the variable TF_CONFIG or SPEECHMILL_WORKERS describes a cluster, all
     its workers train together; the first to come waits for the others. Raises RetryError for GPUs that are asked for
@@ -86,6 +87,9 @@ def configure(devices: str, intra_op_threads: int, inter_op_threads: int, log_pl
     """
     if intra_op_threads:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+    elif cores() < (os.cpu_count() or 1):  # TensorFlow knows no quota, and more threads than it allows stop each other
+        with contextlib.suppress(RuntimeError):  # it has begun to compute: too late
+            tf.config.threading.set_intra_op_parallelism_threads(cores())
     if inter_op_threads:
         tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
     if log_placement:

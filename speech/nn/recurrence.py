@@ -27,6 +27,11 @@ KERNELS = {tf.float32: (1, 0), tf.bfloat16: (2,)}
 NAMES = {0: "AVX2", 1: "AVX-512", 2: "AVX-512 BF16"}
 
 
+def has_machine() -> bool:
+    """Whether there are kernels for processors of this kind."""
+    return sys.platform == "linux" and platform.machine() == "x86_64"
+
+
 def kernel_of(dtype: tf.DType) -> int | None:
     """The kernel that computes with products in `dtype` on this processor, None if there is none."""
     wanted = KERNELS.get(dtype, ())
@@ -84,7 +89,7 @@ def backward(
 @lru_cache(maxsize=1)
 def _load() -> tuple[Any, ctypes.CDLL] | None:
     """The operators, and the library that they are in."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
+    if not has_machine():
         return None
     try:
         with LIBRARY.for_this_process() as path:

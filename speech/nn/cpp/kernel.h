@@ -2,14 +2,14 @@
 //   SPEECH_KERNEL   the namespace
 //   SPEECH_PAIRS    1 if a word of a packed matrix is a pair of bfloat16 numbers of neighbouring depth, 0 if a float
 // and, in that namespace, Vector, kLanes, kTileRows, load, store, broadcast, multiply_add for words, fused for floats,
-// and transpose_8x8. No template of the standard library may be instantiated here: the linker might share it with code
-// for other processors.
+// transpose_8x8 and, with pairs, widened and store_narrowed. No template of the standard library may be instantiated
+// here: the linker might share it with code for other processors.
 
 namespace SPEECH_KERNEL {
 
-constexpr int kColumns = 2 * kLanes;                // of a panel
-constexpr int64_t kWords = SPEECH_PAIRS ? 2 : 1;    // numbers in a word
-constexpr int64_t kUnitWords = kUnits / kWords;     // the depth of a task's units
+constexpr int kColumns = 2 * kLanes;              // of a panel
+constexpr int64_t kWords = SPEECH_PAIRS ? 2 : 1;  // numbers in a word
+constexpr int64_t kUnitWords = kUnits / kWords;   // the depth of a task's units
 typedef int32_t Integers __attribute__((vector_size(kLanes * sizeof(int32_t))));
 
 // --- Numbers.
@@ -295,7 +295,8 @@ static void forward(const Forward& run, int64_t frame, int64_t task, float* made
            made);
   for (int64_t row = 0; row < run.rows; ++row) {
     const int64_t clip = frame * run.rows + row;
-    float *sums = made + row * 4 * kUnits, *made_h = made + row * kUnits;  // what is made lies behind what is still read
+    // What is made goes where sums have been read already.
+    float *sums = made + row * 4 * kUnits, *made_h = made + row * kUnits;
     for (int64_t i = 0; i < kUnits; i += kLanes) {
       const int64_t count = hidden - unit - i, at = clip * hidden + unit + i, gates = clip * 4 * hidden + unit + i;
       if (count <= 0) {

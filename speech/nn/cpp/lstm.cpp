@@ -1,10 +1,10 @@
 // The LSTM as two operators of TensorFlow, SpeechLstm and SpeechLstmGradient: the part that has to go frame by frame.
 //
-// A frame multiplies few rows, the states of a batch, with a matrix that is larger than the caches: 67 MB at width 2048.
-// A general library packs the matrix anew in each call, or reads it with large strides; both cost as much as the product.
-// Here it is packed once, in the order in which it is read, and what comes next is fetched from memory while the
-// processor multiplies. What makes gates, states and their gradients out of the product happens where the product is
-// still in the cache.
+// A frame multiplies few rows, the states of a batch, with a matrix that is larger than the caches: 67 MB at width
+// 2048. A general library packs the matrix anew in each call, or reads it with large strides; both cost as much as the
+// product. Here it is packed once, in the order in which it is read, and what comes next is fetched from memory while
+// the processor multiplies. What makes gates, states and their gradients out of the product happens where the product
+// is still in the cache.
 //
 // The units of a frame are cut into tasks, which any thread takes. Each number is summed in an order that follows from
 // the width alone, so results do not depend on the number of threads. Of TensorFlow only the C interface is used.
@@ -189,8 +189,8 @@ void wait_until(const Condition& holds) {
   }
 }
 
-// Numbers too small for full precision become 0, as in TensorFlow's own threads: in all threads, or results would depend
-// on which one computed them.
+// Numbers too small for full precision become 0, as in TensorFlow's own threads: in all threads, or results would
+// depend on which one computed them.
 class FlushesToZero {
  public:
   FlushesToZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }

@@ -52,6 +52,18 @@ def assert_same_run(found: dict, alone: dict) -> None:
         np.testing.assert_allclose(found["weights"][name], values, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.parametrize(("asked", "quota", "expected"), [(0, 3, [3]), (0, 8, []), (5, 3, [5])])
+def test_threads_are_as_many_as_a_quota_allows(
+    monkeypatch: pytest.MonkeyPatch, asked: int, quota: int, expected: list[int]
+) -> None:
+    found: list[int] = []
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(devices, "cores", lambda: quota)
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", found.append)
+    configure("cpu", asked, 0, False)
+    assert found == expected
+
+
 def test_two_devices_that_compute_in_parts_give_the_losses_of_one(alone: dict) -> None:
     found = answer(start("cpu:2", parts=2))
     assert (alone["devices"], found["devices"]) == (1, 2)

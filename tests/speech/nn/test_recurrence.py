@@ -1,6 +1,8 @@
 """The operators in C++ against the loop of TensorFlow's: every kernel that this processor runs."""
 
 import os
+import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -236,6 +238,18 @@ def test_warnings_are_errors_here(tmp_path: Path) -> None:
     library = replace(recurrence.LIBRARY, flags=("-Wall", "-Wextra", "-Werror", *recurrence.LIBRARY.flags))
     result = subprocess.run(library.command(tmp_path / "library.so"), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_other_machines_have_nothing_to_compile(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(sys, "argv", ["speech.nn", "--output", "unused"])
+    runpy.run_module("speech.nn", run_name="__main__")
+    assert capsys.readouterr().out.startswith("nothing to compile")
+    recurrence._load.cache_clear()
+    assert recurrence.kernel_of(tf.float32) is None
+    recurrence._load.cache_clear()
 
 
 def test_command(tmp_path: Path) -> None:
