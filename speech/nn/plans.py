@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LENGTH_JITTER = 0.035  # how far a clip's length may stray when neighbours are drawn, as a share of it
+# How far a clip's length may stray when neighbours are drawn, as a share of it. Neighbours among few clips differ in
+# length by themselves, so they may stray less; but always enough that epochs differ, and where the goal is out of reach
+# for so few clips, as far as ever.
+MOST_JITTER, LEAST_JITTER = 0.035, 0.015
+PADDING_GOAL = 0.047  # a little below 5 %
+PADDING_OF_JITTER = 0.6  # what straying adds to the padding, as a share of the jitter; measured
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,18 @@ def plan_sorted(n_frames: np.ndarray, size: BatchSize) -> list[np.ndarray]:
 def plan_shuffled(n_frames: np.ndarray, size: BatchSize, seed: int, epoch: int) -> list[np.ndarray]:
     """Batches of clips of about the same length, drawn and ordered at random from (seed, epoch)."""
     generator = np.random.default_rng([seed, epoch])
-    stray = 1.0 + generator.uniform(-LENGTH_JITTER, LENGTH_JITTER, len(n_frames))
+    jitter = _jitter(padding(n_frames, plan_sorted(n_frames, size)))
+    stray = 1.0 + generator.uniform(-jitter, jitter, len(n_frames))
     batches = size.cut(np.argsort(n_frames * stray, kind="stable"), n_frames)
     return [batches[position] for position in generator.permutation(len(batches))]
+
+
+def _jitter(least_padding: float) -> float:
+    """How far lengths may stray where neighbours alone have so much padding."""
+    room = PADDING_GOAL - least_padding
+    if room < 0:
+        return MOST_JITTER
+    return min(max(room / PADDING_OF_JITTER, LEAST_JITTER), MOST_JITTER)
 
 
 def padding(n_frames: np.ndarray, batches: Sequence[np.ndarray]) -> float:

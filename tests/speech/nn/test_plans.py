@@ -33,14 +33,23 @@ def test_shuffled_plans_are_complete_and_follow_seed_and_epoch(size: BatchSize) 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("lengths", ["uniform", "lognormal"])
-def test_padding_is_below_five_percent(size: BatchSize, lengths: str) -> None:
+@pytest.mark.parametrize("clips", [700, 1000, 5000])
+def test_padding_is_below_five_percent(size: BatchSize, lengths: str, clips: int) -> None:
     generator = np.random.default_rng(0)
-    drawn = generator.uniform(50, 500, 5000) if lengths == "uniform" else generator.lognormal(5.4, 0.4, 5000)
-    n_frames = np.clip(drawn, 30, 1000).astype(int)
+    drawn = generator.uniform(50, 500, clips) if lengths == "uniform" else generator.lognormal(5.4, 0.4, clips)
+    n_frames = np.clip(drawn, 30, 500).astype(int)  # up to 10 s, what an import keeps
     plan = plan_shuffled(n_frames, size, 1, 1)
     padded = np.sum([n_frames[batch].max() * len(batch) for batch in plan])
     assert padding(n_frames, plan) == pytest.approx(1 - n_frames.sum() / padded)
     assert 0 < padding(n_frames, plan) < 0.05
+
+
+@pytest.mark.parametrize("clips", [200, 300, 500, 700])
+def test_few_clips_are_shuffled_as_well(clips: int) -> None:
+    n_frames = np.random.default_rng(0).integers(50, 500, clips)
+    plans = [plan_shuffled(n_frames, BatchSize(32), 1, epoch) for epoch in (1, 2)]
+    same = {frozenset(batch) for batch in plans[0]} & {frozenset(batch) for batch in plans[1]}
+    assert len(same) <= 2
 
 
 def test_batches_by_frames_are_full_and_not_too_large() -> None:
