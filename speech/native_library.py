@@ -41,7 +41,7 @@ class NativeLibrary:
     @property
     def file_name(self) -> str:
         """The library's file name, which tells one build from another."""
-        facts = (*FLAGS, platform.machine(), platform.system(), *([self.version] if self.version else []))
+        facts = (*FLAGS, platform.machine(), platform.system(), self.version)
         digest = hashlib.sha256(" ".join(facts).encode())
         for path in sorted(self.sources.iterdir()):
             if path.suffix in (".h", ".cpp"):
@@ -62,7 +62,7 @@ class NativeLibrary:
 
     def build(self, folder: Path) -> Path:
         """Compile it into `folder`, atomically; raises NoCompilerError, or OSError where it cannot be written."""
-        compiler()
+        compiler()  # without one no folder is made
         folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{self.name}-", suffix=".tmp", dir=folder)
         os.close(handle)

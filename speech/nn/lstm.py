@@ -12,6 +12,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from speech.nn import recurrence
+from speech.nn.recurrence import Frames, Gradients, Operators
 
 # From this width on, 16-bit products of one frame take the weights as the left factor: oneDNN packs the right one anew
 # in each call, and the weights no longer fit into the caches then. Measured: benchmarks/lstm.py.
@@ -43,30 +44,20 @@ def lstm(
         projected = tf.nn.bias_add(tf.matmul(flat, from_input), tf.cast(bias, compute_dtype))
         projected = tf.reshape(projected, [tf.shape(inputs)[0], -1, 4 * n_hidden])  # [T, B, 4H]
         native = recurrence.kernel_of(compute_dtype)
-        if native is None:
-            products = _Products(kernel[n_hidden:], compute_dtype)
-            activations, cells, outputs = _forward(projected, products, state_c, state_h)
-        else:
-            activations, cells, outputs = recurrence.forward(projected, kernel, state_c, state_h, native)
+        frames = _Loop(kernel, compute_dtype) if native is None else Operators(kernel, compute_dtype, native)
+        made = frames.forward(projected, state_c, state_h)
 
         def gradients(d_outputs: tf.Tensor, d_last_c: tf.Tensor, d_last_h: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            if native is None:
-                d_gates, d_bias, d_state_c, d_state_h = _backward(
-                    d_outputs, d_last_c, d_last_h, activations, cells, state_c, products
-                )
-            else:
-                d_gates, d_bias, d_state_c, d_state_h = recurrence.backward(
-                    d_outputs, d_last_c, d_last_h, activations, cells, state_c, kernel, native, compute_dtype
-                )
-            d_flat = tf.reshape(d_gates, [-1, 4 * n_hidden])  # [T * B, 4H]
-            earlier_outputs = tf.concat([state_h[tf.newaxis], outputs[:-1]], 0)
+            found = frames.backward((d_outputs, d_last_c, d_last_h), made, state_c)
+            d_flat = tf.reshape(found.gates, [-1, 4 * n_hidden])  # [T * B, 4H]
+            earlier_outputs = tf.concat([state_h[tf.newaxis], made.outputs[:-1]], 0)
             earlier_outputs = tf.cast(tf.reshape(earlier_outputs, [-1, n_hidden]), compute_dtype)
             d_kernel = [tf.matmul(rows, d_flat, transpose_a=True) for rows in (flat, earlier_outputs)]
             d_inputs = tf.reshape(tf.matmul(d_flat, from_input, transpose_b=True), tf.shape(inputs))
             d_kernel = tf.cast(tf.concat(d_kernel, 0), tf.float32)
-            return tf.cast(d_inputs, inputs.dtype), d_kernel, d_bias, d_state_c, d_state_h
+            return tf.cast(d_inputs, inputs.dtype), d_kernel, found.bias, found.state_c, found.state_h
 
-        return (outputs, cells[-1], outputs[-1]), gradients
+        return (made.outputs, made.cells[-1], made.outputs[-1]), gradients
 
     return run(inputs, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias), state_c, state_h)
 
@@ -75,23 +66,24 @@ def _stack(frames: tf.Tensor) -> tf.TensorArray:
     return tf.TensorArray(tf.float32, size=frames, element_shape=[None, None])
 
 
-class _Products:
-    """A frame's products with the state's half of the kernel, `[H, 4H]`: float32, computed in `dtype`."""
+class _Loop:
+    """The frames in a loop of TensorFlow's operators; the same interface as `Operators`."""
 
-    def __init__(self, from_state: tf.Tensor, dtype: tf.DType) -> None:
+    def __init__(self, weights: tf.Tensor, dtype: tf.DType) -> None:
+        n_hidden = weights.shape[-1] // 4
         self.dtype = dtype
-        self.from_state = tf.cast(from_state, dtype)
+        self.from_state = tf.cast(weights[n_hidden:], dtype)  # [H, 4H]
         self.flipped = tf.transpose(self.from_state)  # once, or each frame's product packs it anew
-        self.weights_left = dtype != tf.float32 and from_state.shape[0] >= WEIGHTS_LEFT_FROM_WIDTH
+        self.weights_left = dtype != tf.float32 and n_hidden >= WEIGHTS_LEFT_FROM_WIDTH
 
-    def of_state(self, h: tf.Tensor) -> tf.Tensor:
+    def _of_state(self, h: tf.Tensor) -> tf.Tensor:
         """`h @ from_state`, `[B, H]` -> `[B, 4H]`."""
         h = tf.cast(h, self.dtype)
         if self.weights_left:
             return tf.transpose(tf.cast(tf.matmul(self.flipped, h, transpose_b=True), tf.float32))
         return tf.cast(tf.matmul(h, self.from_state), tf.float32)
 
-    def of_gates(self, gates: list[tf.Tensor]) -> tf.Tensor:
+    def _of_gates(self, gates: list[tf.Tensor]) -> tf.Tensor:
         """From the four gates' gradients `[B, H]` to that of the state, `concat(gates) @ flipped` `[B, H]`."""
         if not self.weights_left:
             return tf.cast(tf.matmul(tf.cast(tf.concat(gates, 1), self.dtype), self.flipped), tf.float32)
@@ -103,59 +95,47 @@ class _Products:
         ]
         return tf.transpose(tf.add_n([tf.cast(product, tf.float32) for product in products]))
 
+    def forward(self, projected: tf.Tensor, state_c: tf.Tensor, state_h: tf.Tensor) -> Frames:
+        frames = tf.shape(projected)[0]
 
-def _forward(
-    projected: tf.Tensor, products: _Products, state_c: tf.Tensor, state_h: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Projected inputs `[T, B, 4H]` -> gate activations `[T, B, 4H]`, cell states and outputs `[T, B, H]`."""
-    frames = tf.shape(projected)[0]
+        def frame(
+            t: tf.Tensor,
+            c: tf.Tensor,
+            h: tf.Tensor,
+            gates: tf.TensorArray,
+            cells: tf.TensorArray,
+            outputs: tf.TensorArray,
+        ) -> tuple[tf.Tensor, ...]:
+            i, g, f, o = tf.split(tf.cast(projected[t], tf.float32) + self._of_state(h), 4, axis=1)
+            i, g, f, o = tf.sigmoid(i), tf.tanh(g), tf.sigmoid(f), tf.sigmoid(o)
+            c = f * c + i * g
+            h = o * tf.tanh(c)
+            return t + 1, c, h, gates.write(t, tf.concat([i, g, f, o], 1)), cells.write(t, c), outputs.write(t, h)
 
-    def frame(
-        t: tf.Tensor, c: tf.Tensor, h: tf.Tensor, gates: tf.TensorArray, cells: tf.TensorArray, outputs: tf.TensorArray
-    ) -> tuple[tf.Tensor, ...]:
-        i, g, f, o = tf.split(tf.cast(projected[t], tf.float32) + products.of_state(h), 4, axis=1)
-        i, g, f, o = tf.sigmoid(i), tf.tanh(g), tf.sigmoid(f), tf.sigmoid(o)
-        c = f * c + i * g
-        h = o * tf.tanh(c)
-        return t + 1, c, h, gates.write(t, tf.concat([i, g, f, o], 1)), cells.write(t, c), outputs.write(t, h)
+        start = (0, state_c, state_h, _stack(frames), _stack(frames), _stack(frames))
+        _, _, _, *stacks = tf.while_loop(lambda t, *_: t < frames, frame, start, parallel_iterations=1)
+        return Frames(*(stack.stack() for stack in stacks))
 
-    start = (0, state_c, state_h, _stack(frames), _stack(frames), _stack(frames))
-    _, _, _, *stacks = tf.while_loop(lambda t, *_: t < frames, frame, start, parallel_iterations=1)
-    gates, cells, outputs = (stack.stack() for stack in stacks)
-    return gates, cells, outputs
+    def backward(self, d_results: tuple[tf.Tensor, ...], made: Frames, state_c: tf.Tensor) -> Gradients:
+        d_outputs, d_last_c, d_last_h = d_results
+        frames = tf.shape(d_outputs)[0]
+        earlier_cells = tf.concat([state_c[tf.newaxis], made.cells[:-1]], 0)
 
+        def frame(t: tf.Tensor, d_c: tf.Tensor, d_h: tf.Tensor, gates: tf.TensorArray) -> tuple[tf.Tensor, ...]:
+            i, g, f, o = tf.split(made.activations[t], 4, axis=1)
+            d_h += d_outputs[t]
+            squashed = tf.tanh(made.cells[t])
+            d_c += d_h * o * (1.0 - squashed * squashed)
+            d_gates = [
+                d_c * g * i * (1.0 - i),
+                d_c * i * (1.0 - g * g),
+                d_c * earlier_cells[t] * f * (1.0 - f),
+                d_h * squashed * o * (1.0 - o),
+            ]
+            return t - 1, d_c * f, self._of_gates(d_gates), gates.write(t, tf.concat(d_gates, 1))
 
-def _backward(
-    d_outputs: tf.Tensor,
-    d_last_c: tf.Tensor,
-    d_last_h: tf.Tensor,
-    activations: tf.Tensor,
-    cells: tf.Tensor,
-    state_c: tf.Tensor,
-    products: _Products,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Gradients of the outputs `[T, B, H]` and last states -> of the gates, the bias `[4H]` and both first states.
-
-    Those of the gates are meant before activation, `[T, B, 4H]`, in the type of the products.
-    """
-    frames = tf.shape(d_outputs)[0]
-    earlier_cells = tf.concat([state_c[tf.newaxis], cells[:-1]], 0)
-
-    def frame(t: tf.Tensor, d_c: tf.Tensor, d_h: tf.Tensor, gates: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-        i, g, f, o = tf.split(activations[t], 4, axis=1)
-        d_h += d_outputs[t]
-        squashed = tf.tanh(cells[t])
-        d_c += d_h * o * (1.0 - squashed * squashed)
-        d_gates = [
-            d_c * g * i * (1.0 - i),
-            d_c * i * (1.0 - g * g),
-            d_c * earlier_cells[t] * f * (1.0 - f),
-            d_h * squashed * o * (1.0 - o),
-        ]
-        return t - 1, d_c * f, products.of_gates(d_gates), gates.write(t, tf.concat(d_gates, 1))
-
-    start = (frames - 1, d_last_c, d_last_h, _stack(frames))
-    _, d_c, d_h, gates = tf.while_loop(lambda t, *_: t >= 0, frame, start, parallel_iterations=1)
-    d_gates = gates.stack()
-    # BiasAddGrad sums four times as fast as reduce_sum.
-    return tf.cast(d_gates, products.dtype), tf.raw_ops.BiasAddGrad(out_backprop=d_gates), d_c, d_h
+        start = (frames - 1, d_last_c, d_last_h, _stack(frames))
+        _, d_c, d_h, gates = tf.while_loop(lambda t, *_: t >= 0, frame, start, parallel_iterations=1)
+        d_gates = gates.stack()
+        # BiasAddGrad sums four times as fast as reduce_sum.
+        return Gradients(tf.cast(d_gates, self.dtype), tf.raw_ops.BiasAddGrad(out_backprop=d_gates), d_c, d_h)

@@ -7,9 +7,10 @@ compile them ahead: `python -m speech.nn --output speech/nn/cpp`.
 import ctypes
 import platform
 import sys
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -45,45 +46,52 @@ def describe(dtype: tf.DType) -> str:
     return "LSTM by TensorFlow's operators" if kernel is None else f"LSTM in {NAMES[kernel]}"
 
 
-def forward(
-    projected: tf.Tensor, weights: tf.Tensor, state_c: tf.Tensor, state_h: tf.Tensor, kernel: int
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Projected inputs `[T, B, 4H]` -> gate activations `[T, B, 4H]`, cells and outputs `[T, B, H]`.
+class Frames(NamedTuple):
+    """What the LSTM makes of all frames, in float32."""
 
-    `projected` is float32 or bfloat16, `weights` is the whole kernel `[2H, 4H]`, the states
-    are `[B, H]`. All results are float32.
-    """
-    results = _operators().speech_lstm(projected, weights, state_c, state_h, kernel=kernel)
-    frames, batch = projected.shape[:2]
-    hidden = state_c.shape[-1]
-    for result, width in zip(results, (4 * hidden, hidden, hidden), strict=True):
-        result.set_shape([frames, batch, width])
-    return tuple(results)
+    activations: tf.Tensor  # of the gates, [T, B, 4H]
+    cells: tf.Tensor  # [T, B, H]
+    outputs: tf.Tensor  # [T, B, H]
 
 
-def backward(
-    d_outputs: tf.Tensor,
-    d_last_c: tf.Tensor,
-    d_last_h: tf.Tensor,
-    activations: tf.Tensor,
-    cells: tf.Tensor,
-    state_c: tf.Tensor,
-    weights: tf.Tensor,
-    kernel: int,
-    dtype: tf.DType,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Gradients of the outputs `[T, B, H]` and last states -> of the gates, the bias `[4H]` and both first states.
+class Gradients(NamedTuple):
+    """What the LSTM's gradient makes of all frames: the gates' in the type of the products, the others in float32."""
 
-    Those of the gates are meant before activation, `[T, B, 4H]`, in `dtype`, the others float32.
-    """
-    d_gates, d_bias, d_state_c, d_state_h = _operators().speech_lstm_gradient(
-        d_outputs, d_last_c, d_last_h, activations, cells, state_c, weights, T=dtype, kernel=kernel
-    )
-    d_gates.set_shape(activations.shape)
-    d_bias.set_shape([activations.shape[-1]])
-    for state in (d_state_c, d_state_h):
-        state.set_shape(state_c.shape)
-    return d_gates, d_bias, d_state_c, d_state_h
+    gates: tf.Tensor  # before their activation, [T, B, 4H]
+    bias: tf.Tensor  # [4H]
+    state_c: tf.Tensor  # the first one, [B, H]
+    state_h: tf.Tensor  # the first one, [B, H]
+
+
+@dataclass(frozen=True)
+class Operators:
+    """The frames by the operators of one kernel, with `weights` `[2H, 4H]` and products in `dtype`."""
+
+    weights: tf.Tensor
+    dtype: tf.DType
+    kernel: int
+
+    def forward(self, projected: tf.Tensor, state_c: tf.Tensor, state_h: tf.Tensor) -> Frames:
+        """Projected inputs `[T, B, 4H]`, float32 or bfloat16, and first states `[B, H]` -> all frames."""
+        made = Frames(*_operators().speech_lstm(projected, self.weights, state_c, state_h, kernel=self.kernel))
+        frames, batch = projected.shape[:2]
+        hidden = state_c.shape[-1]
+        for result, width in zip(made, (4 * hidden, hidden, hidden), strict=True):
+            result.set_shape([frames, batch, width])
+        return made
+
+    def backward(self, d_results: tuple[tf.Tensor, ...], made: Frames, state_c: tf.Tensor) -> Gradients:
+        """Gradients of the outputs `[T, B, H]` and of the last cell and output `[B, H]` -> those of all else."""
+        found = Gradients(
+            *_operators().speech_lstm_gradient(
+                *d_results, made.activations, made.cells, state_c, self.weights, T=self.dtype, kernel=self.kernel
+            )
+        )
+        found.gates.set_shape(made.activations.shape)
+        found.bias.set_shape([made.activations.shape[-1]])
+        for state in (found.state_c, found.state_h):
+            state.set_shape(state_c.shape)
+        return found
 
 
 @lru_cache(maxsize=1)

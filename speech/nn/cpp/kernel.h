@@ -99,7 +99,7 @@ static inline Vector load_some(const void* from, bool halves, int64_t position, 
 }
 
 static inline void store_some(void* to, bool halves, int64_t position, int64_t count, Vector value) {
-  const int64_t some = count < kLanes ? count : kLanes;
+  const int64_t some = least(count, kLanes);
   if (halves) {
     uint16_t words[kLanes];
     store_narrowed(words, value);
@@ -157,12 +157,12 @@ static void tile_of(int64_t rows, int64_t depth, const float* left, const float*
 static void multiply(const float* left, int64_t rows, int64_t words, const float* panels, int64_t columns,
                      const float* after, float* out) {
   for (int64_t begin = 0; begin < words; begin += kBlock) {
-    const int64_t depth = words - begin < kBlock ? words - begin : kBlock;
+    const int64_t depth = block_depth(words, begin);
     for (int64_t column = 0; column < columns; column += kColumns) {
       const bool last = begin + depth == words && column + kColumns == columns;
       const char* next = reinterpret_cast<const char*>(last ? after : panels + depth * kColumns);
       for (int64_t row = 0; row < rows; row += kTileRows) {
-        const int64_t some = rows - row < kTileRows ? rows - row : kTileRows;
+        const int64_t some = least(rows - row, kTileRows);
         const char* part = next + (row / kTileRows % kDepthStep) * depth * kColumns * sizeof(float) / kDepthStep;
         tile_of<kTileRows>(some, depth, left + row * depth, panels, out + row * columns + column, columns, begin > 0,
                            part);
@@ -186,7 +186,7 @@ static __attribute__((noinline)) uint32_t word_at(const float* row, int64_t alon
 // and the words behind the depth are 0.
 static void interleave(const float* data, int64_t across, int64_t along, int64_t rows, int64_t depth, int64_t words,
                        int64_t width, uint32_t* out) {
-  const int64_t whole = depth / kWords < words ? depth / kWords : words;
+  const int64_t whole = least(depth / kWords, words);
   int64_t k = 0;
   if (across == 1) {
     for (; k < whole; ++k) {
@@ -212,7 +212,7 @@ static void interleave(const float* data, int64_t across, int64_t along, int64_t
 #endif
         }
         transpose_8x8(square);
-        const size_t bytes = (width - row < 8 ? width - row : 8) * sizeof(uint32_t);
+        const size_t bytes = least(width - row, 8) * sizeof(uint32_t);
         for (int w = 0; w < 8; ++w) __builtin_memcpy(out + (k + w) * width + row, square[w], bytes);
       }
     }
@@ -230,9 +230,9 @@ static void pack_left(const float* made, int64_t rows, int64_t parts, int64_t ta
   const int64_t words = parts * tasks * kUnitWords;
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t word = (part * tasks + task) * kUnitWords, begin = word / kBlock * kBlock;
-    const int64_t depth = words - begin < kBlock ? words - begin : kBlock;
+    const int64_t depth = block_depth(words, begin);
     for (int64_t row = 0; row < rows; row += kTileRows) {
-      const int64_t some = rows - row < kTileRows ? rows - row : kTileRows;
+      const int64_t some = least(rows - row, kTileRows);
       interleave(made + (row * parts + part) * kUnits, parts * kUnits, 1, some, kUnits, kUnitWords, some,
                  reinterpret_cast<uint32_t*>(packed + begin * rows + row * depth + (word - begin) * some));
     }
@@ -245,10 +245,10 @@ static void pack_left(const float* made, int64_t rows, int64_t parts, int64_t ta
 static void pack_forward(const float* from_state, int64_t hidden, int64_t task, int64_t tasks, float* panels) {
   const int64_t words = tasks * kUnitWords;
   for (int64_t begin = 0; begin < words; begin += kBlock) {
-    const int64_t depth = words - begin < kBlock ? words - begin : kBlock, k = begin * kWords;
+    const int64_t depth = block_depth(words, begin), k = begin * kWords;
     for (int64_t column = 0; column < 4 * kUnits; column += kColumns) {
       const int64_t gate = column / kUnits, unit = task * kUnits + column % kUnits;
-      const int64_t some = hidden - unit < kColumns ? hidden - unit : kColumns;
+      const int64_t some = least(hidden - unit, kColumns);
       interleave(from_state + k * 4 * hidden + gate * hidden + unit, 1, 4 * hidden, some > 0 ? some : 0,
                  hidden > k ? hidden - k : 0, depth, kColumns, reinterpret_cast<uint32_t*>(panels));
       panels += depth * kColumns;
@@ -260,13 +260,13 @@ static void pack_forward(const float* from_state, int64_t hidden, int64_t task, 
 static void pack_backward(const float* from_state, int64_t hidden, int64_t task, int64_t tasks, float* panels) {
   const int64_t words = 4 * tasks * kUnitWords;
   for (int64_t begin = 0; begin < words; begin += kBlock) {
-    const int64_t depth = words - begin < kBlock ? words - begin : kBlock;
+    const int64_t depth = block_depth(words, begin);
     for (int64_t column = 0; column < kUnits; column += kColumns) {
       const int64_t unit = task * kUnits + column;
-      const int64_t some = hidden - unit < kColumns ? hidden - unit : kColumns;
+      const int64_t some = least(hidden - unit, kColumns);
       for (int64_t word = 0; word < depth; word += kUnitWords) {  // a block may hold several gates
         const int64_t place = (begin + word) / kUnitWords, gate = place / tasks, first = place % tasks * kUnits;
-        const int64_t inside = hidden - first < kUnits ? hidden - first : kUnits;
+        const int64_t inside = least(hidden - first, kUnits);
         interleave(from_state + unit * 4 * hidden + gate * hidden + first, 4 * hidden, 1, some > 0 ? some : 0, inside,
                    kUnitWords, kColumns, reinterpret_cast<uint32_t*>(panels + word * kColumns));
       }

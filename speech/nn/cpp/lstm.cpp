@@ -38,22 +38,30 @@ constexpr int64_t kBlock = 512;         // words of depth that are multiplied at
 constexpr int kDepthStep = 4;           // of which so many in one turn of the innermost loop
 constexpr int64_t kTasksPerThread = 2;  // at least, of each frame; with fewer, threads wait for each other
 
-struct Forward {
+// Here and not of the standard library, so that kernel.h may use it.
+inline __attribute__((always_inline)) int64_t least(int64_t one, int64_t two) { return one < two ? one : two; }
+
+// Words of the block of depth that begins at `begin`.
+inline __attribute__((always_inline)) int64_t block_depth(int64_t words, int64_t begin) {
+  return least(kBlock, words - begin);
+}
+
+struct Run {
   int64_t frames, rows, hidden, tasks, threads;
+  float* panels;   // the packed kernel
+  float* left[2];  // the packed left factors, states or gradients of gates: the one that is read, the one that is made
+};
+
+struct Forward : Run {
   const void* projected;  // [frames, rows, 4 * hidden], floats or bfloat16 numbers
   bool halves;
   const float *state_c, *state_h;
-  const float* panels;  // the packed kernel
-  float* left[2];       // the packed states: of the frame before, and of this one
   float *activations, *cells, *outputs;
 };
 
-struct Backward {
-  int64_t frames, rows, hidden, tasks, threads;
+struct Backward : Run {
   const float *d_outputs, *d_last_c, *d_last_h, *activations, *cells, *state_c;
-  const float* panels;
-  float* left[2];  // the packed gradients of the gates: of the stage before, and of this one
-  void* d_gates;   // [frames, rows, 4 * hidden], floats or bfloat16 numbers
+  void* d_gates;  // [frames, rows, 4 * hidden], floats or bfloat16 numbers
   bool halves;
   float *d_bias, *d_state_c, *d_state_h;  // d_state_c is that of the frame at hand
 };
@@ -381,11 +389,16 @@ class Call {
     return static_cast<float*>(output(index, TF_FLOAT, shape));
   }
 
-  // Whether there is this memory; if not, the call fails.
-  bool has(const Scratch& one, const Scratch& two) {
-    if (one.data() && two.data()) return true;
-    TF_SetStatus(status_, TF_RESOURCE_EXHAUSTED, "no memory for the LSTM's packed weights");
-    return false;
+  // Gives the run its memory, where there is some; otherwise the call fails.
+  bool equip(Run* run, const Scratch& panels, const Scratch& left, int64_t left_size) {
+    if (!panels.data() || !left.data()) {
+      TF_SetStatus(status_, TF_RESOURCE_EXHAUSTED, "no memory for the LSTM's packed weights");
+      return false;
+    }
+    run->panels = panels.data();
+    run->left[0] = left.data();
+    run->left[1] = left.data() + left_size;
+    return true;
   }
 
   bool failed() const { return TF_GetCode(status_) != TF_OK; }
@@ -437,8 +450,17 @@ float* room_for(int64_t rows) {
   return room.data();
 }
 
-int64_t threads_for(int64_t tasks) {
-  return std::max<int64_t>(1, std::min(Pool::instance().threads(), tasks / kTasksPerThread));
+// The sizes of a run, by a tensor [frames, rows, parts * hidden]; where it has no such shape, sizes that fit nothing.
+template <typename Kind>
+Kind sized(const TF_Tensor* tensor, int64_t parts) {
+  Kind run{};
+  const bool is_cube = TF_NumDims(tensor) == 3;
+  run.frames = is_cube ? TF_Dim(tensor, 0) : -1;
+  run.rows = is_cube ? TF_Dim(tensor, 1) : -1;
+  run.hidden = is_cube ? TF_Dim(tensor, 2) / parts : -1;
+  run.tasks = (run.hidden + kUnits - 1) / kUnits;
+  run.threads = std::max<int64_t>(1, std::min(Pool::instance().threads(), run.tasks / kTasksPerThread));
+  return run;
 }
 
 void lstm(void* state, TF_OpKernelContext* context) {
@@ -446,13 +468,8 @@ void lstm(void* state, TF_OpKernelContext* context) {
   Call call(context);
   TF_Tensor* projected = call.input(0);
   if (!projected) return;
-  const bool is_cube = TF_NumDims(projected) == 3;  // otherwise the shapes below do not fit
-  const int64_t frames = is_cube ? TF_Dim(projected, 0) : -1, rows = is_cube ? TF_Dim(projected, 1) : -1;
-  const int64_t hidden = is_cube ? TF_Dim(projected, 2) / 4 : -1;
-  Forward run{};
-  run.frames = frames, run.rows = rows, run.hidden = hidden;
-  run.tasks = (hidden + kUnits - 1) / kUnits;
-  run.threads = threads_for(run.tasks);
+  auto run = sized<Forward>(projected, 4);
+  const int64_t frames = run.frames, rows = run.rows, hidden = run.hidden;
   call.input(0, {frames, rows, 4 * hidden});
   run.projected = TF_TensorData(projected);
   run.halves = TF_TensorType(projected) == TF_BFLOAT16;
@@ -465,14 +482,11 @@ void lstm(void* state, TF_OpKernelContext* context) {
   if (call.failed() || !frames || !rows || !hidden) return;
   const int64_t words = run.tasks * kernel.words_of_units;
   const Scratch panels(run.tasks * words * 4 * kUnits), left(2 * rows * words);
-  if (!call.has(panels, left)) return;
-  run.panels = panels.data();
-  run.left[0] = left.data();
-  run.left[1] = left.data() + rows * words;
+  if (!call.equip(&run, panels, left, rows * words)) return;
   run_stages(1 + frames, run.tasks, run.threads, [&](int64_t stage, int64_t task) {
     if (stage) return kernel.forward(run, stage - 1, task, room_for(rows));
     kernel.pack_forward(weights + hidden * 4 * hidden, hidden, task, run.tasks,
-                        panels.data() + task * words * 4 * kUnits);
+                        run.panels + task * words * 4 * kUnits);
     kernel.begin_forward(run, task, room_for(rows));
   });
 }
@@ -482,13 +496,8 @@ void lstm_gradient(void* state, TF_OpKernelContext* context) {
   Call call(context);
   TF_Tensor* d_outputs = call.input(0);
   if (!d_outputs) return;
-  const bool is_cube = TF_NumDims(d_outputs) == 3;
-  const int64_t frames = is_cube ? TF_Dim(d_outputs, 0) : -1, rows = is_cube ? TF_Dim(d_outputs, 1) : -1;
-  const int64_t hidden = is_cube ? TF_Dim(d_outputs, 2) : -1;
-  Backward run{};
-  run.frames = frames, run.rows = rows, run.hidden = hidden;
-  run.tasks = (hidden + kUnits - 1) / kUnits;
-  run.threads = threads_for(run.tasks);
+  auto run = sized<Backward>(d_outputs, 1);
+  const int64_t frames = run.frames, rows = run.rows, hidden = run.hidden;
   run.d_outputs = call.floats(0, {frames, rows, hidden});
   run.d_last_c = call.floats(1, {rows, hidden});
   run.d_last_h = call.floats(2, {rows, hidden});
@@ -510,14 +519,11 @@ void lstm_gradient(void* state, TF_OpKernelContext* context) {
   }
   const int64_t words = 4 * run.tasks * kernel.words_of_units;
   const Scratch panels(run.tasks * words * kUnits), left(2 * rows * words);
-  if (!call.has(panels, left)) return;
-  run.panels = panels.data();
-  run.left[0] = left.data();
-  run.left[1] = left.data() + rows * words;
+  if (!call.equip(&run, panels, left, rows * words)) return;
   run_stages(1 + frames, run.tasks, run.threads, [&](int64_t stage, int64_t task) {
     if (!stage) {
       kernel.pack_backward(weights + hidden * 4 * hidden, hidden, task, run.tasks,
-                           panels.data() + task * words * kUnits);
+                           run.panels + task * words * kUnits);
     }
     kernel.backward(run, stage, task, room_for(rows));
   });

@@ -18,6 +18,8 @@ from speech import native_library
 from speech.native_library import NoCompilerError
 from speech.nn import recurrence
 from speech.nn.lstm import lstm
+from speech.nn.recurrence import Operators
+from speech.processors import cores
 from tests.peers.environments import REPOSITORY
 
 KERNELS = [(tf.float32, 0), (tf.float32, 1), (tf.bfloat16, 2)]
@@ -88,7 +90,7 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     if loaded is None:
         pytest.skip("no compiler")
     yield loaded[1].speech_lstm_set_threads
-    loaded[1].speech_lstm_set_threads(2)
+    loaded[1].speech_lstm_set_threads(cores())
 
 
 @pytest.mark.parametrize(("dtype", "kernel"), KERNELS)
@@ -113,15 +115,13 @@ def test_what_is_too_small_is_zero_in_all_threads(
     needs(kernel)
     frames, batch, hidden = 60, 4, 256
     inputs, weights, _, state, _ = numbers((frames, batch, hidden))
-    made = recurrence.forward(tf.cast(tf.tile(inputs, [1, 1, 4]), dtype), weights, state, state, kernel)
+    made = Operators(weights, dtype, kernel).forward(tf.cast(tf.tile(inputs, [1, 1, 4]), dtype), state, state)
     d_outputs = tf.random.stateless_normal([frames, batch, hidden], [1, 2], stddev=1e-37)
     results = []
     for threads in (1, 4):
         set_threads(threads)
         nothing = tf.zeros_like(state)
-        gradients = recurrence.backward(
-            d_outputs, nothing, nothing, made[0], made[1], state, weights, kernel, tf.float32
-        )
+        gradients = Operators(weights, tf.float32, kernel).backward((d_outputs, nothing, nothing), made, state)
         results.append([gradient.numpy() for gradient in gradients])
     tiny = np.finfo(np.float32).tiny
     for one, two in zip(*results, strict=True):
@@ -149,7 +149,7 @@ def test_activations_are_exact_for_all_sizes_of_numbers(dtype: tf.DType, kernel:
     zeros = tf.zeros([len(values), 1])
     activations, cells, outputs = (
         result.numpy()[0].astype(np.float64)
-        for result in recurrence.forward(projected, tf.zeros([2, 4]), zeros, zeros, kernel)
+        for result in Operators(tf.zeros([2, 4]), dtype, kernel).forward(projected, zeros, zeros)
     )
     x = tf.cast(projected, tf.float64).numpy()[0, :, 0]
     with np.errstate(over="ignore"):
@@ -198,11 +198,10 @@ def test_no_frames_and_no_clips(dtype: tf.DType, kernel: int) -> None:
     needs(kernel)
     for frames, batch in ((0, 3), (4, 0)):
         state = tf.ones([batch, 12])
-        outputs = recurrence.forward(tf.zeros([frames, batch, 48], dtype), tf.zeros([24, 48]), state, state, kernel)
-        assert [result.shape for result in outputs] == [(frames, batch, 48), (frames, batch, 12), (frames, batch, 12)]
-        d_gates, d_bias, d_c, d_h = recurrence.backward(
-            outputs[2], state, 2 * state, outputs[0], outputs[1], state, tf.zeros([24, 48]), kernel, dtype
-        )
+        operators = Operators(tf.zeros([24, 48]), dtype, kernel)
+        made = operators.forward(tf.zeros([frames, batch, 48], dtype), state, state)
+        assert [result.shape for result in made] == [(frames, batch, 48), (frames, batch, 12), (frames, batch, 12)]
+        d_gates, d_bias, d_c, d_h = operators.backward((made.outputs, state, 2 * state), made, state)
         assert d_gates.shape == (frames, batch, 48)
         assert d_gates.dtype == dtype
         assert not d_bias.numpy().any()
@@ -213,14 +212,14 @@ def test_no_frames_and_no_clips(dtype: tf.DType, kernel: int) -> None:
 def test_without_a_compiler_tensorflow_computes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(_: Path) -> Path:
+    def fails(*_: object) -> Path:
         raise NoCompilerError("no C++ compiler found")
 
     copy = tmp_path / "cpp"
     shutil.copytree(recurrence.LIBRARY.sources, copy, ignore=shutil.ignore_patterns("*.so"))
     monkeypatch.setattr(recurrence, "LIBRARY", replace(recurrence.LIBRARY, sources=copy))
     monkeypatch.setattr(native_library, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(native_library.NativeLibrary, "build", lambda *_: fails(tmp_path))
+    monkeypatch.setattr(native_library.NativeLibrary, "build", fails)
     recurrence._load.cache_clear()
     try:
         if sys.platform == "linux":
