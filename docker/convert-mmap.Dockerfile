@@ -24,4 +24,4 @@ LABEL org.opencontainers.image.title="speechmill convert-mmap" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
-CMD ["python", "-m", "components.export", "--help"]
+CMD ["python", "-m", "components.export.memmapped", "--help"]

@@ -4,9 +4,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from components import images
 from speech.errors import InputError, RetryError
@@ -52,10 +55,22 @@ def build(flags: ImageFlags) -> None:
         if not flags.force and size_bytes(client, image):
             _say(name, "is there", client, image)
             continue
-        code = subprocess.run(build_command(client, name, image, flags, revision), cwd=images.ROOT).returncode
+        with build_context(name) as context:
+            code = subprocess.run(build_command(client, name, image, flags, revision), cwd=context).returncode
         if code:
             raise InputError(f"{name}: the build failed with exit code {code}; its output above says why")
         _say(name, f"built in {time.monotonic() - started:.0f} s", client, image)
+
+
+@contextmanager
+def build_context(name: str) -> Iterator[Path]:
+    """A folder with what the image's tag stands for, and nothing else that a Dockerfile could copy."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in images.sources(name):
+            copy = Path(scratch, path.relative_to(images.ROOT))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
+        yield Path(scratch)
 
 
 def build_command(client: str, name: str, image: str, flags: ImageFlags, revision: str) -> list[str]:

@@ -74,6 +74,14 @@ def test_the_variant_with_ds_ctcdecoder_is_a_stage_of_the_other_s_dockerfile(cli
     assert variant.endswith("--file docker/evaluate.Dockerfile .")
 
 
+def test_the_build_sees_what_the_tag_stands_for_and_nothing_else() -> None:
+    with image_builds.build_context("convert-mmap") as context:
+        files = {path.relative_to(context).as_posix() for path in context.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(images.ROOT).as_posix() for path in images.sources("convert-mmap")}
+    assert {"docker/convert-mmap.Dockerfile", "components/export/memmapped.py", "requirements/kfp.lock"} <= files
+    assert "components/export/delivery.py" not in files
+
+
 def test_push_tags_what_was_built_without_a_registry(client, tmp_path, capsys) -> None:
     flags = ["--docker", str(client()), "--images", "publish"]
     with pytest.raises(SystemExit) as stopped:
