@@ -42,7 +42,7 @@ format: $(INSTALLED) ## format the code and sort the imports
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format .
 
-compile: $(INSTALLED) ## write pipelines/retrain.yaml
+compile: $(INSTALLED) ## write build/retrain.yaml, the pipeline that Kubeflow takes
 	@$(BIN)/speechmill compile
 
 tables: $(INSTALLED) ## write the settings tables in the READMEs

@@ -26,7 +26,7 @@ class RunBase:
 class CompileFlags:
     """The flags of `speechmill compile`."""
 
-    output: str = setting("", "file to write; empty: NAME.yaml in pipelines/, beside the code")
+    output: str = setting("", "file to write; empty: build/retrain.yaml or build/retrain-on-news.yaml")
     registry: str = setting("", "registry in front of the images' names, such as ghcr.io/team; empty: the deployment's")
     deployment: str = setting(
         "", "deployment.toml of the cluster (see examples/deployments); empty: one that suits most"
@@ -88,7 +88,7 @@ def _compile(flags: CompileFlags) -> None:
     from pipelines.retrain import retrain
 
     pipeline = retrain if flags.pipeline == "retrain" else nightly
-    path = Path(flags.output) if flags.output else compiled.PATH.with_name(f"{flags.pipeline}.yaml")
+    path = Path(flags.output) if flags.output else compiled.FOLDER / f"{flags.pipeline}.yaml"
     cluster = deployment.read(Path(flags.deployment)) if flags.deployment else None
     print(f"{'wrote' if compiled.write(pipeline, path, flags.registry, cluster) else 'up to date:'} {path}")
 

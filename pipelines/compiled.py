@@ -13,7 +13,7 @@ from pipelines.placement import deployed
 from speech.errors import InputError
 from speech.storage import write_text
 
-PATH = Path(__file__).with_suffix("").with_name("retrain.yaml")
+FOLDER = Path("build")  # its image tags follow the code, so it is made when it is needed and never kept with the code
 
 
 def to_yaml(pipeline: Callable[..., Any], registry: str = "", deployment: Deployment | None = None) -> str:

@@ -13,9 +13,9 @@ import yaml
 
 from components import images
 from pipelines import __main__ as speechmill
-from pipelines import compiled
 from pipelines.submission import ScheduleFlags
 from speech.errors import InputError
+from tests.fixtures import compiled_pipeline
 from tests.fixtures.api_server import Refused, running
 from tests.fixtures.kfp_server import KfpServer
 
@@ -33,7 +33,8 @@ def server() -> Iterator[KfpServer]:
 def run(server: KfpServer, *arguments: str) -> int:
     """The exit code of the command."""
     name, *rest = arguments
-    compiled_here = [] if {"--registry", "--deployment", "--pipeline"} & {*rest} else ["--pipeline", str(compiled.PATH)]
+    own = {"--registry", "--deployment", "--pipeline"} & {*rest}
+    compiled_here = [] if own else ["--pipeline", str(compiled_pipeline.path())]
     try:
         speechmill.main([name, "--endpoint", server.endpoint, *compiled_here, *rest])
     except SystemExit as stopped:
@@ -206,7 +207,7 @@ def kfp_job(name: str, server: KfpServer, folder: Path, **variables: str) -> sub
     text = (images.ROOT / "examples" / "ci" / name).read_text(encoding="utf-8")
     scripts = [script for script in JOBS[name](text) if "kfp " in script]
     assert len(scripts) == 1
-    (folder / "retrain.yaml").write_text(compiled.PATH.read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "retrain.yaml").write_text(compiled_pipeline.text(), encoding="utf-8")
     script = re.sub(r"^.*(make setup|speechmill compile).*$", "", scripts[0], flags=re.MULTILINE)
     environment = {
         **os.environ,
@@ -270,7 +271,7 @@ def test_both_jobs_run_the_same_commands() -> None:
 def test_the_traps_of_the_cli_are_still_there(server, tmp_path) -> None:
     """What the jobs work around; if this fails, they can be made simpler."""
     server.outcome = "FAILED"
-    (tmp_path / "retrain.yaml").write_text(compiled.PATH.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "retrain.yaml").write_text(compiled_pipeline.text(), encoding="utf-8")
 
     def kfp(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(KFP), "--endpoint", server.endpoint, "--output", "json", *arguments]
