@@ -15,6 +15,7 @@ from components.import_cv.settings import ImportSettings
 from components.publish.component import publish
 from components.publish.settings import PublishSettings
 from components.train.component import train
+from components.train.settings import IN_PIPELINE as TRAIN_IN_PIPELINE
 from components.train.settings import TrainSettings
 from pipelines.parameters import documented
 
@@ -31,7 +32,7 @@ def retrain(
     import_flags: str = "",
     base_checkpoint_uri: str = "",
     checkpoint_uri: str = "",
-    drop_source_layers: str = TrainSettings.drop_source_layers,
+    drop_source_layers: str = TRAIN_IN_PIPELINE["drop_source_layers"],
     n_hidden: int = TrainSettings.n_hidden,
     epochs: int = TrainSettings.epochs,
     train_batch_size: int = TrainSettings.train_batch_size,

@@ -4,6 +4,7 @@ The file that says "complete" is written last, so a folder without it is unfinis
 """
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from speech.storage import sha256, write_json
 ALPHABET = "alphabet.txt"
 SPLITS = ("train", "dev", "test")
 ALL_SETS = (*SPLITS, "validated", "other", "train-all")
+RUN_FOLDER = re.compile(r"run-([1-9][0-9]*)")  # of a training whose checkpoint folder held files of others
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -109,19 +111,34 @@ class Checkpoint:
     MODEL: ClassVar[str] = "model.json"  # geometry and training settings
     FLAGS: ClassVar[str] = "flags.txt"  # the same, as Coqui STT reads it
     HISTORY: ClassVar[str] = "history.json"  # losses by epoch
+    RECORD: ClassVar[str] = "speechmill_run.json"  # which run wrote here, and which files are its own
     MAKER: ClassVar[str] = "python -m components.train"
 
     @classmethod
     def open(cls, folder: str | Path) -> "Checkpoint":
-        """Open a folder with at least one bundle (ours, DeepSpeech's or Coqui STT's); raises InputError otherwise."""
+        """Open a folder with at least one bundle (ours, DeepSpeech's or Coqui STT's); raises InputError otherwise.
+
+        Where our runs wrote into folders of their own inside it, it is that of the newest run with a bundle.
+        """
         path = Path(folder)
         if not path.is_dir():
-            raise InputError(f"{path}: no such folder: expected the checkpoint that `{cls.MAKER}` makes")
-        if not any(path.glob("*.index")):
-            raise InputError(
-                f"{path}: no checkpoint in it: expected *.index and *.data-* files and a `checkpoint` state file"
-            )
-        return cls(path)
+            found = "a file" if path.exists() else "no such folder"
+            raise InputError(f"{path}: {found}: expected the checkpoint folder that `{cls.MAKER}` makes")
+        for place in (*cls.runs(path), path):
+            if any(place.glob("*.index")):
+                return cls(place)
+        inside = sorted({index.parent for index in path.glob("*/*.index")})
+        hint = f"; {inside[0]} holds one" if inside else ""
+        raise InputError(
+            f"{path}: no checkpoint in it: expected *.index and *.data-* files and a `checkpoint` state file{hint}"
+        )
+
+    @classmethod
+    def runs(cls, folder: Path) -> list[Path]:
+        """The folders of our runs, the newest first: `run-N` inside `folder`, then `folder` itself."""
+        found = ((RUN_FOLDER.fullmatch(path.name), path) for path in folder.glob("run-*"))
+        numbered = sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+        return [path for path in (*(path for _, path in numbered), folder) if (path / cls.RECORD).is_file()]
 
 
 @dataclass(frozen=True)

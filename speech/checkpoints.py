@@ -5,6 +5,7 @@ Reads ours, DeepSpeech's and Coqui STT's, release checkpoints (trained with cuDN
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.variables import KERNEL, weight_shapes
 
+ENGLISH = tuple(" abcdefghijklmnopqrstuvwxyz'")
 _PATH_LINE = re.compile(r'^(model_checkpoint_path|all_model_checkpoint_paths): "((?:[^"\\]|\\.)*)"', re.MULTILINE)
 
 
@@ -25,16 +27,22 @@ def find(folder: str | Path, load: str = "auto") -> list[str]:
     """Bundle prefixes to try, best candidate first.
 
     `load` is `last`, `best` or `auto` (best, then last), as `--load_evaluate` has it. A folder without state files
-    (a release archive may lack them) gives its bundles, the highest step first. Raises InputError if there is none.
+    (a release archive may lack them) gives its bundles, the highest step first. Where our runs wrote into folders of
+    their own inside it, the newest run's are meant, and a line says so. Raises InputError if there is none.
     """
-    folder = Checkpoint.open(folder).folder
+    given, folder = Path(folder), Checkpoint.open(folder).folder
+    if folder != given:
+        print(f"note: {given}: taking its newest run's checkpoint, {folder}", file=sys.stderr, flush=True)
     files = {"best": (Checkpoint.BEST,), "last": (Checkpoint.LAST,), "auto": (Checkpoint.BEST, Checkpoint.LAST)}[load]
     prefixes = [prefix for name in files for prefix in read_state(folder, name)]
     if not prefixes and load != "best":
         bundles = (path.with_suffix("") for path in folder.glob("*.index"))
         prefixes = [str(path) for path in sorted(bundles, key=_step_of, reverse=True)]
     if not prefixes:
-        raise InputError(f"{folder}: no {files[0]} state file: expected a checkpoint folder with a best dev checkpoint")
+        raise InputError(
+            f"{folder}: no {files[0]} state file: expected a checkpoint folder with a best dev checkpoint (a training "
+            "without dev sets has none: its newest is taken by `last` and `auto`)"
+        )
     return list(dict.fromkeys(prefixes))
 
 
@@ -103,6 +111,14 @@ def geometry_of(prefix: str, shapes: Mapping[str, Sequence[int]]) -> Geometry:
 
 
 def find_alphabet(prefix: str, geometry: Geometry) -> Alphabet | None:
+    """The alphabet beside a bundle, else that of the releases with as many labels, and a line says so."""
+    found = recorded_alphabet(prefix, geometry)
+    if found is None and (found := assumed_alphabet(geometry)) is not None:
+        print(f"note: {prefix} carries no alphabet: {describe_assumed(found)}", file=sys.stderr, flush=True)
+    return found
+
+
+def recorded_alphabet(prefix: str, geometry: Geometry) -> Alphabet | None:
     """The alphabet beside a bundle; None if there is none (release checkpoints carry none)."""
     folder = Path(prefix).parent
     recorded = sidecar(folder / Checkpoint.MODEL) or sidecar(folder / Checkpoint.FLAGS)
@@ -110,6 +126,22 @@ def find_alphabet(prefix: str, geometry: Geometry) -> Alphabet | None:
         return Alphabet.bytes_output_mode()
     path = folder / ALPHABET
     return Alphabet.load(path) if path.is_file() else None
+
+
+def assumed_alphabet(geometry: Geometry) -> Alphabet | None:
+    """What a checkpoint without an alphabet writes: English or bytes, by the number of its labels.
+
+    DeepSpeech's trainer takes English where no alphabet is named; its Mandarin release writes bytes.
+    """
+    if geometry.n_labels == BYTES_MODE_LABELS:
+        return Alphabet.bytes_output_mode()
+    return Alphabet(ENGLISH) if geometry.n_labels == len(ENGLISH) else None
+
+
+def describe_assumed(alphabet: Alphabet) -> str:
+    """The words for an alphabet that `assumed_alphabet` gave."""
+    which = "the bytes of UTF-8" if alphabet.bytes_mode else "the releases' English (space, a to z, apostrophe)"
+    return f"its {len(alphabet)} labels are taken for {which}; --alphabet_config_path says otherwise"
 
 
 def sidecar(path: Path) -> dict[str, Any]:

@@ -143,8 +143,8 @@ def _normalise(
         if name not in known and name.startswith("no") and name[2:] in known and not equals:
             name, equals, value = name[2:], "=", "false"
         name = aliases.get(name, name)
-        is_boolean = name in fields and isinstance(fields[name].default, bool)
-        if is_boolean and not equals and following and following.lower() not in BOOLEANS:
+        is_boolean = name in fields and fields[name].type in (bool, bool | None)
+        if is_boolean and not equals and following.lower() not in BOOLEANS:
             equals, value = "=", "true"
         is_text = name in fields and isinstance(fields[name].default, str)
         if is_text and not equals and following.startswith("--") and " " in following:

@@ -178,6 +178,10 @@ def _training(training: Mapping[str, Any]) -> Iterator[str]:
         yield f"- {', '.join(shown)}; all settings are in `{JSON_NAME}`"
     if training.get("best_dev_loss") is not None:
         yield f"- best loss on the dev set {training['best_dev_loss']:.4f}, {training['epochs']} epochs run"
+    if base := training.get("base"):
+        yield f"- {_text(base['checkpoint'])} had {base['dev_loss']:.4f} there before the training" + (
+            "; no epoch was better, so this is that model" if base["is_best"] else ""
+        )
 
 
 def _model(model: Mapping[str, Any]) -> Iterator[str]:

@@ -23,7 +23,14 @@ from speech.variables import weight_shapes
 
 FORMATS = (ExportedModel.FROZEN, ExportedModel.MAPPED, ExportedModel.TFLITE, ExportedModel.ONNX)
 OVERRIDES = ("audio_sample_rate", "feature_win_len", "feature_win_step", "relu_clip")
-TRAINING_FACTS = ("start", "train_clips", "dev_clips", "train_hours", "settings")  # of a checkpoint's sidecar
+TRAINING_FACTS = (
+    "start",
+    "dropped_layers",
+    "train_clips",
+    "dev_clips",
+    "train_hours",
+    "settings",
+)  # of a checkpoint's sidecar
 
 
 def freeze(settings: ExportSettings, checkpoint: Path, model: Path) -> ExportedModel:
@@ -185,6 +192,7 @@ def _training(folder: Path) -> dict[str, Any]:
     facts = {name: recorded[name] for name in TRAINING_FACTS if name in recorded}
     if history:
         facts |= {"epochs": len(history.get("epochs", ())), "best_dev_loss": history.get("best_dev_loss")}
+        facts |= {"base": history["base"]} if "base" in history else {}
     return facts
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from components.train import afterwards
 from components.train.afterwards import ExportFlags, TestFlags
 from components.train.settings import TrainSettings
+from speech.artifacts import Checkpoint
 from speech.augmentation import FLAG_ALIASES
 from speech.errors import InputError
 from speech.settings import command, setting, setting_error
 from speech.sources import fetch_source
-from speech.storage import download_file, is_remote, local_folder
+from speech.storage import download_file, is_remote, list_keys, local_folder
 
 SEARCH = "the search for the scorer's weights is `python -m components.evaluate --n_trials N`"
 RETIRED = {
@@ -163,6 +164,7 @@ def _train(given: TrainCommand) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         save_dir, mirror = (scratch / "save", save_uri) if is_remote(save_uri) else (Path(save_uri), "")
+        _check_base(given, save_uri)
         load_dir = save_dir if load_uri in ("", save_uri) else local_folder(load_uri, scratch / "load")
         if is_remote(settings.alphabet_config_path):
             download_file(settings.alphabet_config_path, scratch / "alphabet.txt")
@@ -177,6 +179,16 @@ def _train(given: TrainCommand) -> bool:
         )
         step.run(settings, train, dev, save_dir, load_dir, metrics_sources=metrics, mirror=mirror)
     return is_chief()
+
+
+def _check_base(given: TrainCommand, save_uri: str) -> None:
+    """Raise InputError if `--load_checkpoint_dir` holds no checkpoint; a local one beside the folder that is saved to
+    is looked at later, as a run that goes on does not need it."""
+    uri = given.load_checkpoint_dir
+    if is_remote(uri) and not any(key.endswith(".index") for key, _ in list_keys(f"{uri.rstrip('/')}/")):
+        raise InputError(f"--load_checkpoint_dir {uri}: no checkpoint there: expected *.index and *.data-* objects")
+    if uri and uri == save_uri and not is_remote(uri) and given.load_train != "init":
+        Checkpoint.open(uri)
 
 
 def _infer(given: TrainCommand) -> str:

@@ -14,7 +14,7 @@ def train(
     report: Output[HTML],
     base_checkpoint_uri: str = "",
     checkpoint_uri: str = "",
-    n_hidden: int = 2048,
+    n_hidden: int = 0,
     epochs: int = 75,
     train_batch_size: int = 32,
     learning_rate: float = 0.001,
@@ -41,7 +41,7 @@ def train(
         report: The loss curves.
         base_checkpoint_uri: Folder or s3:// prefix of the checkpoint to start from; empty: from scratch.
         checkpoint_uri: s3:// prefix for running checkpoints, from which a retry of the same run goes on; empty: none.
-        n_hidden: Width of the hidden layers and of the LSTM.
+        n_hidden: Width of the hidden layers and of the LSTM; 0 is the checkpoint's, else 2048.
         epochs: Passes over the training set.
         train_batch_size: Clips an optimizer step.
         learning_rate: Adam's step size.

@@ -36,6 +36,15 @@ class RunState:
     stalled_epochs: int = 0
     finished: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=dict)  # where the run started, for reports; a resumed one keeps it
+    base: dict[str, Any] | None = (
+        None  # the checkpoint that was loaded, and its dev loss, which the epochs have to beat
+    )
+
+    @property
+    def base_is_best(self) -> bool:
+        """Whether no epoch was better than the checkpoint that the run started from."""
+        return self.base is not None and self.best_dev_loss == self.base["dev_loss"]
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunState":
@@ -82,6 +91,7 @@ class TrainingRun:
     state: RunState
     summaries: Summaries
     cache: FeatureCache | None = None
+    base: str = ""  # the name of the checkpoint that the epochs have to beat
     waiting: Waiting | None = None  # of the newest epoch
 
     def run(self) -> RunState:
@@ -94,6 +104,8 @@ class TrainingRun:
         with Interruption().armed() as interruption:
             if not self.settings.skip_batch_test and state.epoch < self.settings.epochs:
                 self.try_longest_batch()
+            if self.base and state.base is None and not state.epoch and not state.batch and self.settings.epochs:
+                self.measure_base()
             while state.epoch < self.settings.epochs and not state.finished:
                 started = time.monotonic()
                 self.train_epoch(interruption)
@@ -105,7 +117,22 @@ class TrainingRun:
         if not state.history:  # --epochs 0: the checkpoint is what it started from
             state.finished = True
             self.save()
+        if state.base is not None and state.base_is_best:
+            name, loss = state.base["checkpoint"], state.base["dev_loss"]
+            print(f"no epoch was better than {name} (dev loss {loss:.3f}): it stays the best", flush=True)
         return state
+
+    def measure_base(self) -> None:
+        """The loaded checkpoint's dev loss: it is the best of this run until an epoch is better."""
+        loss = self.validate(self.dev_sets, "validation before training") if self.dev_sets else float("nan")
+        if not np.isfinite(loss):
+            return
+        state = self.state
+        state.base, state.best_dev_loss = {"checkpoint": self.base, "dev_loss": loss}, loss
+        self.summaries.scalar("epoch_loss/dev", loss, 0)
+        print(f"before training: dev loss {loss:.3f} ({self.base})", flush=True)
+        if self.trainer.devices.is_chief:
+            self.store.save_best(self.trainer.snapshot(asdict(state)))
 
     def save(self) -> None:
         """Write the newest checkpoint, if this is the worker that does."""

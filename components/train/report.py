@@ -13,8 +13,8 @@ PLOT, PAGE = "loss.png", "loss.html"
 def write_report(folder: Path, title: str, history: dict[str, Any]) -> None:
     """Write `loss.png` and `loss.html` from the epochs' losses."""
     epochs = history["epochs"]
-    write_bytes(folder / PLOT, _figure(epochs, "png"))
-    svg = _figure(epochs, "svg").decode("utf-8")
+    write_bytes(folder / PLOT, _figure(history, "png"))
+    svg = _figure(history, "svg").decode("utf-8")
     rows = "".join(
         f"<tr><td>{epoch['epoch']}</td><td>{_number(epoch['train_loss'])}</td><td>{_number(epoch['dev_loss'])}</td>"
         f"<td>{epoch['learning_rate']:g}</td><td>{epoch['seconds']:.1f}</td></tr>"
@@ -22,13 +22,19 @@ def write_report(folder: Path, title: str, history: dict[str, Any]) -> None:
     )
     skipped = history["skipped"]["train"]["counts"]
     left_out = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none"
+    base = history.get("base")
+    before = ""
+    if base:
+        kept = "; no epoch was better, so it stays the best" if base["is_best"] else ""
+        before = f"Before training: dev loss {_number(base['dev_loss'])} ({base['checkpoint']}){kept}. "
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Training</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#222}}
 svg{{max-width:100%;height:auto}}table{{border-collapse:collapse}}td,th{{padding:.15rem .8rem;text-align:right}}
 th{{border-bottom:1px solid #999}}</style></head><body><h1>Training</h1><p>{html.escape(title)}</p>
 {svg[svg.index("<svg") :]}
-<p>Best dev loss: {_number(history["best_dev_loss"])}. Training clips left out: {html.escape(left_out)}.</p>
+<p>{html.escape(before)}Best dev loss: {_number(history["best_dev_loss"])}.
+Training clips left out: {html.escape(left_out)}.</p>
 <table><tr><th>epoch</th><th>train loss</th><th>dev loss</th><th>learning rate</th><th>seconds</th></tr>{rows}</table>
 </body></html>
 """
@@ -39,9 +45,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _figure(epochs: list[dict[str, Any]], file_format: str) -> bytes:
+def _figure(history: dict[str, Any], file_format: str) -> bytes:
     from matplotlib.figure import Figure
 
+    epochs = history["epochs"]
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     numbers = [epoch["epoch"] for epoch in epochs]
@@ -49,6 +56,8 @@ def _figure(epochs: list[dict[str, Any]], file_format: str) -> bytes:
     validated = [(epoch["epoch"], epoch["dev_loss"]) for epoch in epochs if epoch["dev_loss"] is not None]
     if validated:
         axes.plot(*zip(*validated, strict=True), label="dev", marker=".")
+    if base := history.get("base"):
+        axes.axhline(base["dev_loss"], label="dev, before training", linestyle=":", color="gray")
     axes.set(xlabel="epoch", ylabel="CTC loss")
     axes.grid(alpha=0.3)
     axes.legend()

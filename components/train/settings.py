@@ -10,20 +10,35 @@ LOAD_METHODS = ("auto", "best", "last", "init")
 DEVICES = r"auto|(cpu|gpu)(:[1-9]\d*)?"
 # Set by the compiled pipeline in a pod that is too small to train: it starts a TrainJob also for one worker.
 LAUNCHER_VARIABLE = "SPEECHMILL_TRAIN_LAUNCHER"
-DROP_CHOICES = ("auto", "0", "1", "2", "3", "4", "5")
+DROP_CHOICES = ("0", "1", "2", "3", "4", "5", "auto")
+# What the pipeline's parameters have as their defaults instead: nobody is there to answer a question.
+IN_PIPELINE = {"drop_source_layers": "auto"}
+# A checkpoint brings these along. Left at their defaults they were not given; from scratch, Geometry has the values.
+GEOMETRY_FLAGS = ("n_hidden", "layer_norm", "relu_clip", "audio_sample_rate", "feature_win_len", "feature_win_step")
+DEFAULT_N_HIDDEN = 2048
 
 
 @dataclass(frozen=True)
 class TrainSettings(LegacyFlags):
     """Training of the acoustic model, from scratch or from a checkpoint."""
 
-    n_hidden: int = setting(2048, "width of the hidden layers and of the LSTM; a loaded checkpoint brings its own")
-    layer_norm: bool = setting(False, "layer normalisation behind the dense layers, except the last")
-    relu_clip: float = setting(20.0, "ceiling of the clipped ReLUs")
-    audio_sample_rate: int = setting(16_000, "sample rate of the model; other audio is resampled", unit="Hz")
-    feature_win_len: int = setting(32, "analysis window", unit="ms")
-    feature_win_step: int = setting(20, "step from one analysis window to the next", unit="ms")
-    alphabet_config_path: str = setting("", "alphabet file; empty: the one of the checkpoint or of the corpus")
+    n_hidden: int = setting(
+        0, f"width of the hidden layers and of the LSTM; 0: the checkpoint's, else {DEFAULT_N_HIDDEN}"
+    )
+    layer_norm: bool | None = setting(
+        None, "layer normalisation behind the dense layers, except the last; not given: as in the checkpoint, else off"
+    )
+    relu_clip: float = setting(0.0, "ceiling of the clipped ReLUs; 0: the checkpoint's, else 20")
+    audio_sample_rate: int = setting(
+        0, "sample rate of the model; other audio is resampled; 0: the checkpoint's, else 16000", unit="Hz"
+    )
+    feature_win_len: int = setting(0, "analysis window; 0: the checkpoint's, else 32", unit="ms")
+    feature_win_step: int = setting(
+        0, "step from one analysis window to the next; 0: the checkpoint's, else 20", unit="ms"
+    )
+    alphabet_config_path: str = setting(
+        "", "alphabet file; empty: the checkpoint's, else the one beside the data, else the transcripts' characters"
+    )
     bytes_output_mode: bool = setting(False, "write UTF-8 bytes instead of an alphabet's symbols")
 
     epochs: int = setting(75, "passes over the training set")
@@ -72,7 +87,7 @@ class TrainSettings(LegacyFlags):
         "auto", "checkpoint to start from; auto: best, else last, else init", choices=LOAD_METHODS
     )
     drop_source_layers: str = setting(
-        "auto", "layers to re-initialise, from the output; auto: 0 for the same alphabet, else 1", choices=DROP_CHOICES
+        "0", "layers to re-initialise, from the output; auto: 0 for the same alphabet, else 1", choices=DROP_CHOICES
     )
     checkpoint_secs: int = setting(600, "time between checkpoints within an epoch", unit="s")
     max_to_keep: int = setting(5, "checkpoints kept besides the best one")
@@ -93,7 +108,6 @@ class TrainSettings(LegacyFlags):
         super().__post_init__()
         parse_augmentations(self.augment)
         for name in (
-            "n_hidden",
             "augmentations_per_epoch",
             "train_batch_size",
             "gradient_accumulation_steps",
@@ -105,6 +119,8 @@ class TrainSettings(LegacyFlags):
             if getattr(self, name) < 1:
                 raise setting_error(name, getattr(self, name), "at least 1")
         for name in (
+            "n_hidden",
+            "relu_clip",
             "epochs",
             "shuffle_start",
             "checkpoint_secs",
@@ -115,7 +131,7 @@ class TrainSettings(LegacyFlags):
         ):
             if getattr(self, name) < 0:
                 raise setting_error(name, getattr(self, name), "at least 0")
-        for name in ("learning_rate", "relu_clip", "epsilon"):
+        for name in ("learning_rate", "epsilon"):
             if not getattr(self, name) > 0:
                 raise setting_error(name, getattr(self, name), "above 0")
         for name in ("beta1", "beta2", "plateau_reduction"):
@@ -127,7 +143,10 @@ class TrainSettings(LegacyFlags):
                 raise setting_error(name, value, "from 0 to below 1")
         if not re.fullmatch(DEVICES, self.devices):
             raise setting_error("devices", self.devices, "auto, cpu, gpu, or cpu:N, gpu:N with N from 1")
-        if self.audio_sample_rate < 1000:
+        if self.audio_sample_rate and self.audio_sample_rate < 1000:
             raise setting_error("audio_sample_rate", self.audio_sample_rate, "at least 1000 Hz")
-        if not 0 < self.feature_win_step <= self.feature_win_len:
+        for name in ("feature_win_len", "feature_win_step"):
+            if getattr(self, name) < 0:
+                raise setting_error(name, getattr(self, name), "at least 1 ms")
+        if 0 < self.feature_win_len < self.feature_win_step:
             raise setting_error("feature_win_step", self.feature_win_step, "from 1 ms to --feature_win_len")

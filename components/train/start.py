@@ -2,21 +2,33 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.train.report import PAGE
-from components.train.settings import TrainSettings
-from components.train.store import CheckpointStore
+from components.train.settings import DEFAULT_N_HIDDEN, GEOMETRY_FLAGS, TrainSettings
+from components.train.store import CheckpointStore, check_empty_of_checkpoints
 from speech.alphabet import Alphabet
+from speech.artifacts import ALPHABET, Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.nn import checkpoints
 from speech.nn.checkpoints import Snapshot
+from speech.settings import setting_error
 from speech.variables import LAYERS, initial_weights, layer_of
+
+SHOWN_SYMBOLS = 10  # of a difference between two alphabets
+
+
+@dataclass(frozen=True)
+class DataAlphabet:
+    """The alphabet for the data, the file (or flag) that it comes from, and whether a flag names it."""
+
+    alphabet: Alphabet
+    where: str
+    asked_for: bool = False  # else it merely lies beside the data
 
 
 @dataclass(frozen=True)
@@ -27,91 +39,88 @@ class Start:
     alphabet: Alphabet
     explanation: str
     resumed: bool = False
+    dropped: tuple[str, ...] = ()  # layers of a checkpoint that start fresh
+    base: str = ""  # the checkpoint that is trained on, whole: its dev loss is what the epochs have to beat
 
 
 def choose(
     settings: TrainSettings,
     load_dir: Path | None,
     store: CheckpointStore,
-    alphabet: Alphabet | None,
-    run_key: str,
+    data: DataAlphabet | None,
     collect_alphabet: Callable[[], Alphabet],
 ) -> Start:
     """Decide where to start.
 
-    An unfinished run of the same settings and data (`run_key`) in the store goes on, and one that was stopped between
-    its last checkpoint and its report writes that; in a store with a mirror any finished one does. Otherwise `load_dir`
-    is loaded as `--load_train` says; otherwise the weights are fresh. `alphabet` is the new data's; None means the
-    checkpoint's, and without a checkpoint the one that `collect_alphabet` gives.
+    An unfinished run that the store goes on with comes first. Otherwise `load_dir` is loaded as `--load_train` says;
+    it may only be empty if it is the folder that is saved to. Without it the weights are fresh. `data` is None where no
+    alphabet is named or lies beside the data; without a checkpoint `collect_alphabet` gives it then.
+    Raises InputError for a checkpoint that is not there, or that contradicts a flag or the data's alphabet.
     """
     last, problems = store.load_last()
     for problem in problems:
         print(f"note: {problem}; trying the checkpoint before it", file=sys.stderr, flush=True)
-    same = last is not None and last.training_state.get("run_key") == run_key
-    reported = (store.folder / PAGE).is_file() and not store.mirror
-    if last is not None and same and not (reported and last.training_state.get("finished")):
-        return Start(last, _resumed_alphabet(last, alphabet), f"resuming at step {last.global_step}", resumed=True)
-    if settings.load_train == "init" or load_dir is None or not _has_checkpoint(load_dir):
-        if settings.load_train in ("best", "last"):
-            raise InputError(f"--load_train {settings.load_train}: {load_dir} holds no checkpoint to load")
-        return _fresh(settings, alphabet or collect_alphabet())
+    if last is not None:
+        found = checkpoints.recorded_alphabet(last.prefix, last.geometry) or (data.alphabet if data else None)
+        if found is None:
+            raise InputError(f"{last.prefix}: no {ALPHABET} beside the checkpoint: give --alphabet_config_path")
+        return Start(last, found, f"resuming at step {last.global_step}", resumed=True)
+    if settings.load_train == "init" or not _is_to_load(settings, load_dir, store):
+        return _fresh(settings, data.alphabet if data else collect_alphabet())
+    assert load_dir is not None
     bundle, problems = checkpoints.load_first(checkpoints.find(load_dir, settings.load_train))
     for problem in problems:
         print(f"note: {problem}; falling back to {bundle.prefix}", file=sys.stderr, flush=True)
-    return _from_checkpoint(settings, bundle, alphabet)
+    return _from_checkpoint(settings, bundle, data, collect_alphabet)
 
 
-def is_finished(store: CheckpointStore, run_key: str) -> bool:
-    """Whether the store's newest checkpoint is the end of the run with this key."""
+def is_finished(store: CheckpointStore) -> bool:
+    """Whether the run that the store goes on with is at its end."""
     last, _ = store.load_last()
-    return last is not None and last.training_state.get("run_key") == run_key and bool(last.training_state["finished"])
+    return last is not None and bool(last.training_state["finished"])
 
 
-def _resumed_alphabet(bundle: Snapshot, alphabet: Alphabet | None) -> Alphabet:
-    found = alphabet or checkpoints.find_alphabet(bundle.prefix, bundle.geometry)
-    if found is None:
-        raise InputError(f"{bundle.prefix}: no alphabet.txt beside the checkpoint: give --alphabet_config_path")
-    return found
-
-
-def _has_checkpoint(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.glob("*.index"))
+def _is_to_load(settings: TrainSettings, load_dir: Path | None, store: CheckpointStore) -> bool:
+    """Whether `load_dir` holds a checkpoint; raises InputError where it was meant to and does not."""
+    places = [] if load_dir is None else [load_dir, *Checkpoint.runs(load_dir)]
+    holds = any(any(place.glob("*.index")) for place in places)
+    if not holds and settings.load_train in ("best", "last"):
+        raise InputError(f"--load_train {settings.load_train}: {load_dir or store.root} holds no checkpoint to load")
+    if not holds and load_dir is not None:
+        if load_dir != store.root:
+            Checkpoint.open(load_dir)  # raises, and says what is there instead
+        check_empty_of_checkpoints(load_dir)
+    return holds
 
 
 def _fresh(settings: TrainSettings, alphabet: Alphabet) -> Start:
-    geometry = Geometry(
-        n_hidden=settings.n_hidden,
-        n_labels=len(alphabet),
-        layer_norm=settings.layer_norm,
-        relu_clip=settings.relu_clip,
-        audio_sample_rate=settings.audio_sample_rate,
-        feature_win_len=settings.feature_win_len,
-        feature_win_step=settings.feature_win_step,
-    )
+    given = {flag: value for flag in GEOMETRY_FLAGS if (value := getattr(settings, flag))}
+    geometry = Geometry(**{"n_hidden": DEFAULT_N_HIDDEN, "n_labels": len(alphabet), **given})
+    if geometry.feature_win_step > geometry.feature_win_len:
+        raise setting_error("feature_win_step", geometry.feature_win_step, f"at most {geometry.feature_win_len} ms")
     bundle = Snapshot(geometry, initial_weights(geometry, settings.random_seed))
     return Start(bundle, alphabet, f"from scratch: n_hidden {geometry.n_hidden}, {len(alphabet)} symbols")
 
 
-def _from_checkpoint(settings: TrainSettings, bundle: Snapshot, alphabet: Alphabet | None) -> Start:
+def _from_checkpoint(
+    settings: TrainSettings, bundle: Snapshot, data: DataAlphabet | None, collect: Callable[[], Alphabet]
+) -> Start:
     _check_flags(settings, bundle)
-    source = checkpoints.find_alphabet(bundle.prefix, bundle.geometry)
-    if alphabet is None:
-        if source is None:
-            raise InputError(f"{bundle.prefix}: no alphabet.txt beside the checkpoint: give --alphabet_config_path")
-        alphabet = source
-    drop, reason = _layers_to_drop(settings, bundle, source, alphabet)
+    alphabet, drop, reason = _alphabet_and_layers(settings, bundle, data, collect)
     bundle = replace(bundle, training_state={}, learning_rate=_learning_rate(settings, bundle))
     name = Path(bundle.prefix).name
     if not drop:
-        return Start(bundle, alphabet, f"fine-tuning {name} (n_hidden {bundle.geometry.n_hidden}): {reason}")
+        explanation = f"fine-tuning {name} (n_hidden {bundle.geometry.n_hidden}): {reason}"
+        return Start(bundle, alphabet, explanation, base=name)
     dropped = LAYERS[-drop:]
     bundle = reinitialise(bundle, replace(bundle.geometry, n_labels=len(alphabet)), dropped, settings.random_seed)
-    return Start(bundle, alphabet, f"transfer learning from {name}, new {', '.join(dropped)}: {reason}")
+    explanation = f"transfer learning from {name}, new {', '.join(dropped)}: {reason}"
+    return Start(bundle, alphabet, explanation, dropped=dropped)
 
 
 def _check_flags(settings: TrainSettings, bundle: Snapshot) -> None:
-    """A flag that contradicts the checkpoint is an error; a flag left at its default contradicts nothing."""
-    for flag in ("n_hidden", "layer_norm", "relu_clip", "audio_sample_rate", "feature_win_len", "feature_win_step"):
+    """A flag that contradicts the checkpoint is an error; one that was not given contradicts nothing."""
+    for flag in GEOMETRY_FLAGS:
         given, found = getattr(settings, flag), getattr(bundle.geometry, flag)
         if given != found and given != getattr(TrainSettings, flag):
             raise InputError(
@@ -119,23 +128,64 @@ def _check_flags(settings: TrainSettings, bundle: Snapshot) -> None:
             )
 
 
-def _layers_to_drop(
-    settings: TrainSettings, bundle: Snapshot, source: Alphabet | None, alphabet: Alphabet
-) -> tuple[int, str]:
-    same_size = len(alphabet) == bundle.geometry.n_labels
-    if settings.drop_source_layers != "auto":
-        drop = int(settings.drop_source_layers)
-        if drop == 0 and not same_size:
-            raise InputError(
-                f"the alphabet has {len(alphabet)} symbols, the checkpoint {bundle.prefix} {bundle.geometry.n_labels}: "
-                "give --drop_source_layers 1 (or more, or auto) to learn a new output layer"
-            )
-        return drop, f"--drop_source_layers {drop}"
-    if source is not None and source.symbols == alphabet.symbols:
-        return 0, "same alphabet"
-    if source is None and same_size:
-        return 0, "alphabet of the same size (the checkpoint carries none to compare)"
-    return 1, f"another alphabet ({bundle.geometry.n_labels} -> {len(alphabet)} symbols)"
+def _alphabet_and_layers(
+    settings: TrainSettings, bundle: Snapshot, data: DataAlphabet | None, collect: Callable[[], Alphabet]
+) -> tuple[Alphabet, int, str]:
+    """The alphabet to train with, how many layers start fresh for it, and why.
+
+    The checkpoint's alphabet wins, unless layers are to be dropped; raises InputError where the data's is another one.
+    """
+    source, n_labels = checkpoints.recorded_alphabet(bundle.prefix, bundle.geometry), bundle.geometry.n_labels
+    if source is not None and len(source) != n_labels:
+        source = None  # another model's: the folder is shared with a corpus, say
+    drop = settings.drop_source_layers
+    if drop not in ("auto", "0"):
+        return (data.alphabet if data else source or collect()), int(drop), f"--drop_source_layers {drop}"
+    by = "--drop_source_layers auto: " if drop == "auto" else ""
+    if data is None:
+        alphabet = source or checkpoints.assumed_alphabet(bundle.geometry)
+        if alphabet is None:
+            raise InputError(f"{bundle.prefix}: no {ALPHABET} beside the checkpoint: give --alphabet_config_path")
+        return alphabet, 0, by + ("the checkpoint's alphabet" if source else checkpoints.describe_assumed(alphabet))
+    if source == data.alphabet:
+        return data.alphabet, 0, f"{by}same alphabet"
+    if source is None and len(data.alphabet) == n_labels:
+        return data.alphabet, 0, f"{by}the checkpoint carries no alphabet, and {data.where} has as many symbols"
+    if drop == "auto":
+        return data.alphabet, 1, f"{by}another alphabet ({n_labels} -> {len(data.alphabet)} symbols)"
+    raise InputError(_disagreement(bundle, source, data))
+
+
+def _disagreement(bundle: Snapshot, source: Alphabet | None, data: DataAlphabet) -> str:
+    """The two alphabets, how they differ, and the two ways on."""
+    transfer = "a new output layer (transfer learning) is learned with --drop_source_layers 1, or auto"
+    if source is None:
+        return (
+            f"{bundle.prefix} writes {bundle.geometry.n_labels} symbols and carries no alphabet, {data.where} has "
+            f"{len(data.alphabet)}: {transfer}; --alphabet_config_path names the alphabet that the checkpoint was "
+            "trained with, to keep its output layer"
+        )
+    there = Path(bundle.prefix).parent / ALPHABET
+    return (
+        f"the checkpoint's alphabet {there} and {data.where} differ: {describe_difference(source, data.alphabet)}: "
+        f"{transfer}; --alphabet_config_path {there} keeps the checkpoint's"
+    )
+
+
+def describe_difference(source: Alphabet, other: Alphabet) -> str:
+    """What `other` adds to `source`, lacks of it, or has in another place."""
+    if source.bytes_mode != other.bytes_mode:
+        return f"the {'first' if source.bytes_mode else 'second'} writes the bytes of UTF-8"
+    parts = []
+    for word, one, two in (("adds", other, source), ("lacks", source, other)):
+        if symbols := [symbol for symbol in one.symbols if symbol not in two.labels]:
+            more = f" and {len(symbols) - SHOWN_SYMBOLS} more" if len(symbols) > SHOWN_SYMBOLS else ""
+            parts.append(f"{word} {' '.join(map(repr, symbols[:SHOWN_SYMBOLS]))}{more}")
+    if parts:
+        return f"the second {', '.join(parts)}"
+    pairs = enumerate(zip(source.symbols, other.symbols, strict=True))
+    label, (here, there) = next((label, pair) for label, pair in pairs if pair[0] != pair[1])
+    return f"the same symbols in another order, from label {label} on ({here!r} in the first, {there!r} in the second)"
 
 
 def _learning_rate(settings: TrainSettings, bundle: Snapshot) -> float:
@@ -155,23 +205,22 @@ def reinitialise(bundle: Snapshot, geometry: Geometry, layers: tuple[str, ...], 
     return replace(bundle, geometry=geometry, weights=weights, moments=moments)
 
 
-def describe(start: Start, settings: TrainSettings, run: dict[str, Any]) -> dict[str, Any]:
-    """The sidecar that travels with the checkpoints."""
+def describe(start: Start, origin: dict[str, Any], settings: TrainSettings, run: dict[str, Any]) -> dict[str, Any]:
+    """The sidecar that travels with the checkpoints; `origin` is where the run started when nothing had stopped it."""
     return {
         "geometry": start.bundle.geometry.to_dict(),
         "bytes_output_mode": start.alphabet.bytes_mode,
-        "start": start.explanation,
+        **origin,
         **run,
-        "settings": {name: getattr(settings, name) for name in settings.__dataclass_fields__},
+        "settings": {**asdict(settings), **{name: getattr(start.bundle.geometry, name) for name in GEOMETRY_FLAGS}},
     }
 
 
 def flags_of_peer(start: Start, settings: TrainSettings) -> dict[str, Any]:
     """What Coqui STT reads from flags.txt beside a checkpoint."""
     geometry = start.bundle.geometry
-    shared = ("n_hidden", "layer_norm", "relu_clip", "audio_sample_rate", "feature_win_len", "feature_win_step")
     return {
-        **{name: getattr(geometry, name) for name in shared},
+        **{name: getattr(geometry, name) for name in GEOMETRY_FLAGS},
         "bytes_output_mode": start.alphabet.bytes_mode,
         "epochs": settings.epochs,
         "train_batch_size": settings.train_batch_size,

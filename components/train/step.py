@@ -18,8 +18,8 @@ from components.train.loop import RunState, TrainingRun
 from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at
 from components.train.report import PAGE, PLOT, write_report
 from components.train.settings import TrainSettings
-from components.train.start import Start
-from components.train.store import CheckpointStore
+from components.train.start import DataAlphabet, Start
+from components.train.store import CheckpointStore, check_place
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
 from speech.augmentation import Augmenter, LegacyFlags
@@ -41,9 +41,8 @@ def run_on_corpus(
 ) -> Checkpoint:
     """Train on a Corpus' train and dev sets, from `load_dir` if given; a rerun into the same folder resumes."""
     opened = Corpus.open(corpus)
-    alphabet = None if settings.alphabet_config_path or settings.bytes_output_mode else opened.alphabet
     dev = [opened.csv("dev")] if opened.csv("dev").is_file() else []
-    return run(settings, [opened.csv("train")], dev, save_dir, load_dir, alphabet, mirror=mirror)
+    return run(settings, [opened.csv("train")], dev, save_dir, load_dir, mirror=mirror)
 
 
 def run_in_pipeline(
@@ -67,23 +66,24 @@ def run(
     dev_sources: Sequence[Path],
     save_dir: Path,
     load_dir: Path | None = None,
-    alphabet: Alphabet | None = None,
     metrics_sources: Sequence[Path] = (),
     mirror: str = "",
 ) -> Checkpoint:
     """Train on CSVs, sample databases, tars or Corpus folders; leave the newest and the best checkpoint in `save_dir`.
 
-    `alphabet` is the data's, unless the settings name another. With a `mirror` (an `s3://` prefix) every checkpoint is
-    copied there, a rerun on another machine goes on from it, and a run that it shows as finished is not run again.
+    What lies in `save_dir` stays: if it is a checkpoint of others, the run's folder is one inside it. `load_dir` must
+    hold a checkpoint, unless it is `save_dir`. With a `mirror` (an `s3://` prefix) every checkpoint is copied there, a
+    rerun on another machine goes on from it, and a run that it shows as finished is not run again.
     Raises InputError for unusable input.
     """
+    check_place(save_dir)
     data = _Data(
         [read_source(path, "train") for path in train_sources],
         [read_source(path, "dev") for path in dev_sources],
         [read_source(path, "dev") for path in metrics_sources],
-        _alphabet(settings, alphabet, train_sources),
+        _alphabet(settings, train_sources),
     )
-    run_key = _run_key(settings, data.train, data.dev, data.alphabet)
+    run_key = _run_key(settings, data.train, data.dev, data.alphabet.alphabet if data.alphabet else None)
     # Before several workers wait for each other: of those that finished a run, none comes back.
     if mirror and _is_finished(settings, save_dir, mirror, run_key):
         print(f"{mirror} holds this run, finished: nothing to train", flush=True)
@@ -101,15 +101,15 @@ class _Data:
     train: Sequence[Manifest]
     dev: Sequence[Manifest]
     metrics: Sequence[Manifest]
-    alphabet: Alphabet | None  # None: the checkpoint's, or collected from the transcripts
+    alphabet: DataAlphabet | None  # None: the checkpoint's, or collected from the transcripts
 
 
 def _is_finished(settings: TrainSettings, save_dir: Path, mirror: str, run_key: str) -> bool:
     """Whether the mirror has all of a finished run; if so, `save_dir` has it now, too."""
-    if not list_keys(f"{mirror.rstrip('/')}/{PAGE}"):  # what is copied there last
+    if not any(key.endswith(f"/{PAGE}") for key, _ in list_keys(f"{mirror.rstrip('/')}/")):  # what is copied last
         return False
-    store = CheckpointStore(save_dir, settings.max_to_keep, mirror)
-    return start.is_finished(store, run_key) and (save_dir / PAGE).is_file()
+    store = CheckpointStore(save_dir, settings.max_to_keep, mirror, run_key)
+    return start.is_finished(store) and (store.folder / PAGE).is_file()
 
 
 def _train(
@@ -122,10 +122,14 @@ def _train(
     mirror: str,
 ) -> Checkpoint:
     compute, precision = compute_on(devices, settings.mixed_precision)
-    store = CheckpointStore(save_dir, settings.max_to_keep, mirror)
+    store = CheckpointStore(save_dir, settings.max_to_keep, mirror, run_key)
     transcripts = (clip.transcript for manifest in (*data.train, *data.dev) for clip in manifest)
-    begin = start.choose(settings, load_dir, store, data.alphabet, run_key, lambda: Alphabet.collect(transcripts))
+    begin = start.choose(settings, load_dir, store, data.alphabet, lambda: Alphabet.collect(transcripts))
     print(begin.explanation, flush=True)
+    if store.folder != save_dir:
+        print(
+            f"{save_dir} holds a checkpoint already, which stays as it is: this run's is in {store.folder}", flush=True
+        )
 
     geometry = begin.bundle.geometry
     resampling = settings.normalize_sample_rate
@@ -146,12 +150,15 @@ def _train(
         devices=devices,
         parts=settings.gradient_accumulation_steps,
     )
-    state = RunState.from_dict(begin.bundle.training_state) if begin.resumed else RunState(run_key)
+    origin = {"start": begin.explanation, "dropped_layers": list(begin.dropped)}
+    state = RunState(run_key, origin=origin)
+    if begin.resumed:
+        state = RunState.from_dict(begin.bundle.training_state)
+        state.origin = state.origin or origin
     run_facts = _run_facts(data.train, data.dev, train_set, dev_sets)
     if devices.is_chief:
-        if not begin.resumed:
-            (save_dir / PAGE).unlink(missing_ok=True)  # of an earlier run; it says that the newest one is complete
-        _write_sidecars(save_dir, begin, settings, run_facts)
+        store.begin()
+        _write_sidecars(store.folder, begin, state.origin, settings, run_facts)
         store.publish([ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
     print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
     by = "" if compute.cudnn else f", {recurrence.describe(compute.dtype)}"
@@ -162,29 +169,28 @@ def _train(
     augmenter = _augmenter(settings, geometry)
     cache = _feature_cache(settings, data.train, begin, augmenter, devices)
     training = TrainingRun(
-        settings, trainer, train_set, dev_sets, metrics_sets, augmenter, store, state, summaries, cache
+        settings, trainer, train_set, dev_sets, metrics_sets, augmenter, store, state, summaries, cache, begin.base
     )
     state = training.run()
     summaries.close()
     if devices.is_chief:
-        _write_report(save_dir, store, begin, state, (train_set, dev_sets), time.monotonic() - started)
+        _write_report(store, state, (train_set, dev_sets), time.monotonic() - started)
     _leave_together(trainer)
-    return Checkpoint.open(save_dir) if devices.is_chief else Checkpoint(save_dir)
+    return Checkpoint.open(store.folder) if devices.is_chief else Checkpoint(store.folder)
 
 
 def _write_report(
-    save_dir: Path,
     store: CheckpointStore,
-    begin: Start,
     state: RunState,
     sets: tuple[ClipSet, Sequence[ClipSet]],
     seconds: float,
 ) -> None:
     train_set, dev_sets = sets
     skipped = {"train": asdict_skipped(train_set), "dev": [asdict_skipped(clips) for clips in dev_sets]}
-    history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, "skipped": skipped}
-    write_json(save_dir / Checkpoint.HISTORY, {**history, "seconds": round(seconds, 2)})
-    write_report(save_dir, begin.explanation, history)
+    base = {"base": {**state.base, "is_best": state.base_is_best}} if state.base else {}
+    history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, **base, "skipped": skipped}
+    write_json(store.folder / Checkpoint.HISTORY, {**history, "seconds": round(seconds, 2)})
+    write_report(store.folder, state.origin["start"], history)
     store.publish([Checkpoint.HISTORY, PLOT, PAGE])
 
 
@@ -203,15 +209,14 @@ def asdict_skipped(clips: ClipSet) -> dict[str, Any]:
     return {"counts": clips.skipped.counts, "examples": clips.skipped.examples}
 
 
-def _alphabet(settings: TrainSettings, given: Alphabet | None, sources: Sequence[Path]) -> Alphabet | None:
+def _alphabet(settings: TrainSettings, sources: Sequence[Path]) -> DataAlphabet | None:
+    """The alphabet that a flag names, else the one that lies beside the first source."""
     if settings.bytes_output_mode:
-        return Alphabet.bytes_output_mode()
-    if settings.alphabet_config_path:
-        return Alphabet.load(settings.alphabet_config_path)
-    if given is None and sources:
-        beside = (sources[0] if sources[0].is_dir() else sources[0].parent) / ALPHABET
-        return Alphabet.load(beside) if beside.is_file() else None
-    return given
+        return DataAlphabet(Alphabet.bytes_output_mode(), "--bytes_output_mode", asked_for=True)
+    if path := settings.alphabet_config_path:
+        return DataAlphabet(Alphabet.load(path), path, asked_for=True)
+    beside = [(source if source.is_dir() else source.parent) / ALPHABET for source in sources[:1]]
+    return DataAlphabet(Alphabet.load(beside[0]), str(beside[0])) if beside and beside[0].is_file() else None
 
 
 def _run_key(
@@ -278,8 +283,9 @@ def _run_facts(
     }
 
 
-def _write_sidecars(folder: Path, begin: Start, settings: TrainSettings, facts: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _write_sidecars(
+    folder: Path, begin: Start, origin: dict[str, Any], settings: TrainSettings, facts: dict[str, Any]
+) -> None:
     begin.alphabet.save(folder / ALPHABET)
     write_json(folder / Checkpoint.FLAGS, start.flags_of_peer(begin, settings))
-    write_json(folder / Checkpoint.MODEL, start.describe(begin, settings, facts))
+    write_json(folder / Checkpoint.MODEL, start.describe(begin, origin, settings, facts))

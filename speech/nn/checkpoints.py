@@ -4,8 +4,10 @@ A bundle is `NAME-STEP.index` and `NAME-STEP.data-00000-of-00001`. The state fil
 `best_dev_checkpoint` name the newest and the best bundle; they are replaced only once the bundle is on disk.
 """
 
+import glob
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +16,36 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from speech.checkpoints import find, find_alphabet, geometry_of, read_state
+from speech.checkpoints import (
+    assumed_alphabet,
+    describe_assumed,
+    find,
+    find_alphabet,
+    geometry_of,
+    read_state,
+    recorded_alphabet,
+)
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.storage import fsync_folder, write_text
 from speech.variables import MOMENTS, weight_shapes
 
-__all__ = ["Snapshot", "find", "find_alphabet", "load", "load_first", "read_state", "remove", "save", "write_state"]
+__all__ = [
+    "Snapshot",
+    "assumed_alphabet",
+    "bundle_files",
+    "describe_assumed",
+    "find",
+    "find_alphabet",
+    "load",
+    "load_first",
+    "read_state",
+    "read_training_state",
+    "recorded_alphabet",
+    "remove",
+    "save",
+    "write_state",
+]
 
 TRAINING_STATE = "speechmill/training_state"  # our own scalar string; the peers' trainers ignore it
 
@@ -116,7 +141,7 @@ def save(folder: Path, name: str, bundle: Snapshot) -> str:
         tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=values)
     except tf.errors.OpError as error:
         raise OSError(f"{prefix}: the checkpoint cannot be written: {str(error).splitlines()[0]}") from error
-    for path in folder.glob(f"{name}.*"):
+    for path in bundle_files(folder, name):
         with path.open("rb+") as file:
             os.fsync(file.fileno())
     fsync_folder(folder)
@@ -129,7 +154,23 @@ def write_state(folder: Path, state_file: str, names: Sequence[str]) -> None:
     write_text(folder / state_file, "\n".join(lines) + "\n")
 
 
+def bundle_files(folder: Path, name: str) -> list[Path]:
+    """A bundle's files, those of an interrupted write included, the index first; nothing else that begins like it."""
+    of_bundle = re.compile(re.escape(name) + r"\.(index|data-\d{5}-of-\d{5})(\.tempstate\d+)?")
+    found = (path for path in folder.glob(f"{glob.escape(name)}.*") if of_bundle.fullmatch(path.name))
+    return sorted(found, key=lambda path: (not path.name.endswith(".index"), path.name))
+
+
 def remove(folder: Path, name: str) -> None:
     """Delete a bundle's files, the index first, so that half of it is never taken for a checkpoint."""
-    for path in sorted(folder.glob(f"{name}.*"), key=lambda path: not path.name.endswith(".index")):
+    for path in bundle_files(folder, name):
         path.unlink(missing_ok=True)
+
+
+def read_training_state(prefix: str) -> dict[str, Any] | None:
+    """Our own state in a bundle, without its weights; empty in a bundle of others, None where it cannot be read."""
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        return json.loads(reader.get_tensor(TRAINING_STATE)) if reader.has_tensor(TRAINING_STATE) else {}
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError):
+        return None

@@ -93,7 +93,7 @@ def test_flags_become_typed_parameters(recorded, tmp_path, monkeypatch) -> None:
     assert arguments["corpus_uri"] == str(tmp_path / "en")
     assert len(arguments["corpus_revision"]) == 16
     assert (arguments["epochs"], arguments["learning_rate"], arguments["early_stop"]) == (3, 1e-4, True)
-    assert arguments["n_hidden"] == 2048
+    assert arguments["n_hidden"] == 0
     assert recorded["folder"] == tmp_path / "out" / ".runs"
     assert not (tmp_path / "out").exists()  # nothing was made, nothing is left
 

@@ -26,7 +26,7 @@ from components.import_cv.settings import ImportSettings
 from components.publish.component import publish
 from components.publish.settings import PublishSettings
 from components.train.component import train
-from components.train.settings import TrainSettings
+from components.train.settings import IN_PIPELINE, TrainSettings
 from pipelines import __main__ as speechmill
 from pipelines import compiled, tables
 from pipelines.parameters import OWN, RENAMED, parameter
@@ -67,7 +67,7 @@ def test_component_signatures_repeat_the_settings(component: Any, settings: type
         if name in NO_SETTINGS:
             assert type(given.default) is given.annotation
             continue
-        expected = fields[name].default
+        expected = IN_PIPELINE.get(name, fields[name].default)
         if isinstance(expected, tuple):  # kfp parameters are flat: a list is written as one string
             expected = " ".join(expected)
         assert type(expected) is given.annotation, name
@@ -84,7 +84,9 @@ def test_pipeline_parameters_have_the_settings_defaults() -> None:
     for name, given in inspect.signature(retrain.pipeline_func).parameters.items():
         assert given.annotation in LITERALS, name
         assert type(given.default) is given.annotation, name
-        if name not in OWN:
+        if name in IN_PIPELINE:
+            assert given.default == IN_PIPELINE[name]
+        elif name not in OWN:
             defaults = {
                 getattr(settings, field) for settings, field in [RENAMED.get(name, (cls, name)) for cls in classes]
                 if hasattr(settings, field)
