@@ -143,7 +143,8 @@ def test_from_scratch(name: str, desk: Path) -> None:
 
 @pytest.mark.parametrize("name", FROM_CHECKPOINT)
 def test_from_a_checkpoint(name: str, desk: Path, released: Path) -> None:
-    flags = flags_of(FROM_CHECKPOINT[name])
+    # The releases are 2048 units wide; with this one, that would be a contradiction.
+    flags = ["24" if flag == "2048" else flag for flag in flags_of(FROM_CHECKPOINT[name])]
     before = checkpoints.load(checkpoints.find(released, "best")[0])
     call(train.__name__, [*flags, *SHORT, *SHORT_TEST])
     folder = Path("new") if "new" in flags else Path("released")

@@ -1,0 +1,317 @@
+"""A release that is trained on in its own folder: it stays, byte for byte, and what comes of it is as good as elsewhere."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.train import loop, step
+from components.train.one_shot import transcribe
+from components.train.report import PAGE
+from components.train.settings import TrainSettings
+from components.train.store import OWN_FILES, CheckpointStore, RunRecord
+from speech.alphabet import Alphabet
+from speech.artifacts import ALPHABET, Checkpoint
+from speech.errors import InputError
+from speech.manifest import read_manifest
+from speech.metrics import wer
+from speech.nn import checkpoints
+from speech.nn.checkpoints import Snapshot
+from tests.components.train.test_main import ROOT
+from tests.fixtures.release_checkpoint import ENGLISH, copy_release, make_release
+
+# Steps too small to undo what the release has learned.
+GENTLE = TrainSettings(epochs=2, train_batch_size=4, learning_rate=1e-4, skip_batch_test=True, show_progressbar=False)
+# Steps so large that every epoch is worse.
+WILD = replace(GENTLE, learning_rate=0.5, epochs=1)
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_release(tmp_path_factory.mktemp("made") / "release")
+
+
+@pytest.fixture(scope="module")
+def english(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tones with the release's alphabet beside the CSVs, and `other` with another one."""
+    folder = tmp_path_factory.mktemp("english") / "tones"
+    shutil.copytree(tones, folder)
+    ENGLISH.save(folder / ALPHABET)
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def train(corpus: Path, save: Path, settings: TrainSettings = GENTLE, load: Path | None = None, dev: bool = True):
+    sets = [corpus / "dev.csv"] if dev else []
+    return step.run(settings, [corpus / "train.csv"], sets, save, load or save)
+
+
+def snapshot(folder: Path, load: str) -> Snapshot:
+    return checkpoints.load(checkpoints.find(folder, load)[0])
+
+
+def error_rate(checkpoint: Path, corpus: Path, load: str = "auto") -> float:
+    pairs = [
+        (clip.transcript, transcribe(corpus / clip.wav_filename, checkpoint, load=load, beam_width=16))
+        for clip in read_manifest(corpus / "dev.csv")
+    ]
+    return wer(pairs)
+
+
+def test_in_place_and_elsewhere_are_the_same_and_the_base_is_as_it_was(
+    release: Path, english: Path, tmp_path: Path, capsys
+) -> None:
+    """Seen: best_dev-720 (dev loss 2.2) was deleted for one of 59, and train-* went with the pruning."""
+    place = copy_release(release, tmp_path / "place")
+    of_base = error_rate(release, english)
+    made = train(english, place)
+    assert f"this run's go to {place / 'run-1'}" in capsys.readouterr().out
+    elsewhere = train(english, tmp_path / "elsewhere", load=release)
+    for load in ("last", "best"):
+        one, two = snapshot(place, load), snapshot(tmp_path / "elsewhere", load)
+        assert one.global_step == two.global_step
+        assert all(np.array_equal(value, two.weights[name]) for name, value in one.weights.items())
+    assert error_rate(place, english, "last") == error_rate(tmp_path / "elsewhere", english, "last")
+    assert (made.folder, elsewhere.folder) == (place / "run-1", tmp_path / "elsewhere")
+    before, after = files(release), files(place)
+    assert {name: after[name] for name in before} == before
+    shutil.rmtree(made.folder)
+    assert files(place) == before
+    assert error_rate(place, english) == of_base
+
+
+def test_where_no_epoch_is_better_the_base_stays_the_best(release: Path, english: Path, tmp_path: Path, capsys) -> None:
+    place = copy_release(release, tmp_path / "place")
+    base = snapshot(place, "best")
+    name = Path(base.prefix).name
+    train(english, place, WILD)
+    output = capsys.readouterr().out
+    history = json.loads((place / "run-1" / Checkpoint.HISTORY).read_text())
+    assert history["base"] == {"checkpoint": name, "dev_loss": history["best_dev_loss"], "is_best": True}
+    assert history["epochs"][0]["dev_loss"] > history["base"]["dev_loss"]
+    assert f"before training: dev loss {history['base']['dev_loss']:.3f} ({name})" in output
+    assert f"no epoch was better than {name} (dev loss {history['base']['dev_loss']:.3f}): it stays the best" in output
+    assert "no epoch was better" in (place / "run-1" / PAGE).read_text()
+    kept = snapshot(place, "auto")  # what a test or an export takes
+    assert kept.global_step == base.global_step
+    assert all(np.array_equal(value, base.weights[weight]) for weight, value in kept.weights.items())
+    # An epoch that is better takes its place; the base's own dev loss is the measure of the next run, too.
+    train(english, tmp_path / "new", GENTLE, load=release)
+    history = json.loads((tmp_path / "new" / Checkpoint.HISTORY).read_text())
+    assert history["base"]["is_best"] == (min(e["dev_loss"] for e in history["epochs"]) >= history["base"]["dev_loss"])
+
+
+def test_without_a_dev_set_the_newest_is_the_result(release: Path, english: Path, tmp_path: Path) -> None:
+    """Seen: the old best_dev was exported as if it were what had been trained."""
+    place = copy_release(release, tmp_path / "place")
+    base = snapshot(place, "best")
+    train(english, place, dev=False)
+    found = snapshot(place, "auto")
+    assert Path(found.prefix).name == f"train-{base.global_step + 2 * 6}"
+    with pytest.raises(InputError, match=r"run-1: no best_dev_checkpoint state file: .* without dev sets has none"):
+        checkpoints.find(place, "best")
+
+
+def test_transfer_has_nothing_to_beat(release: Path, english: Path, tmp_path: Path, capsys) -> None:
+    settings = replace(GENTLE, drop_source_layers="auto", epochs=1)
+    made = step.run(settings, [english / "other/train.csv"], [english / "other/train.csv"], tmp_path / "new", release)
+    assert "before training" not in capsys.readouterr().out
+    model, history = (json.loads((made.folder / name).read_text()) for name in (Checkpoint.MODEL, Checkpoint.HISTORY))
+    assert model["dropped_layers"] == ["layer_6"]
+    assert "--drop_source_layers auto: another alphabet (28 -> 3 symbols)" in model["start"]
+    assert "base" not in history
+
+
+def test_a_resumed_run_keeps_its_base_and_where_it_began(
+    release: Path, english: Path, tmp_path: Path, monkeypatch
+) -> None:
+    straight = train(english, tmp_path / "straight", load=release)
+    monkeypatch.setattr(CheckpointStore, "save_last", killed_after(1, CheckpointStore.save_last))
+    with pytest.raises(Killed):
+        train(english, tmp_path / "broken", load=release)
+    monkeypatch.undo()
+    broken = train(english, tmp_path / "broken", load=release)
+    for name in (Checkpoint.HISTORY, Checkpoint.MODEL):
+        one, two = (json.loads((made.folder / name).read_text()) for made in (straight, broken))
+        for key in ("base", "best_dev_loss", "start", "dropped_layers"):
+            assert one.get(key) == two.get(key)
+    assert all(
+        np.array_equal(value, snapshot(tmp_path / "broken", "last").weights[name])
+        for name, value in snapshot(tmp_path / "straight", "last").weights.items()
+    )
+
+
+# Whatever is done in a folder, in whatever order, what was there stays.
+
+
+class Killed(BaseException):
+    """No handler of ours gets to see a kill."""
+
+
+def killed_after(calls: int, function: Callable[..., object]) -> Callable[..., object]:
+    """The function, behind whose call number `calls` the process ends."""
+
+    def counting(*given: object, **named: object) -> object:
+        nonlocal calls
+        made, calls = function(*given, **named), calls - 1
+        if calls == 0:
+            raise Killed
+        return made
+
+    return counting
+
+
+PLACES = (
+    (checkpoints, "save"),
+    (checkpoints, "write_state"),
+    (checkpoints, "remove"),
+    (RunRecord, "save"),
+    (loop.TrainingRun, "train_batch"),
+)
+QUICK = replace(GENTLE, epochs=1, max_to_keep=1)
+
+
+class Desk:
+    """A folder with files of others, and what can be done in it."""
+
+    def __init__(self, folder: Path, corpus: Path, generator: random.Random) -> None:
+        self.folder, self.corpus, self.generator = folder, corpus, generator
+        self.foreign: dict[str, bytes] = {}
+        self.newest = QUICK
+
+    def settings(self) -> TrainSettings:
+        """Those of a run that is none of the runs before."""
+        return replace(QUICK, random_seed=self.generator.randrange(10**9))
+
+    def begin(self, settings: TrainSettings) -> None:
+        self.newest = settings
+        train(self.corpus, self.folder, settings)
+
+    def fresh(self) -> None:
+        self.begin(replace(self.settings(), load_train="init", n_hidden=8))
+
+    def in_place(self) -> None:
+        self.begin(self.settings())
+
+    def transferred(self) -> None:
+        self.begin(replace(self.settings(), drop_source_layers="1"))
+
+    def killed(self) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            owner, name = self.generator.choice(PLACES)
+            patch.setattr(owner, name, killed_after(self.generator.randint(1, 3), getattr(owner, name)))
+            try:
+                self.in_place()
+            except Killed:
+                pass
+
+    def resumed(self) -> None:
+        self.begin(self.newest)
+
+    def elsewhere(self) -> None:
+        with pytest.MonkeyPatch.context() as patch:  # what is loaded from is not written to
+            patch.setattr(loop.TrainingRun, "train_epoch", killed_after(1, loop.TrainingRun.train_epoch))
+            before = files(self.folder)
+            try:
+                train(self.corpus, self.folder.with_name("elsewhere"), self.settings(), load=self.folder)
+            except Killed:
+                pass
+            assert files(self.folder) == before
+
+    def left_there(self) -> None:
+        """Somebody puts files down, under names that a run might take next."""
+        inside = self.generator.choice([self.folder, *Checkpoint.runs(self.folder)])
+        for name in ("train-{}.index", "train-{}.data-00000-of-00001", "best_dev-{}.wer.txt", ".x-{}.tmp"):
+            path = inside / name.format(self.generator.randint(295, 330))
+            if not path.exists():
+                path.write_text(f"theirs {path}")
+                self.foreign[path.relative_to(self.folder).as_posix()] = path.read_bytes()
+
+    def check(self, *done: str) -> None:
+        """What is others' is as it was; everything else is known as a run's."""
+        found = files(self.folder)
+        assert {name: found.get(name) for name in self.foreign} == self.foreign, done
+        for name in found.keys() - self.foreign.keys():
+            path = self.folder / name
+            record = RunRecord.load(path.parent)
+            known = path.name in OWN_FILES or (record and path.name.split(".")[0] in record.bundles)
+            assert known or path.name.endswith(".tmp"), (name, done)
+
+
+OPERATIONS = ("fresh", "in_place", "transferred", "killed", "resumed", "elsewhere", "left_there")
+
+
+def play(seed: int, length: int, release: Path, corpus: Path, tmp_path: Path) -> None:
+    generator = random.Random(seed)
+    desk = Desk(tmp_path / "place", corpus, generator)
+    kind = generator.choice(("release", "no state files", "an alphabet", "nothing"))
+    desk.folder.mkdir()
+    if kind in ("release", "no state files"):
+        shutil.rmtree(desk.folder)
+        copy_release(release, desk.folder)
+    if kind == "no state files":
+        for name in (Checkpoint.LAST, Checkpoint.BEST):
+            (desk.folder / name).unlink()
+    if kind == "an alphabet":
+        Alphabet((" ", "z")).save(desk.folder / ALPHABET)
+    (desk.folder / "notes.txt").write_text("theirs")
+    desk.foreign = files(desk.folder)
+    done = [f"seed {seed}", kind]
+    for _ in range(length):
+        operation = generator.choice(OPERATIONS)
+        done.append(operation)
+        getattr(desk, operation)()
+        desk.check(*done)
+    if Checkpoint.runs(desk.folder) and operation in ("fresh", "in_place", "transferred", "resumed"):
+        assert snapshot(desk.folder, "auto").training_state["run_key"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_done_what_was_there_stays(seed: int, release: Path, english: Path, tmp_path: Path) -> None:
+    play(seed, 4, release, english, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_whatever_is_done_for_long(seed: int, release: Path, english: Path, tmp_path: Path) -> None:
+    play(seed, 8, release, english, tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(release: Path, english: Path, tmp_path: Path) -> None:
+    """SIGKILL to a process that trains in a release's folder, again and again, until a run comes through."""
+    place = copy_release(release, tmp_path / "place")
+    before = files(place)
+    command = [sys.executable, "-m", "components.train", "--train_files", str(english / "train.csv"), "--dev_files"]
+    command += [str(english / "dev.csv"), "--checkpoint_dir", str(place), "--epochs", "60", "--checkpoint_secs", "1"]
+    generator = random.Random(7)
+    for attempt in range(12):
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
+        )
+        end = time.monotonic() + generator.uniform(3, 15) if attempt < 11 else float("inf")
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        after = files(place)
+        assert {name: after.get(name) for name in before} == before
+        if (place / "run-1" / PAGE).is_file():
+            break
+    assert (place / "run-1" / PAGE).is_file()
+    left = {path.name.split(".")[0] for path in (place / "run-1").glob("*.index")}
+    record = RunRecord.load(place / "run-1")
+    assert record is not None
+    assert left == set(record.bundles)
