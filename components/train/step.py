@@ -127,9 +127,7 @@ def _train(
     begin = start.choose(settings, load_dir, store, data.alphabet, lambda: Alphabet.collect(transcripts))
     print(begin.explanation, flush=True)
     if store.folder != save_dir:
-        print(
-            f"{save_dir} holds a checkpoint already, which stays as it is: this run's is in {store.folder}", flush=True
-        )
+        print(f"{save_dir} holds files of others, which stay as they are: this run's go to {store.folder}", flush=True)
 
     geometry = begin.bundle.geometry
     resampling = settings.normalize_sample_rate
