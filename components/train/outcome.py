@@ -54,7 +54,7 @@ def headline(checkpoint: Checkpoint) -> dict[str, float]:
     numbers = {"epochs": len(history["epochs"]), "best_dev_loss": history["best_dev_loss"]}
     numbers["dev_loss_before_training"] = history.get("base", {}).get("dev_loss")
     model = json.loads((checkpoint.folder / Checkpoint.MODEL).read_text(encoding="utf-8"))
-    numbers["dropped_layers"] = len(model["dropped_layers"])
+    numbers["dropped_layers"] = len(model.get("dropped_layers", ()))
     if history["epochs"]:
         numbers["train_loss"] = history["epochs"][-1]["train_loss"]
     return {name: value for name, value in numbers.items() if value is not None}
