@@ -1,5 +1,6 @@
 """Features of clips on disk, from one epoch to the next and from one run to the next."""
 
+import re
 import struct
 import threading
 import zlib
@@ -8,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from speech.errors import InputError
+
 _RECORD = struct.Struct("<IIQ")  # the clip's position, its frames, a checksum of its features
 _KEY_BYTES = 64
+_ANY_KEY = re.compile(rb"[0-9a-f]* *")
 
 
 class FeatureCache:
@@ -20,7 +24,10 @@ class FeatureCache:
     """
 
     def __init__(self, prefix: str, key: str, n_input: int) -> None:
-        """`key` is a hexadecimal digest of all that the features depend on."""
+        """`key` is a hexadecimal digest of all that the features depend on.
+
+        Raises InputError for a file that is no cache: it is somebody else's.
+        """
         self.path = Path(f"{prefix}.features")
         self._key = key.ljust(_KEY_BYTES)[:_KEY_BYTES].encode()
         self._n_input = n_input
@@ -66,7 +73,9 @@ class FeatureCache:
 
     def _scan(self) -> None:
         self._file.seek(0)
-        if self._file.read(_KEY_BYTES) != self._key:
+        if (found := self._file.read(_KEY_BYTES)) != self._key:
+            if not _ANY_KEY.fullmatch(found):
+                raise InputError(f"{self.path}: not a cache of features, so it stays: give another --feature_cache")
             self._file.truncate(0)
             self._file.write(self._key)
             self._file.flush()

@@ -1,6 +1,7 @@
 """Checkpoints to and from Coqui STT 1.4.0 on TensorFlow 1.15: the numbers agree and training goes on on both sides."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,3 +88,21 @@ def test_ours_goes_on_there(coqui: Peer, tones: Path, tmp_path: Path) -> None:
     answer = coqui.drive("coqui_trainer", "train", *coqui_flags(tones, tmp_path, 1))
     assert answer["epochs"][0]["train"] < before["train_loss"]
     assert checkpoints.load(checkpoints.find(tmp_path, "last")[0]).global_step == 6 + 5
+
+
+def test_what_was_trained_here_in_their_folder_goes_on_there(
+    coqui: Peer, coqui_checkpoint, tones: Path, tmp_path: Path
+) -> None:
+    """Theirs is as it was, and their trainer finds it; ours, in the folder inside, is a whole one for them, too."""
+    place = tmp_path / "theirs"
+    shutil.copytree(coqui_checkpoint[0], place)
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    made = step.run(SETTINGS, [tones / "train.csv"], [tones / "dev.csv"], place, place)
+    assert {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} == before
+    tuned = json.loads((made.folder / Checkpoint.HISTORY).read_text())["epochs"][-1]["train_loss"]
+    answer = coqui.drive("coqui_trainer", "train", *coqui_flags(tones, made.folder, 1))
+    assert answer["epochs"][0]["train"] < tuned
+    assert checkpoints.load(checkpoints.find(made.folder, "last")[0]).global_step == 2 * 5 + 6 + 5
+    coqui.drive("coqui_trainer", "train", *coqui_flags(tones, place, 1))
+    theirs = checkpoints.read_state(place, Checkpoint.LAST)[0]
+    assert checkpoints.load(theirs).global_step == 3 * 5

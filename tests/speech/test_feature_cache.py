@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from speech.errors import InputError
 from speech.feature_cache import FeatureCache
 
 
@@ -29,6 +30,15 @@ def test_what_was_put_comes_back_also_in_the_next_run(tmp_path: Path) -> None:
             np.testing.assert_array_equal(cache.get(position), features(position, frames))
         cache.put(1, features(1, 4))
         np.testing.assert_array_equal(cache.get(1), features(1, 4))
+
+
+def test_a_file_that_is_no_cache_stays(tmp_path: Path) -> None:
+    (tmp_path / "c.features").write_text("frame;pitch;energy\n")
+    with pytest.raises(InputError, match=r"c\.features: not a cache of features, so it stays"):
+        FeatureCache(str(tmp_path / "c"), "abc", 26)
+    assert (tmp_path / "c.features").read_text() == "frame;pitch;energy\n"
+    (tmp_path / "d.features").write_bytes(b"ab")  # a kill in its first write
+    assert len(filled(tmp_path / "d")) == 3
 
 
 def test_other_data_start_anew(tmp_path: Path) -> None:

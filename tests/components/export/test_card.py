@@ -108,6 +108,17 @@ def test_all_facts(tmp_path: Path) -> None:
             assert about["sha256"] in page
 
 
+def test_it_says_when_no_epoch_was_better_than_the_base(tmp_path: Path) -> None:
+    base = {"checkpoint": "best_dev-720", "dev_loss": 2.2, "is_best": True}
+    training = {"start": "fine-tuning best_dev-720", "epochs": 3, "best_dev_loss": 2.2, "base": base}
+    for is_best in (True, False):
+        base["is_best"] = is_best
+        sources = Sources([exported(tmp_path / str(is_best), training=training)])
+        page = card.markdown(card.describe(CardSettings(), sources))
+        assert "best_dev-720 had 2.2000 there before the training" in page.replace("\\", "")
+        assert ("no epoch was better, so this is that model" in page) == is_best
+
+
 def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
     (page, _) = card.write(CardSettings(), Sources([exported(tmp_path / "model")]), tmp_path)
     text = page.read_text()
