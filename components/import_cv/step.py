@@ -31,6 +31,7 @@ from speech.errors import InputError, RetryError
 from speech.processors import cores
 from speech.storage import download_file, is_remote, local_folder
 
+SHARD_FORMAT = 2  # how clips are divided into shards, and how the journal says it
 NOT_IN_FINGERPRINT = ("workers", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "partition")
 
 
@@ -142,7 +143,7 @@ class _Import:
         """A hash of all that the result depends on."""
         settings = {name: value for name, value in asdict(self.settings).items() if name not in NOT_IN_FINGERPRINT}
         parts = [
-            settings, CONVERTER, plan.digest(), self.source.identity(), self.target.clip_prefix,
+            settings, CONVERTER, SHARD_FORMAT, plan.digest(), self.source.identity(), self.target.clip_prefix,
             alphabet.to_text() if alphabet else "",
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
