@@ -14,6 +14,7 @@ from pipelines.deployment import Deployment, StepPlacement
 
 PARAMETERS = ("gpu_type", "gpus", "cpu", "memory")  # of the training: parameters train_gpu_type, ...
 LAUNCHER = StepPlacement(cpu="1", memory="2Gi")  # what it takes to wait for machines that train
+PLACED_AS = {"evaluate_openvino": "evaluate"}  # steps that a deployment.toml knows by another's name
 DISPLAY_NAMES = {
     "find_release": "Look for a new release",
     "import_cv": "Import Common Voice",
@@ -25,6 +26,7 @@ DISPLAY_NAMES = {
     "convert_openvino": "Convert to OpenVINO",
     "build_scorer": "Build the scorer",
     "evaluate": "Evaluate",
+    "evaluate_openvino": "Evaluate the IR",
     "model_card": "Write the model card",
     "publish": "Publish",
 }
@@ -65,10 +67,10 @@ def _with_defaults(signature: inspect.Signature, train: StepPlacement) -> inspec
 def place(task: Any, deployment: Deployment, parameters: Mapping[str, Any]) -> None:
     """Set all that a deployment says about one task."""
     step = re.sub(r"-\d+$", "", task.name).replace("-", "_")
-    placement = deployment.of(step)
-    name = task._task_spec.display_name
     if step in DISPLAY_NAMES:
-        task.set_display_name(DISPLAY_NAMES[step] + (" (OpenVINO)" if name == "evaluate_openvino" else ""))
+        task.set_display_name(DISPLAY_NAMES[step])
+    step = PLACED_AS.get(step, step)
+    placement = deployment.of(step)
     if placement.workers > 1:
         _resources(task, LAUNCHER, {})
         task.set_env_variable(LAUNCHER_VARIABLE, "1")

@@ -6,7 +6,7 @@ from components.build_scorer.component import build_scorer as build_scorer_step
 from components.build_scorer.settings import BuildScorerSettings
 from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
-from components.evaluate.component import evaluate
+from components.evaluate.component import evaluate, evaluate_openvino
 from components.evaluate.settings import USUAL_TRIALS, EvaluateSettings
 from components.export.component import convert_mmap, convert_tflite, freeze, model_card
 from components.export.settings import CardSettings, ExportSettings
@@ -83,9 +83,12 @@ def retrain(
         previous=previous,
         extra_flags=import_flags,
     )
-    corpus = imported.outputs["corpus"]
+    corpus, train_clips, dev_clips, test_clips = (
+        imported.outputs[name] for name in ("corpus", "train_clips", "dev_clips", "test_clips")
+    )
     trained = train(
-        corpus=corpus,
+        train_clips=train_clips,
+        dev_clips=dev_clips,
         base_checkpoint_uri=base_checkpoint_uri,
         checkpoint_uri=checkpoint_uri,
         drop_source_layers=drop_source_layers,
@@ -115,7 +118,7 @@ def retrain(
     model = frozen.outputs["model"]
     mapped = convert_mmap(model=model).outputs["mapped"]
     tflite = convert_tflite(model=model, export_quantize=export_quantize).outputs["tflite"]
-    representation = convert_openvino(model=model, corpus=corpus, precision=openvino_precision)
+    representation = convert_openvino(model=model, dev_clips=dev_clips, precision=openvino_precision)
     ir = representation.outputs["ir"]
     built = build_scorer_step(
         corpus=corpus,
@@ -131,7 +134,8 @@ def retrain(
     )
     measured = evaluate(
         model=model,
-        corpus=corpus,
+        test_clips=test_clips,
+        dev_clips=dev_clips,
         scorer=built.outputs["scorer"],
         n_trials=n_trials,
         test_sets=test_sets,
@@ -141,14 +145,14 @@ def retrain(
         extra_flags=evaluate_flags,
     )
     scorer = measured.outputs["tuned_scorer"]
-    evaluate(
-        model=ir,
-        corpus=corpus,
+    evaluate_openvino(
+        ir=ir,
+        test_clips=test_clips,
         scorer=scorer,
         test_sets=test_sets,
         text_normalization=text_normalization,
         extra_flags=evaluate_flags,
-    ).set_display_name("evaluate_openvino")
+    )
     card = model_card(
         model=model,
         mapped=mapped,
@@ -159,7 +163,7 @@ def retrain(
         export_license=export_license,
         extra_flags=card_flags,
     )
-    publish(
+    published = publish(
         model=model,
         mapped=mapped,
         tflite=tflite,
@@ -174,3 +178,6 @@ def retrain(
         corpus_uri=corpus_uri,
         corpus_revision=corpus_revision,
     )
+    published.set_caching_options(
+        False
+    )  # what is there decides, which is no input: a champion may have been rolled back

@@ -48,8 +48,8 @@ class ImportSettings:
     )
     shard_clips: int = setting(
         0,
-        "clips of the release that make a shard a set; 0: 6000 (about 1 GB), fewer in a small corpus, so that it can be "
-        "partitioned",
+        "clips of the release that make a shard a set; 0: 6000 (about 1 GB), fewer in a small corpus, so that it can "
+        "be partitioned",
         group="Output",
     )
     previous: str = setting(

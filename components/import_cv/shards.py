@@ -1,7 +1,7 @@
 """Tar shards of WAV clips, of each set its own.
 
-The clips of a release come in windows of a fixed size, in the source's order. Of each window, the clips of each set make
-one shard. A clip belongs to the set of its first row, so that who needs one set need not fetch the others.
+The clips of a release come in windows of a fixed size, in the source's order. Of each window, the clips of each set
+make one shard. A clip belongs to the set of its first row, so that who needs one set need not fetch the others.
 """
 
 import os

@@ -165,6 +165,18 @@ def _move(staged: Path, place: Path) -> None:
         staged.replace(place)
 
 
+def link(source: Path, place: Path) -> None:
+    """Another name for a finished file, or a copy where the file system has no links."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    try:
+        os.link(source, place)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, place)
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size

@@ -1,7 +1,7 @@
 """The publish step as a Kubeflow component."""
 
 from kfp import dsl
-from kfp.dsl import Artifact, Input, Markdown, Metrics, Model, Output
+from kfp.dsl import Artifact, Input, Markdown, Model, Output
 
 from components import images
 
@@ -17,8 +17,7 @@ def publish(
     checkpoint: Input[Model],
     scorer: Input[Model],
     published: Output[Model],
-    metrics: Output[Metrics],
-    summary: Output[Markdown],
+    report: Output[Markdown],
     publish_uri: str = "",
     version: str = "",
     force: bool = False,
@@ -34,11 +33,10 @@ def publish(
         ir: The OpenVINO IR.
         card: The model card.
         evaluation: The scores of the exported model.
-        checkpoint: The checkpoint that it was made of; the best one goes into a version under `publish_uri`.
+        checkpoint: The checkpoint that it was made of; it goes into a version under `publish_uri`.
         scorer: The scorer that it was measured with, or the artifact of a run without one.
         published: The version; only its description if it went to `publish_uri`.
-        metrics: Whether it is the champion, and what the comparison measured.
-        summary: The decision, the scores and the files.
+        report: The decision, the scores, the files, and the model card.
         publish_uri: Folder or s3:// prefix that takes the version; empty: the run's own artifact.
         version: Name of the version; empty: the date and a hash.
         force: Make the version the champion whatever the comparison says.
@@ -72,9 +70,8 @@ def publish(
         )
         published.metadata["version"] = made.name
         published.metadata["uri"] = made.uri if publish_uri else f"{published.uri}/{made.name}"
-        for name, value in step.headline(made).items():
-            metrics.log_metric(name, value)
-        Path(summary.path).write_text(step.summary(made), encoding="utf-8")
+        published.metadata.update(step.headline(made))
+        Path(report.path).write_text(step.report(made, Path(card.path)), encoding="utf-8")
 
 
 @dsl.component(base_image=images.PUBLISH, install_kfp_package=False)
@@ -87,7 +84,7 @@ def find_release(
     release_revision: dsl.OutputPath(str),  # type: ignore[valid-type]
     previous: dsl.OutputPath(str),  # type: ignore[valid-type]
     start_from: dsl.OutputPath(str),  # type: ignore[valid-type]
-    summary: Output[Markdown],
+    report: Output[Markdown],
 ) -> None:
     """Find the newest release that no version was trained on yet.
 
@@ -100,7 +97,7 @@ def find_release(
         release_revision: Its revision.
         previous: The corpus that unchanged clips are taken from; empty: none.
         start_from: The checkpoint to start from; empty: from scratch.
-        summary: What was found.
+        report: What was found.
     """
     from pathlib import Path
 
@@ -121,4 +118,4 @@ def find_release(
         ):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(value, encoding="utf-8")
-        Path(summary.path).write_text(f"{found.message}\n", encoding="utf-8")
+        Path(report.path).write_text(f"{found.message}\n", encoding="utf-8")
