@@ -10,12 +10,12 @@ from components.evaluate.component import evaluate, evaluate_openvino
 from components.evaluate.settings import USUAL_TRIALS, EvaluateSettings
 from components.export.component import convert_mmap, convert_tflite, freeze, model_card
 from components.export.settings import CardSettings, ExportSettings
-from components.import_cv.component import import_cv
 from components.import_cv.settings import ImportSettings
 from components.publish.component import publish
 from components.publish.settings import PublishSettings
 from components.train.component import train
 from components.train.settings import TrainSettings
+from pipelines.importing import imported
 from pipelines.parameters import documented
 
 
@@ -74,7 +74,7 @@ def retrain(
     force: bool = PublishSettings.force,
 ) -> None:
     """Train, measure, convert and publish a speech-to-text model on a Common Voice release."""
-    imported = import_cv(
+    made = imported(
         corpus_uri=corpus_uri,
         corpus_revision=corpus_revision,
         filter_alphabet=filter_alphabet,
@@ -84,7 +84,7 @@ def retrain(
         extra_flags=import_flags,
     )
     corpus, train_clips, dev_clips, test_clips = (
-        imported.outputs[name] for name in ("corpus", "train_clips", "dev_clips", "test_clips")
+        made.outputs[name] for name in ("corpus", "train_clips", "dev_clips", "test_clips")
     )
     trained = train(
         train_clips=train_clips,
@@ -163,7 +163,7 @@ def retrain(
         export_license=export_license,
         extra_flags=card_flags,
     )
-    published = publish(
+    publish(
         model=model,
         mapped=mapped,
         tflite=tflite,
@@ -178,6 +178,3 @@ def retrain(
         corpus_uri=corpus_uri,
         corpus_revision=corpus_revision,
     )
-    published.set_caching_options(
-        False
-    )  # what is there decides, which is no input: a champion may have been rolled back

@@ -71,8 +71,10 @@ def test_it_leaves_exactly_these_files(demo) -> None:
     found = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
     assert {name for name in found if not name.startswith((".runs/", "corpus/", "checkpoint/"))} == expected
     assert {"corpus/train.csv", "corpus/dev.csv", "corpus/test.csv", "corpus/alphabet.txt"} <= found
-    assert "corpus/shards/clips-00000.tar" in found
+    assert {f"corpus/shards/{split}-00000.tar" for split in ("train", "dev", "test")} <= found
+    assert not {"corpus/places.json", "corpus/sets.json"} & found
     assert {"checkpoint/checkpoint", "checkpoint/best_dev_checkpoint", "checkpoint/history.json"} <= found
+    assert len([name for name in found if name.startswith("checkpoint/") and name.endswith(".index")]) == 1
     assert {path.name for path in output.iterdir()} == {
         ".runs", "checkpoint", "corpus", "model", "openvino", "published", "report.html", "summary.json"
     }  # fmt: skip

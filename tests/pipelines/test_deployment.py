@@ -175,7 +175,7 @@ def test_no_credential_is_in_the_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[steps.train]\ngpu = 1", "steps.train.gpu is unknown: did you mean gpus?"),
         ("[steps.train]\ngpus = 1", "gpus without gpu_type give no GPU at all"),
         ('[steps.train]\ngpus = "1"', "steps.train.gpus = '1': expected int"),
-        ("[steps.evaluate]\nworkers = 2", "steps.evaluate.workers = 2: 1 or more, and more than 1 only in steps.train"),
+        ("[steps.evaluate]\nworkers = 2", "steps.evaluate.workers = 2: 1 or more, and more than 1 only in"),
         ("[steps.train]\nworkers = 0", "steps.train.workers = 0: 1 or more"),
         ("[steps.train]\nretries = true", "steps.train.retries = True: expected int"),
         ('[steps.train]\nmemory = "16 GB"', "expected a Kubernetes quantity"),
