@@ -25,7 +25,7 @@ else:
 DEFAULT = "default"  # the table [steps.default], which every step takes its values from
 STEPS = (
     "find_release", "import_cv", "merge_corpus", "train", "freeze", "convert_mmap", "convert_tflite",
-    "convert_openvino", "build_scorer", "evaluate", "model_card", "publish",
+    "convert_openvino", "build_scorer", "evaluate", "publish",
 )  # fmt: skip
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]i?)?")
 DURATION = re.compile(r"\d+[smh]")

@@ -33,7 +33,6 @@ DISPLAY_NAMES = {
     "build_scorer": "Build the scorer",
     "evaluate": "Evaluate",
     "evaluate_openvino": "Evaluate the IR",
-    "model_card": "Write the model card",
     "publish": "Publish",
 }
 

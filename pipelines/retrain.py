@@ -8,8 +8,8 @@ from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
 from components.evaluate.component import evaluate, evaluate_openvino
 from components.evaluate.settings import USUAL_TRIALS, EvaluateSettings
-from components.export.component import convert_mmap, convert_tflite, freeze, model_card
-from components.export.settings import CardSettings, ExportSettings
+from components.export.component import convert_mmap, convert_tflite, freeze
+from components.export.settings import ExportSettings
 from components.import_cv.settings import ImportSettings
 from components.publish.component import publish
 from components.publish.settings import PublishSettings
@@ -17,6 +17,7 @@ from components.train.component import train
 from components.train.settings import TrainSettings
 from pipelines.importing import imported
 from pipelines.parameters import documented
+from speech.model_card import CardSettings
 
 
 @dsl.pipeline(name="retrain", display_name="Speechmill: retrain")
@@ -153,28 +154,21 @@ def retrain(
         text_normalization=text_normalization,
         extra_flags=evaluate_flags,
     )
-    card = model_card(
-        model=model,
-        mapped=mapped,
-        tflite=tflite,
-        evaluation=measured.outputs["evaluation"],
-        corpus=corpus,
-        export_model_name=export_model_name,
-        export_license=export_license,
-        extra_flags=card_flags,
-    )
     publish(
         model=model,
         mapped=mapped,
         tflite=tflite,
         ir=ir,
-        card=card.outputs["card"],
         evaluation=measured.outputs["evaluation"],
         scorer=scorer,
         checkpoint=trained.outputs["checkpoint"],
+        corpus=corpus,
         publish_uri=publish_uri,
         version=version,
         force=force,
         corpus_uri=corpus_uri,
         corpus_revision=corpus_revision,
+        export_model_name=export_model_name,
+        export_license=export_license,
+        card_flags=card_flags,
     )

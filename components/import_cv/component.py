@@ -76,15 +76,14 @@ def import_cv(
         corpus.metadata.update(step.headline(made))
         clips = {"train": train_clips, "dev": dev_clips, "test": test_clips}
         split(made, {name: Path(one.path) for name, one in clips.items()}, {n: one.uri for n, one in clips.items()})
-        train_clips.metadata["corpus"] = corpus.uri  # what a later import takes unchanged clips from
 
 
 @dsl.component(base_image=images.IMPORT_CV, install_kfp_package=False)
 def import_part(
     part: Output[Dataset],
-    partition: str,
     corpus_uri: str = "",
     corpus_revision: str = "",
+    partition: str = "1/1",
     filter_alphabet: str = "",
     normalize: bool = False,
     max_duration_s: float = 10.0,
@@ -95,9 +94,9 @@ def import_part(
 
     Args:
         part: Some of the corpus' shards, and what is known of their clips.
-        partition: i/n imports the i-th of n parts.
         corpus_uri: The release: folder or .tar.gz, local or s3://.
         corpus_revision: Text that changes when the release does, so that a cached import is not taken for the new one.
+        partition: i/n imports the i-th of n parts.
         filter_alphabet: Drop clips with characters outside this alphabet: file, s3:// URI, or the text itself.
         normalize: Turn letters with diacritics into their base letters.
         max_duration_s: Drop longer clips.
@@ -157,4 +156,3 @@ def merge_corpus(
         corpus.metadata.update(step.headline(made))
         clips = {"train": train_clips, "dev": dev_clips, "test": test_clips}
         split(made, {name: Path(one.path) for name, one in clips.items()}, {n: one.uri for n, one in clips.items()})
-        train_clips.metadata["corpus"] = corpus.uri

@@ -98,5 +98,4 @@ def train(
             made = step.run_in_pipeline(settings, clips, base_checkpoint_uri, checkpoint_uri, Path(checkpoint.path))
         for name, value in outcome.headline(made).items():
             metrics.log_metric(name, value)
-        checkpoint.metadata["corpus"] = train_clips.metadata.get("corpus", "")  # for a later import, see import_cv
         Path(report.path).write_text(outcome.read_report(made), encoding="utf-8")

@@ -16,7 +16,7 @@ ROWS = {"train.tsv": 40, "dev.tsv": 8, "test.tsv": 8}
 SETTINGS = ["--n_hidden", "32", "--epochs", "2", "--train_batch_size", "8"]
 STEPS = {
     "import_cv", "train", "freeze", "convert_mmap", "convert_tflite", "convert_openvino", "build_scorer", "evaluate",
-    "evaluate_openvino", "model_card", "publish",
+    "evaluate_openvino", "publish",
 }  # fmt: skip
 RESULTS = {
     "model/alphabet.txt", "model/history.json", "model/model.json", "model/output_graph.pb", "model/output_graph.pbmm",

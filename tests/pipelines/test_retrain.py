@@ -20,8 +20,8 @@ from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
 from components.evaluate.component import evaluate, evaluate_openvino
 from components.evaluate.settings import EvaluateSettings
-from components.export.component import convert_mmap, convert_tflite, freeze, model_card
-from components.export.settings import CardSettings, ExportSettings
+from components.export.component import convert_mmap, convert_tflite, freeze
+from components.export.settings import ExportSettings
 from components.import_cv.component import import_cv, import_part
 from components.import_cv.settings import ImportSettings
 from components.publish.component import publish
@@ -33,9 +33,16 @@ from pipelines import compiled, tables
 from pipelines.parameters import OWN, RENAMED, parameter
 from pipelines.retrain import retrain
 from speech.errors import InputError
+from speech.model_card import CardSettings
 from speech.settings import table
 from tests.fixtures import compiled_pipeline
 from tests.pipelines import graph
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishAndCard(PublishSettings, CardSettings):
+    """What the component of publish takes: its own settings, and the card's."""
+
 
 COMPONENTS = [
     (import_cv, ImportSettings),
@@ -44,17 +51,16 @@ COMPONENTS = [
     (freeze, ExportSettings),
     (convert_mmap, ExportSettings),
     (convert_tflite, ExportSettings),
-    (model_card, CardSettings),
     (convert_openvino, OpenVinoSettings),
     (build_scorer, BuildScorerSettings),
     (evaluate, EvaluateSettings),
     (evaluate_openvino, EvaluateSettings),
-    (publish, PublishSettings),
+    (publish, PublishAndCard),
 ]
 NO_SETTINGS = {
     "corpus_uri", "corpus_revision", "base_checkpoint_uri", "checkpoint_uri", "extra_flags", "test_sets", "publish_uri",
     "scorer_uri", "scorer_text_uri", "build_scorer", "scorer_transcripts", "train_workers", "train_gpu_type",
-    "train_gpus", "train_cpu", "train_memory",
+    "train_gpus", "train_cpu", "train_memory", "partition", "card_flags",
 }  # fmt: skip
 LITERALS = (str, int, float, bool)
 
@@ -127,7 +133,7 @@ def test_the_file_is_a_strict_pipeline_spec() -> None:
     json_format.ParseDict(document, spec, ignore_unknown_fields=False)
     assert set(spec.root.dag.tasks) == {
         "import-cv", "train", "freeze", "convert-mmap", "convert-tflite", "convert-openvino", "build-scorer",
-        "evaluate", "evaluate-openvino", "model-card", "publish",
+        "evaluate", "evaluate-openvino", "publish",
     }  # fmt: skip
 
 
@@ -156,7 +162,6 @@ def test_every_step_has_its_own_image() -> None:
         "exec-freeze": images.EXPORT,
         "exec-convert-mmap": images.CONVERT_MMAP,
         "exec-convert-tflite": images.EXPORT,
-        "exec-model-card": images.CONVERT_MMAP,
         "exec-convert-openvino": images.CONVERT_OPENVINO,
         "exec-build-scorer": images.BUILD_SCORER,
         "exec-evaluate": images.EVALUATE,

@@ -160,7 +160,6 @@ def test_what_one_imports_is_what_several_import_and_one_merges(make_release: Ma
         assert [text.replace(b"alone", b"") for text in places] == [text.replace(b"merged", b"") for text in places]
         assert files == others
     assert (merged.corpus.metadata["train_clips"], merged.corpus.metadata["test_refused"]) == (9, 0)
-    assert merged.train_clips.metadata == {"corpus": merged.corpus.uri}
 
 
 def test_each_reader_gets_what_it_needs_and_no_more(make_release: MakeRelease, tmp_path: Path) -> None:
