@@ -146,7 +146,7 @@ def test_the_image_with_ds_ctcdecoder_is_a_choice(pipeline: str, tmp_path: Path)
         executors = document[0]["deploymentSpec"]["executors"]
         found = {name: one["container"]["image"] for name, one in executors.items()}
         chosen = images.EVALUATE_DS_CTCDECODER if registry else images.EVALUATE
-        assert {found["exec-evaluate"], found["exec-evaluate-2"]} == {f"{registry}{chosen}"}
+        assert {found["exec-evaluate"], found["exec-evaluate-openvino"]} == {f"{registry}{chosen}"}
         assert found["exec-train"] == f"{registry}{images.TRAIN}"
 
 
