@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.local_cache import Outputs
-from speech.artifacts import ExportedModel, ExternalScorer, write_sidecar
+from speech.artifacts import Clips, Corpus, ExportedModel, ExternalScorer, write_sidecar
 from speech.storage import replace_folder
 
 CORPUS, CHECKPOINT, MODEL, OPENVINO, PUBLISHED = "corpus", "checkpoint", "model", "openvino", "published"
 SCORER = "scorer"
+CORPUS_OUTPUTS = ("corpus", "train_clips", "dev_clips", "test_clips")
 REPORT = "report.html"
 SUMMARY = "summary.json"
 RUNS = ".runs"  # kfp's folders and the cache
@@ -22,7 +23,7 @@ RUNS = ".runs"  # kfp's folders and the cache
 
 def collect(outputs: Mapping[str, Outputs], folder: Path) -> None:
     """Bring corpus, checkpoint, model, IR, published version and report of a run's steps into `folder`."""
-    _place(_path(outputs, "import_cv", "corpus"), folder / CORPUS)
+    _place_corpus([_path(outputs, "import_cv", name) for name in CORPUS_OUTPUTS], folder / CORPUS)
     _place(_path(outputs, "train", "checkpoint"), folder / CHECKPOINT)
     formats = (("convert_tflite", "tflite"), ("convert_mmap", "mapped"), ("freeze", "model"))
     _place_model([_path(outputs, *one) for one in formats], folder / MODEL)
@@ -51,6 +52,16 @@ def files(folder: Path) -> Iterator[Path]:
 def _place(source: Path, target: Path) -> None:
     with _staged(target) as staging:
         _link_tree(source, staging)
+        replace_folder(staging, target)
+
+
+def _place_corpus(parts: Sequence[Path], target: Path) -> None:
+    """One corpus of its tables and of the clips, which are artifacts of their own."""
+    with _staged(target) as staging:
+        for part in parts:
+            _link_tree(part, staging)
+        for name in (Corpus.PLACES, Clips.SETS):
+            (staging / name).unlink(missing_ok=True)
         replace_folder(staging, target)
 
 

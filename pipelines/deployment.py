@@ -25,7 +25,7 @@ else:
 DEFAULT = "default"  # the table [steps.default], which every step takes its values from
 STEPS = (
     "find_release", "import_cv", "merge_corpus", "train", "freeze", "convert_mmap", "convert_tflite",
-    "convert_openvino", "build_scorer", "evaluate", "model_card", "publish",
+    "convert_openvino", "build_scorer", "evaluate", "publish",
 )  # fmt: skip
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]i?)?")
 DURATION = re.compile(r"\d+[smh]")
@@ -60,7 +60,9 @@ class StepPlacement:
     memory: str = ""
     gpu_type: str = ""  # name of the resource, such as nvidia.com/gpu or nvidia.com/mig-1g.10gb
     gpus: int = 0
-    workers: int = 1  # of the training: machines, each with these resources; the step's own pod only starts them
+    # of the training: machines, each with these resources; the step's own pod only starts them. Of the import: pods,
+    # each of which imports a part of the corpus
+    workers: int = 1
     shm: str = ""  # size of /dev/shm; empty: the 64 MB that a pod has
     scratch: Scratch = Scratch()
     node_selectors: dict[str, str] = field(default_factory=dict)
@@ -202,8 +204,10 @@ def _check_step(where: str, step: StepPlacement) -> None:
         raise InputError(f"{where}: gpus, timeout_s and retries are 0 or more")
     if step.gpus and not step.gpu_type:
         raise InputError(f'{where}: gpus without gpu_type give no GPU at all: add gpu_type = "nvidia.com/gpu"')
-    if step.workers < 1 or (step.workers > 1 and where != "steps.train"):
-        raise InputError(f"{where}.workers = {step.workers}: 1 or more, and more than 1 only in steps.train")
+    if step.workers < 1 or (step.workers > 1 and where not in ("steps.import_cv", "steps.train")):
+        raise InputError(
+            f"{where}.workers = {step.workers}: 1 or more, and more than 1 only in steps.import_cv and steps.train"
+        )
     longest_s = _seconds(step.backoff_max_duration)
     if step.retries and step.timeout_s >= longest_s:
         raise InputError(

@@ -1,7 +1,7 @@
 """The cache of local runs: kfp's own, with artifacts that are looked at again before they are trusted."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,23 @@ class VerifiedCache(LocalCache):
     """
 
     def __init__(
-        self, root: Path, names: Mapping[str, str], seconds: dict[str, float], on_hit: Callable[[str], None]
+        self,
+        root: Path,
+        names: Mapping[str, str],
+        seconds: dict[str, float],
+        on_hit: Callable[[str], None],
+        uncached: Collection[str] = (),
     ) -> None:
         """`names` maps kfp's component names to the steps'; `seconds` holds the time that each step took.
 
-        The time of a step that ran must be in `seconds` before `put`; that of a cached one is there after `get`.
+        The time of a step that ran must be in `seconds` before `put`; that of a cached one is there after `get`. Steps
+        in `uncached` are never found.
         """
         super().__init__(str(root))
         self.outputs: dict[str, Outputs] = {}  # step -> its outputs in this run
         self.key = ""  # of the step that is looked up or runs
         self._names, self._seconds = names, seconds
-        self._on_hit = on_hit
+        self._on_hit, self._uncached = on_hit, uncached
         self._step = ""
 
     def compute_key(self, component_name: str, *arguments: Any, **options: Any) -> str:
@@ -41,6 +47,8 @@ class VerifiedCache(LocalCache):
     def get(self, key: str) -> Outputs | None:
         """The outputs of an entry, or None if there is none or if a file of its artifacts was changed or removed."""
         self.key = key
+        if self._step in self._uncached:
+            return None
         outputs, record = super().get(key), self._record(key)
         if outputs is None or _snapshot(outputs) != record["files"]:
             return None

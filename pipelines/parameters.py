@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from components.build_scorer.settings import BuildScorerSettings
 from components.convert_openvino.settings import OpenVinoSettings
 from components.evaluate.settings import EvaluateSettings
-from components.export.settings import CardSettings, ExportSettings
+from components.export.settings import ExportSettings
 from components.import_cv.settings import ImportSettings
 from components.publish.settings import PublishSettings
 from components.train.settings import TrainSettings
+from speech.model_card import CardSettings
 from speech.settings import setting
 
 F = TypeVar("F", bound=Callable[..., Any])

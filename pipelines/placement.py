@@ -10,13 +10,20 @@ from kfp import dsl, kubernetes
 from kfp.dsl import pipeline_channel, pipeline_context
 
 from components.train.settings import LAUNCHER_VARIABLE
+from pipelines import importing
 from pipelines.deployment import Deployment, StepPlacement
 
 PARAMETERS = ("gpu_type", "gpus", "cpu", "memory")  # of the training: parameters train_gpu_type, ...
 LAUNCHER = StepPlacement(cpu="1", memory="2Gi")  # what it takes to wait for machines that train
+PLACED_AS = {
+    "evaluate_openvino": "evaluate",
+    "import_part": "import_cv",
+}  # steps that a deployment.toml knows by another's name
+UNCACHED = ("publish",)  # what is there already decides, and is no input: a champion may have been rolled back
 DISPLAY_NAMES = {
     "find_release": "Look for a new release",
     "import_cv": "Import Common Voice",
+    "import_part": "Import a part",
     "merge_corpus": "Merge the corpus",
     "train": "Train",
     "freeze": "Freeze the graph",
@@ -25,7 +32,7 @@ DISPLAY_NAMES = {
     "convert_openvino": "Convert to OpenVINO",
     "build_scorer": "Build the scorer",
     "evaluate": "Evaluate",
-    "model_card": "Write the model card",
+    "evaluate_openvino": "Evaluate the IR",
     "publish": "Publish",
 }
 
@@ -41,7 +48,8 @@ def deployed(pipeline: Any, deployment: Deployment) -> Any:
 
     @functools.wraps(function)
     def placed(*arguments: Any, **named: Any) -> Any:
-        function(*arguments, **named)
+        with importing.workers(deployment.of("import_cv").workers):
+            function(*arguments, **named)
         given = signature.bind(*arguments, **named).arguments
         current = pipeline_context.Pipeline.get_default_pipeline()
         for task in current.tasks.values():
@@ -65,11 +73,13 @@ def _with_defaults(signature: inspect.Signature, train: StepPlacement) -> inspec
 def place(task: Any, deployment: Deployment, parameters: Mapping[str, Any]) -> None:
     """Set all that a deployment says about one task."""
     step = re.sub(r"-\d+$", "", task.name).replace("-", "_")
-    placement = deployment.of(step)
-    name = task._task_spec.display_name
     if step in DISPLAY_NAMES:
-        task.set_display_name(DISPLAY_NAMES[step] + (" (OpenVINO)" if name == "evaluate_openvino" else ""))
-    if placement.workers > 1:
+        task.set_display_name(DISPLAY_NAMES[step])
+    if step in UNCACHED:
+        task.set_caching_options(False)
+    step = PLACED_AS.get(step, step)
+    placement = deployment.of(step)
+    if step == "train" and placement.workers > 1:
         _resources(task, LAUNCHER, {})
         task.set_env_variable(LAUNCHER_VARIABLE, "1")
     else:

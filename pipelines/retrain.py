@@ -6,18 +6,19 @@ from components.build_scorer.component import build_scorer as build_scorer_step
 from components.build_scorer.settings import BuildScorerSettings
 from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
-from components.evaluate.component import evaluate
+from components.evaluate.component import evaluate, evaluate_openvino
 from components.evaluate.settings import USUAL_TRIALS, EvaluateSettings
-from components.export.component import convert_mmap, convert_tflite, freeze, model_card
-from components.export.settings import CardSettings, ExportSettings
-from components.import_cv.component import import_cv
+from components.export.component import convert_mmap, convert_tflite, freeze
+from components.export.settings import ExportSettings
 from components.import_cv.settings import ImportSettings
 from components.publish.component import publish
 from components.publish.settings import PublishSettings
 from components.train.component import train
 from components.train.settings import IN_PIPELINE as TRAIN_IN_PIPELINE
 from components.train.settings import TrainSettings
+from pipelines.importing import imported
 from pipelines.parameters import documented
+from speech.model_card import CardSettings
 
 
 @dsl.pipeline(name="retrain", display_name="Speechmill: retrain")
@@ -75,7 +76,7 @@ def retrain(
     force: bool = PublishSettings.force,
 ) -> None:
     """Train, measure, convert and publish a speech-to-text model on a Common Voice release."""
-    imported = import_cv(
+    made = imported(
         corpus_uri=corpus_uri,
         corpus_revision=corpus_revision,
         filter_alphabet=filter_alphabet,
@@ -84,9 +85,12 @@ def retrain(
         previous=previous,
         extra_flags=import_flags,
     )
-    corpus = imported.outputs["corpus"]
+    corpus, train_clips, dev_clips, test_clips = (
+        made.outputs[name] for name in ("corpus", "train_clips", "dev_clips", "test_clips")
+    )
     trained = train(
-        corpus=corpus,
+        train_clips=train_clips,
+        dev_clips=dev_clips,
         base_checkpoint_uri=base_checkpoint_uri,
         checkpoint_uri=checkpoint_uri,
         drop_source_layers=drop_source_layers,
@@ -116,7 +120,7 @@ def retrain(
     model = frozen.outputs["model"]
     mapped = convert_mmap(model=model).outputs["mapped"]
     tflite = convert_tflite(model=model, export_quantize=export_quantize).outputs["tflite"]
-    representation = convert_openvino(model=model, corpus=corpus, precision=openvino_precision)
+    representation = convert_openvino(model=model, dev_clips=dev_clips, precision=openvino_precision)
     ir = representation.outputs["ir"]
     built = build_scorer_step(
         corpus=corpus,
@@ -132,7 +136,8 @@ def retrain(
     )
     measured = evaluate(
         model=model,
-        corpus=corpus,
+        test_clips=test_clips,
+        dev_clips=dev_clips,
         scorer=built.outputs["scorer"],
         n_trials=n_trials,
         test_sets=test_sets,
@@ -142,36 +147,29 @@ def retrain(
         extra_flags=evaluate_flags,
     )
     scorer = measured.outputs["tuned_scorer"]
-    evaluate(
-        model=ir,
-        corpus=corpus,
+    evaluate_openvino(
+        ir=ir,
+        test_clips=test_clips,
         scorer=scorer,
         test_sets=test_sets,
         text_normalization=text_normalization,
         extra_flags=evaluate_flags,
-    ).set_display_name("evaluate_openvino")
-    card = model_card(
-        model=model,
-        mapped=mapped,
-        tflite=tflite,
-        evaluation=measured.outputs["evaluation"],
-        corpus=corpus,
-        export_model_name=export_model_name,
-        export_license=export_license,
-        extra_flags=card_flags,
     )
     publish(
         model=model,
         mapped=mapped,
         tflite=tflite,
         ir=ir,
-        card=card.outputs["card"],
         evaluation=measured.outputs["evaluation"],
         scorer=scorer,
         checkpoint=trained.outputs["checkpoint"],
+        corpus=corpus,
         publish_uri=publish_uri,
         version=version,
         force=force,
         corpus_uri=corpus_uri,
         corpus_revision=corpus_revision,
+        export_model_name=export_model_name,
+        export_license=export_license,
+        card_flags=card_flags,
     )

@@ -8,6 +8,7 @@ for one that ended well), and which cache is used (it would trust a damaged arti
 
 import contextlib
 import fcntl
+import functools
 import io
 import json
 import logging
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,14 @@ class LocalRun:
 
 
 def run(
-    pipeline: Callable[..., Any], arguments: dict[str, Any], folder: Path, screen: Screen, runner: str = "subprocess"
+    pipeline: Callable[..., Any],
+    arguments: dict[str, Any],
+    folder: Path,
+    screen: Screen,
+    runner: str = "subprocess",
+    uncached: Collection[str] = (),
 ) -> LocalRun:
-    """Run a kfp pipeline with its artifacts and its cache in `folder`.
+    """Run a kfp pipeline with its artifacts and its cache in `folder`. The steps `uncached` are run in any case.
 
     A failing step ends the run; the step itself has told on the screen what is wrong. What a step left that was
     interrupted is there for the next attempt with the same inputs: a training goes on. What it left of a wrong input is
@@ -65,7 +71,8 @@ def run(
     """
     result, names = LocalRun(), step_names(pipeline)
     with _locked(folder), _terminable():
-        cache = VerifiedCache(folder / CACHE, names, result.seconds, lambda step: _cached(step, result, screen))
+        tell = functools.partial(_cached, result=result, screen=screen)
+        cache = VerifiedCache(folder / CACHE, names, result.seconds, tell, uncached)
         steps = _Steps(folder, names, cache, screen, result)
         kfp.local.init(
             runner=docker_runner(arguments) if runner == "docker" else kfp.local.SubprocessRunner(use_venv=False),

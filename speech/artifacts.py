@@ -49,6 +49,7 @@ class Corpus:
     REPORT: ClassVar[str] = "import_report.json"  # written last: a corpus with it is complete
     HTML_REPORT: ClassVar[str] = "import_report.html"
     INDEX: ClassVar[str] = "import_index.csv"  # what a later import recognises unchanged clips by
+    PLACES: ClassVar[str] = "places.json"  # URIs of the clips, where they are artifacts of their own: see Clips
     SHARDS: ClassVar[str] = "shards"
     CLIPS: ClassVar[str] = "clips"
     MAKER: ClassVar[str] = "python -m components.import_cv"
@@ -77,6 +78,41 @@ class Corpus:
     def report(self) -> dict[str, Any]:
         """The import report."""
         return _read_json(self.folder / self.REPORT)
+
+    @cached_property
+    def places(self) -> dict[str, str]:
+        """Where the clips of train, dev and test are, if not in this folder: set -> URI."""
+        path = self.folder / self.PLACES
+        return _read_json(path) if path.is_file() else {}
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of some sets of a corpus, with their CSVs and the alphabet: what one reader of a corpus fetches."""
+
+    folder: Path
+    SETS: ClassVar[str] = "sets.json"  # written last: which sets, of which release
+    MAKER: ClassVar[str] = "import_cv"
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Clips":
+        """Open complete clips; raises InputError for missing or unfinished ones."""
+        _require(Path(folder), cls.SETS, "artifact with the clips of a set", cls.MAKER)
+        return cls(Path(folder))
+
+    @cached_property
+    def sets(self) -> list[str]:
+        """The names of the sets."""
+        return list(_read_json(self.folder / self.SETS)["sets"])
+
+    def csv(self, name: str) -> Path:
+        """Where the CSV of a set is."""
+        return self.folder / f"{name}.csv"
+
+    @cached_property
+    def alphabet(self) -> Alphabet:
+        """The alphabet that the transcripts of the whole corpus are written in."""
+        return Alphabet.load(self.folder / ALPHABET)
 
 
 @dataclass(frozen=True)

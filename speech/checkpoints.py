@@ -57,6 +57,11 @@ def read_state(folder: Path, state_file: str) -> list[str]:
     return [_locate(folder, name) for name in (*current, *reversed(others))]
 
 
+def state_text(name: str) -> str:
+    """The content of a state file that names one bundle."""
+    return f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
+
+
 def _locate(folder: Path, name: str) -> str:
     """A state file may name its bundle by a path of the machine that wrote it: look beside the state file as well."""
     beside = folder / Path(name).name

@@ -78,6 +78,15 @@ def is_remote(uri: str | os.PathLike[str]) -> bool:
     return str(uri).startswith("s3://")
 
 
+def of_artifact_store(uri: str) -> str:
+    """The URI of an artifact as Kubeflow writes it (`minio://BUCKET/KEY`, maybe a query behind) as an `s3://` URI.
+
+    Anything else, such as a local path, is returned as it is.
+    """
+    scheme, mark, rest = uri.partition("://")
+    return f"s3://{rest.partition('?')[0].rstrip('/')}" if mark and scheme in ("minio", "s3", "gs") else uri
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """`s3://bucket/some/key` -> (`bucket`, `some/key`)."""
     parsed = urlparse(uri)

@@ -1,7 +1,7 @@
 """The build_scorer step as a Kubeflow component."""
 
 from kfp import dsl
-from kfp.dsl import Dataset, Input, Metrics, Model, Output
+from kfp.dsl import Dataset, Input, Model, Output
 
 from components import images
 
@@ -11,7 +11,6 @@ def build_scorer(
     corpus: Input[Dataset],
     model: Input[Model],
     scorer: Output[Model],
-    metrics: Output[Metrics],
     build_scorer: bool = True,
     scorer_uri: str = "",
     scorer_text_uri: str = "",
@@ -27,10 +26,9 @@ def build_scorer(
     """Build the language model and vocabulary that the decoder and the clients use beside the model.
 
     Args:
-        corpus: The imported corpus; the transcripts of its training set are text.
+        corpus: What describes the imported corpus; the transcripts of its training set are text.
         model: The exported model, whose alphabet the scorer is for.
         scorer: The scorer, or the note that this run has none.
-        metrics: Words, coverage and size.
         build_scorer: Build one; otherwise take the one at `scorer_uri`, or none.
         scorer_uri: Scorer that is there already, a .scorer file or s3:// URI; empty: none.
         scorer_text_uri: Text files or s3:// URIs with one sentence a line (also .gz), with commas between; empty: none.
@@ -69,5 +67,4 @@ def build_scorer(
             )
         else:
             step.adopt(scorer_uri, Path(model.path), folder)
-        for name, value in step.headline(ExternalScorer.find(folder)).items():
-            metrics.log_metric(name, value)
+        scorer.metadata.update(step.headline(ExternalScorer.find(folder)))

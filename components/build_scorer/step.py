@@ -263,7 +263,7 @@ def adopt(uri: str, model: Path, folder: Path) -> ExternalScorer | None:
 
 
 def headline(made: ExternalScorer | None) -> dict[str, float]:
-    """The metrics of a scorer: what is known of it."""
+    """The numbers that a pipeline shows of a scorer."""
     if made is None:
         return {}
     known = ("vocabulary", "covered", "running_words")

@@ -1,9 +1,7 @@
 """The conversion to OpenVINO as a Kubeflow component."""
 
-from typing import Optional
-
 from kfp import dsl
-from kfp.dsl import Dataset, Input, Metrics, Model, Output
+from kfp.dsl import Dataset, Input, Model, Output
 
 from components import images
 
@@ -11,9 +9,8 @@ from components import images
 @dsl.component(base_image=images.CONVERT_OPENVINO, install_kfp_package=False)
 def convert_openvino(
     model: Input[Model],
+    dev_clips: Input[Dataset],
     ir: Output[Model],
-    metrics: Output[Metrics],
-    corpus: Optional[Input[Dataset]] = None,  # noqa: UP045  kfp takes no `X | None`
     model_name: str = "output_graph",
     precision: str = "f16",
     n_steps: int = 0,
@@ -28,9 +25,8 @@ def convert_openvino(
 
     Args:
         model: The exported model (output_graph.pb or output_graph.pbmm) or a checkpoint.
+        dev_clips: The clips of the dev set, which guards the accuracy of the IR; of a corpus without one, nothing does.
         ir: The IR: MODEL_NAME.xml, MODEL_NAME.bin, the alphabet and a description.
-        metrics: Size of the IR, and its WER on the dev set where that was measured.
-        corpus: The corpus whose dev set guards the accuracy of the IR; without it nothing is measured.
         model_name: Name of the files.
         precision: How the file keeps the weights: f32, f16 or int8.
         n_steps: Frames a call as a fixed dimension; 0: any number.
@@ -48,6 +44,7 @@ def convert_openvino(
     with one_line_errors():
         from components.convert_openvino import step
         from components.convert_openvino.settings import OpenVinoSettings
+        from speech.artifacts import Clips
 
         settings = OpenVinoSettings(
             model_name=model_name,
@@ -60,7 +57,7 @@ def convert_openvino(
             max_wer_increase=max_wer_increase,
             limit_dev=limit_dev,
         )
-        dev_files = [str(Path(corpus.path) / "dev.csv")] if corpus else []
+        clips = Clips.open(dev_clips.path)
+        dev_files = [str(clips.csv("dev"))] if "dev" in clips.sets else []
         made = step.run(settings, model.path, Path(ir.path), dev_files)
-        for name, value in made.sidecar["metrics"].items():
-            metrics.log_metric(name, value)
+        ir.metadata.update(made.sidecar["metrics"])

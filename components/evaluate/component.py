@@ -1,7 +1,7 @@
 """The evaluate step as a Kubeflow component."""
 
 from kfp import dsl
-from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
 from components import images
 
@@ -9,13 +9,13 @@ from components import images
 @dsl.component(base_image=images.EVALUATE, install_kfp_package=False)
 def evaluate(
     model: Input[Model],
-    corpus: Input[Dataset],
+    test_clips: Input[Dataset],
+    dev_clips: Input[Dataset],
     scorer: Input[Model],
     evaluation: Output[Artifact],
     tuned_scorer: Output[Model],
     metrics: Output[Metrics],
     report: Output[HTML],
-    summary: Output[Markdown],
     test_sets: str = "test",
     test_batch_size: int = 64,
     limit_test: int = 0,
@@ -35,14 +35,14 @@ def evaluate(
     """Measure the exported model on the corpus' test clips: WER, CER, loss, and a report to learn from.
 
     Args:
-        model: The exported model, or an OpenVINO IR.
-        corpus: The corpus that holds the test sets.
+        model: The exported model.
+        test_clips: The clips of the test set and of further sets.
+        dev_clips: The clips of the dev set, on which the scorer's weights are searched.
         scorer: The scorer, or the artifact of a run without one.
         evaluation: The scores, every transcript and the report.
         tuned_scorer: The scorer with the weights that were found; as it came without a search, or none.
         metrics: WER, CER, loss and the number of clips.
         report: The report as one HTML file.
-        summary: The scores as Markdown.
         test_sets: Sets of the corpus to measure on, with commas between them.
         test_batch_size: Clips that go through the model at once, at most.
         limit_test: Use only the first clips of each set; 0: all.
@@ -66,6 +66,7 @@ def evaluate(
     with one_line_errors():
         from components.evaluate import step
         from components.evaluate.settings import EvaluateSettings
+        from speech.artifacts import Clips
         from speech.settings import with_extra_flags
 
         given = EvaluateSettings(
@@ -84,10 +85,10 @@ def evaluate(
             champion_of=champion_of,
         )
         settings = with_extra_flags(given, extra_flags, "evaluate: extra_flags")
-        made = step.run_on_corpus(
+        made = step.run_on_clips(
             settings,
             Path(model.path),
-            Path(corpus.path),
+            [Clips.open(one.path) for one in (test_clips, dev_clips)],
             test_sets,
             Path(evaluation.path),
             scorer=Path(scorer.path),
@@ -96,4 +97,51 @@ def evaluate(
         for name, value in step.headline(made).items():
             metrics.log_metric(name, value)
         Path(report.path).write_bytes((made.folder / made.HTML_REPORT).read_bytes())
-        Path(summary.path).write_bytes((made.folder / step.SUMMARY).read_bytes())
+
+
+@dsl.component(base_image=images.EVALUATE, install_kfp_package=False)
+def evaluate_openvino(
+    ir: Input[Model],
+    test_clips: Input[Dataset],
+    scorer: Input[Model],
+    evaluation: Output[Artifact],
+    metrics: Output[Metrics],
+    report: Output[HTML],
+    test_sets: str = "test",
+    text_normalization: str = "spaces",
+    extra_flags: str = "",
+) -> None:
+    """Measure the OpenVINO IR on the clips that the exported model was measured on.
+
+    Args:
+        ir: The OpenVINO IR.
+        test_clips: The clips of the test set and of further sets.
+        scorer: The scorer with the weights that it was given for the exported model, or the artifact of none.
+        evaluation: The scores, every transcript and the report.
+        metrics: WER, CER, loss and the number of clips.
+        report: The report as one HTML file.
+        test_sets: Sets of the corpus to measure on, with commas between them; the dev set is left out.
+        text_normalization: What is done to texts before they are compared: none, spaces, lower or letters.
+        extra_flags: Further flags as on the command line, e.g. --confidence 0.9 --reverse_test.
+    """
+    from pathlib import Path
+
+    from speech.errors import one_line_errors
+
+    with one_line_errors():
+        from components.evaluate import step
+        from components.evaluate.settings import EvaluateSettings
+        from speech.artifacts import Clips
+        from speech.settings import with_extra_flags
+
+        settings = with_extra_flags(
+            EvaluateSettings(text_normalization=text_normalization), extra_flags, "evaluate_openvino: extra_flags"
+        )
+        clips = Clips.open(test_clips.path)
+        sets = step.without_dev(test_sets, clips)
+        made = step.run_on_clips(
+            settings, Path(ir.path), [clips], sets, Path(evaluation.path), scorer=Path(scorer.path)
+        )
+        for name, value in step.headline(made).items():
+            metrics.log_metric(name, value)
+        Path(report.path).write_bytes((made.folder / made.HTML_REPORT).read_bytes())

@@ -21,12 +21,13 @@ from components.evaluate.sets import ClipSet, Item, items, open_sets
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.summary import SUMMARY, summary
 from components.evaluate.weights import copy_scorer, search
-from speech.artifacts import Checkpoint, Corpus, Evaluation, ExternalScorer
+from speech.artifacts import Checkpoint, Clips, Evaluation, ExternalScorer
 from speech.decoding.ctc import ctc_losses
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, word_error_table
 from speech.storage import write_json, write_text
 
+DEV = "dev"
 EXAMPLES = 5  # clips in the Markdown summary
 
 
@@ -81,24 +82,22 @@ def run(
     return Evaluation.open(evaluation)
 
 
-def run_on_corpus(
+def run_on_clips(
     settings: EvaluateSettings,
     model: Path,
-    corpus: Path,
+    clips: Sequence[Clips],
     test_sets: str,
     evaluation: Path,
     *,
     scorer: Path | None = None,
     tuned_scorer: Path | None = None,
 ) -> Evaluation:
-    """Evaluate on sets of a corpus, named with commas between them; raises InputError for one that it lacks.
+    """Evaluate on sets of a corpus, named with commas between them; raises InputError for one that `clips` do not hold.
 
     `scorer` is the artifact of a scorer, or of a run without one; its weights are searched on the dev set if the
     settings ask for that. `tuned_scorer` takes its copy.
     """
-    opened = Corpus.open(corpus)
-    names = [name.strip() for name in test_sets.split(",") if name.strip()]
-    csvs = [opened.csv(name) for name in names]
+    csvs = [_csv(clips, name) for name in _names(test_sets)]
     if scorer is not None:
         if settings.scorer_path:
             raise InputError("--scorer_path: in a pipeline the scorer is an artifact: give scorer_uri to build_scorer")
@@ -109,8 +108,31 @@ def run_on_corpus(
         if scorer is not None and tuned_scorer is not None:
             copy_scorer(scorer, tuned_scorer, None)
         tuned_scorer = None
-    dev = [opened.csv("dev")] if settings.n_trials else []
+    dev = [_csv(clips, DEV)] if settings.n_trials else []
     return run(settings, model, csvs, evaluation, dev=dev, tuned_scorer=tuned_scorer)
+
+
+def without_dev(test_sets: str, clips: Clips) -> str:
+    """The sets without the dev set, where that is not among the clips; raises InputError if none is left."""
+    names = _names(test_sets)
+    kept = [name for name in names if name != DEV or name in clips.sets]
+    if names and not kept:
+        raise InputError(f"test_sets {test_sets!r}: the dev set alone cannot be measured here: add `test`")
+    if kept != names:
+        print("note: the dev set is not measured again: it is no set of the clips of this step", flush=True)
+    return ",".join(kept)
+
+
+def _names(test_sets: str) -> list[str]:
+    return [name.strip() for name in test_sets.split(",") if name.strip()]
+
+
+def _csv(clips: Sequence[Clips], name: str) -> Path:
+    for one in clips:
+        if name in one.sets:
+            return one.csv(name)
+    known = [name for one in clips for name in one.sets]
+    raise InputError(f"no set {name!r} in the clips of this step: expected {' or '.join(known) or 'some clips'}")
 
 
 def headline(evaluation: Evaluation) -> dict[str, float]:

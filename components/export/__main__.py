@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
-from components.export.settings import CardSettings, ExportSettings
+from components.export.settings import ExportSettings
 from speech.errors import InputError
+from speech.model_card import CardSettings
 from speech.settings import command, setting, setting_error
 from speech.storage import is_remote, local_folder
 
@@ -77,7 +78,8 @@ def _run(given: ExportCommand) -> None:
     for flag in ("checkpoint_dir", "export_dir"):
         if not getattr(given, flag):
             raise InputError(f"--{flag} is missing: `python -m components.export --checkpoint_dir C --export_dir D`")
-    from components.export import card, clients, delivery, step
+    from components.export import clients, delivery, step
+    from speech import model_card
     from speech.artifacts import Corpus, Evaluation, ExportedModel
 
     delivery.check_destination(given.export_dir, given.export_file_name, given.remove_export)
@@ -97,7 +99,7 @@ def _run(given: ExportCommand) -> None:
         for line in clients.check(model, given.client_python or clients.installed()):
             print(line, flush=True)
         model = delivery.rename(model, given.export_file_name)
-        pages = card.write(_part(CardSettings, given), card.Sources([model], evaluation, corpus), folder)
+        pages = model_card.write(_part(CardSettings, given), model_card.Sources([model], evaluation, corpus), folder)
         model = step.add_files(model, [page.name for page in pages])
         if given.export_zip:
             print(f"packed as {delivery.archive(model, given.scorer_path, given.export_dir)}", flush=True)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from speech.settings import setting, setting_error
 
-PLACEHOLDER = "<to be filled in>"
-
 
 @dataclass(frozen=True)
 class ExportSettings:
@@ -32,26 +30,3 @@ class ExportSettings:
         for name in ("audio_sample_rate", "feature_win_len", "feature_win_step", "relu_clip"):
             if getattr(self, name) < 0:
                 raise setting_error(name, getattr(self, name), "at least 0")
-
-
-@dataclass(frozen=True)
-class CardSettings:
-    """What the model card says beyond what the files say."""
-
-    export_author_id: str = setting("author", "who made the model, as one word")
-    export_model_name: str = setting("model", "name of the model")
-    export_model_version: str = setting("0.0.1", "version of the model")
-    export_contact_info: str = setting(PLACEHOLDER, "how to reach the author")
-    export_license: str = setting(PLACEHOLDER, "licence of the model, an SPDX identifier")
-    export_data_license: str = setting("CC0-1.0", "licence of the training data; Common Voice's by default")
-    export_description: str = setting("", "description in Markdown: what the data and the model are, what it is for")
-    export_min_ds_version: str = setting("0.9.3", "oldest version of DeepSpeech's clients that loads the model")
-    export_max_ds_version: str = setting("0.9.3", "newest version of DeepSpeech's clients that loads the model")
-    export_min_stt_version: str = setting("1.4.0", "oldest version of Coqui STT's clients that loads the model")
-    export_max_stt_version: str = setting("1.4.0", "newest version of Coqui STT's clients that loads the model")
-
-    def __post_init__(self) -> None:
-        for name in ("export_author_id", "export_model_name", "export_model_version"):
-            value = getattr(self, name)
-            if not value or "/" in value or "\n" in value:
-                raise setting_error(name, value, "a name without slashes: the card's file is named after it")

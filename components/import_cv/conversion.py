@@ -9,7 +9,7 @@ from components.import_cv.plan import Plan
 from components.import_cv.reasons import Reason
 from components.import_cv.release import Source
 from components.import_cv.settings import ImportSettings
-from components.import_cv.shards import ShardWriter, clips_a_shard, own_shards
+from components.import_cv.shards import Piece, ShardWriter, clips_a_window, own_windows, shard_number
 from components.import_cv.target import Target
 from components.import_cv.work import Item, Outcome
 from components.import_cv.workers import Pool
@@ -26,10 +26,10 @@ class Conversion:
         self.outcomes = Outcomes(plan.clip_count)
         self.journal = Journal(target.staging, f"{fingerprint} {source.revision()} {settings.partition}")
         self.writer = ShardWriter(target.staging) if settings.layout == "shards" else None
-        self.shard_clips = clips_a_shard(settings.shard_clips, plan.clip_count)
-        count = -(-plan.clip_count // self.shard_clips)
-        own = own_shards(settings.part, settings.parts, count)
-        self.first, self.end = own.start * self.shard_clips, min(own.stop * self.shard_clips, plan.clip_count)
+        self.window_clips = clips_a_window(settings.shard_clips, plan.clip_count)
+        count = -(-plan.clip_count // self.window_clips)
+        own = own_windows(settings.part, settings.parts, count)
+        self.first, self.end = own.start * self.window_clips, min(own.stop * self.window_clips, plan.clip_count)
 
     def start(self) -> None:
         """Go on with what an interrupted import of the same left, or begin."""
@@ -42,8 +42,8 @@ class Conversion:
             self.target.clear()
             self.journal.start()
         self.journal.position = max(self.journal.position, self.first)
-        if self.writer is not None and self.journal.shard != NO_SHARD:
-            self.writer.open(self.journal.shard, self.journal.shard_bytes)
+        if self.writer is not None and self.journal.window != NO_SHARD:
+            self.writer.open(self.journal.window, self.journal.sizes)
 
     def _has_audio(self, clip: int, samples: int, shard: int) -> bool:
         return self.target.has_audio(self.plan.sources[clip], samples, shard)
@@ -57,11 +57,11 @@ class Conversion:
             for _, outcomes in pool.ordered(self._chunks()):
                 self._take(outcomes)
                 progress.update(len(outcomes))
-        self._finish_shard()
+        self._finish_window()
         self.journal.finish({"members_outside_the_archive": self.source.strange_members})
 
     def _chunks(self) -> Iterator[list[Item]]:
-        """Items of this partition in the source's order; no chunk reaches over the end of a shard."""
+        """Items of this partition in the source's order; no chunk reaches over the end of a window."""
         chunk: list[Item] = []
         plan, start = self.plan, self.journal.position
         for position, (clip, data, refused) in enumerate(self.source.clips(plan, self.settings.max_clip_bytes)):
@@ -70,30 +70,37 @@ class Conversion:
             if position < start:
                 continue
             chunk.append(Item(clip, plan.sources[clip], plan.shortest[clip], plan.listed_ms[clip], data, refused))
-            if len(chunk) == CHUNK_CLIPS or (position + 1) % self.shard_clips == 0:
+            if len(chunk) == CHUNK_CLIPS or (position + 1) % self.window_clips == 0:
                 yield chunk
                 chunk = []
         if chunk:
             yield chunk
 
     def _take(self, outcomes: list[Outcome]) -> None:
-        offsets, checksum, shard = [0] * len(outcomes), 0, NO_SHARD
+        window, shards, offsets = NO_SHARD, [NO_SHARD] * len(outcomes), [0] * len(outcomes)
+        pieces: list[Piece] = []
         if self.writer is not None:
-            shard = self.journal.position // self.shard_clips
-            if self.writer.number != shard:
-                self._finish_shard()
-                self.writer.open(shard)
-            offsets, checksum = self.writer.append(outcomes)
-        self.journal.record(shard, self.writer.size if self.writer else 0, checksum, outcomes, offsets)
-        for outcome, offset in zip(outcomes, offsets, strict=True):
-            accepted = outcome.reason is Reason.ACCEPTED
-            self.outcomes.record(*outcome[:6], shard if accepted else NO_SHARD, offset if accepted else 0)
+            window = self.journal.position // self.window_clips
+            if self.writer.window != window:
+                self._finish_window()
+                self.writer.open(window)
+            shards = [self._shard(window, outcome) for outcome in outcomes]
+            offsets, pieces = self.writer.append(outcomes, shards)
+        self.journal.record(window, pieces, outcomes, shards, offsets)
+        for outcome, shard, offset in zip(outcomes, shards, offsets, strict=True):
+            self.outcomes.record(*outcome[:6], shard, offset)
 
-    def _finish_shard(self) -> None:
-        if self.writer is not None and self.writer.number >= 0:
-            shard = self.writer.number
+    def _shard(self, window: int, outcome: Outcome) -> int:
+        """The shard of a clip: of its window, and of the set of its first row."""
+        if outcome.reason is not Reason.ACCEPTED:
+            return NO_SHARD
+        return shard_number(window, self.plan.sets[self.plan.homes[outcome.clip]])
+
+    def _finish_window(self) -> None:
+        if self.writer is not None and self.writer.window >= 0:
+            window = self.writer.window
             self.writer.finish()
-            self.journal.synced(shard)
+            self.journal.synced(window)
 
     def close(self) -> None:
         """Leave everything as it is, for a rerun."""

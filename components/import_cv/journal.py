@@ -5,12 +5,12 @@ One JSON line a chunk, written after the chunk's audio. A line that was cut by t
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.import_cv.outcomes import NO_SHARD, Outcomes
-from components.import_cv.shards import checksums_match, shard_name
+from components.import_cv.shards import Piece, checksums_match, shard_name
 from components.import_cv.work import Outcome
 
 NAME = "journal.jsonl"
@@ -23,8 +23,8 @@ class Journal:
         self.folder = folder
         self.fingerprint = fingerprint
         self.position = 0  # clips of the source's order that are done
-        self.shard = NO_SHARD  # the unfinished one
-        self.shard_bytes = 0
+        self.window = NO_SHARD  # the unfinished one
+        self.sizes: dict[int, int] = {}  # of its shards, bytes
         self.notes: dict[str, Any] = {}
         self.complete = False
         self._file = -1
@@ -52,34 +52,45 @@ class Journal:
 
         `has_audio(clip, samples, shard)` tells whether a clip's file or shard is there.
         """
-        end, tail = 0, []  # chunks of a shard that may not have survived a power cut
+        end = 0
+        tail: list[tuple[int, dict[str, Any]]] = []  # chunks of a window that may not have survived a power cut
         for line_end, entry in self._lines():
             if "clips" in entry:
-                stored = [(clip, samples) for clip, reason, samples, *_ in entry["clips"] if not reason]
-                if not all(has_audio(clip, samples, entry["shard"]) for clip, samples in stored):
+                stored = [clip for clip in entry["clips"] if not clip[1]]
+                if not all(has_audio(clip, samples, shard) for clip, _, samples, *_, shard, _ in stored):
                     break
                 tail.append((line_end, entry))
-                if entry["shard"] != NO_SHARD:
+                if entry["window"] != NO_SHARD:
                     continue
             for _, chunk in tail:
                 self._take(chunk, outcomes)
             tail.clear()
             if "complete" in entry:
                 self.complete, self.notes = True, entry["complete"]
-            self.shard, self.shard_bytes, end = NO_SHARD, 0, line_end
-        if tail:
-            pieces = [(entry["end"], entry["checksum"]) for _, entry in tail]
-            whole = checksums_match(self.folder / shard_name(tail[0][1]["shard"]), pieces)
-            for line_end, entry in tail[:whole]:
-                self._take(entry, outcomes)
-                self.shard, self.shard_bytes, end = entry["shard"], entry["end"], line_end
+            end = line_end
+        for line_end, entry in tail[: self._undamaged([entry for _, entry in tail])]:
+            self._take(entry, outcomes)
+            self.window, end = entry["window"], line_end
+            self.sizes |= {shard: size for shard, size, _ in entry["pieces"]}
         os.truncate(self.path, end)
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
 
+    def _undamaged(self, entries: Sequence[dict[str, Any]]) -> int:
+        """How many of a window's chunks, from the first on, are whole in all of its shards."""
+        whole = len(entries)
+        pieces: dict[int, list[tuple[int, Piece]]] = {}  # shard -> which chunk, and what it wrote there
+        for number, entry in enumerate(entries):
+            for piece in (Piece(*values) for values in entry["pieces"]):
+                pieces.setdefault(piece.shard, []).append((number, piece))
+        for shard, written in pieces.items():
+            good = checksums_match(self.folder / shard_name(shard), [piece for _, piece in written])
+            if good < len(written):
+                whole = min(whole, written[good][0])
+        return whole
+
     def _take(self, entry: dict[str, Any], outcomes: Outcomes) -> None:
         self.position = entry["position"]
-        for clip, reason, samples, digest, reused, detail, offset in entry["clips"]:
-            shard = NO_SHARD if reason else entry["shard"]
+        for clip, reason, samples, digest, reused, detail, shard, offset in entry["clips"]:
             outcomes.record(clip, reason, samples, bytes.fromhex(digest), reused, detail, shard, offset)
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -95,8 +106,15 @@ class Journal:
                 position += len(line)
                 yield position, entry
 
-    def record(self, shard: int, end: int, checksum: int, outcomes: list[Outcome], offsets: list[int]) -> None:
-        """A chunk is done: its members end at byte `end` of the shard."""
+    def record(
+        self,
+        window: int,
+        pieces: Sequence[Piece],
+        outcomes: Sequence[Outcome],
+        shards: Sequence[int],
+        offsets: Sequence[int],
+    ) -> None:
+        """A chunk is done: what it wrote to which shards, and what became of each clip."""
         self.position += len(outcomes)
         clips = [
             (
@@ -106,19 +124,20 @@ class Journal:
                 outcome.digest.hex(),
                 int(outcome.reused),
                 outcome.detail,
+                shard,
                 offset,
             )
-            for outcome, offset in zip(outcomes, offsets, strict=True)
+            for outcome, shard, offset in zip(outcomes, shards, offsets, strict=True)
         ]
-        self._append({"position": self.position, "shard": shard, "end": end, "checksum": checksum, "clips": clips})
+        self._append({"position": self.position, "window": window, "pieces": pieces, "clips": clips})
 
     def skip(self, count: int) -> None:
         """Clips that other partitions import."""
         self.position += count
 
-    def synced(self, shard: int) -> None:
-        """A shard is finished and safe from power cuts."""
-        self._append({"synced": shard})
+    def synced(self, window: int) -> None:
+        """A window's shards are finished and safe from power cuts."""
+        self._append({"synced": window})
 
     def finish(self, notes: dict[str, Any]) -> None:
         """Every clip is done."""

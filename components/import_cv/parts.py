@@ -3,8 +3,6 @@
 import dataclasses
 import heapq
 import json
-import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from components.import_cv.plan import Row, wav_name
 from components.import_cv.reasons import Reason
 from components.import_cv.settings import ImportSettings
 from components.import_cv.shards import shard_name
-from components.import_cv.target import Target
+from components.import_cv.target import Target, link
 from speech.alphabet import Alphabet
 from speech.artifacts import Corpus, CorpusPart
 from speech.errors import InputError
@@ -140,12 +138,7 @@ def _take(part: CorpusPart, outcomes: Outcomes, sources: list[str], target: Targ
 
 
 def _link(source: Path, place: Path) -> None:
-    """Another name for a finished file, or a copy where the file system has no links."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.unlink(missing_ok=True)
     try:
-        os.link(source, place)
+        link(source, place)
     except FileNotFoundError as error:
         raise InputError(f"{source}: missing from its part: import that part again") from error
-    except OSError:
-        shutil.copyfile(source, place)

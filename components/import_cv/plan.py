@@ -75,6 +75,7 @@ class Plan:
     refused_paths: Texts = field(default_factory=Texts)
     # by clip
     sources: DistinctTexts = field(default_factory=DistinctTexts)
+    homes: array = field(default_factory=lambda: array("B"))  # the set of its first row, index in `sets`
     shortest: array = field(default_factory=lambda: array("I"))  # characters of its shortest transcript
     listed_ms: array = field(default_factory=lambda: array("I"))  # duration by the release, 0 = not known
 
@@ -145,7 +146,7 @@ class Planner:
     def _add_row(self, code: int, line: int, reason: Reason, source: str, text: str, person: tuple[str, ...]) -> None:
         plan, clip = self.plan, -1
         if reason is Reason.ACCEPTED:
-            reason, clip = self._clip(source, len(text))
+            reason, clip = self._clip(code, source, len(text))
         plan.set_codes.append(code)
         plan.lines.append(line)
         plan.reasons.append(reason)
@@ -154,7 +155,7 @@ class Planner:
         plan.texts.append(plan.sentences.append(text))
         plan.people.append(plan.persons.number(person))
 
-    def _clip(self, source: str, characters: int) -> tuple[Reason, int]:
+    def _clip(self, code: int, source: str, characters: int) -> tuple[Reason, int]:
         sources = self.plan.sources
         known = sources.find(source)
         if known < 0:
@@ -166,6 +167,7 @@ class Planner:
                 if not self._take_wav_name(name):
                     return Reason.NAME_TAKEN, -1
                 known = sources.append(name)
+                self.plan.homes.append(code)
                 self.plan.shortest.append(characters)
                 self.plan.listed_ms.append(0)
         if characters < self.plan.shortest[known]:

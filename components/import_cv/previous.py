@@ -4,7 +4,7 @@ import csv
 import os
 import struct
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from components.import_cv.table import Texts
 from speech.artifacts import Corpus
 from speech.audio import WAV_HEADER_BYTES, wav_header
 from speech.errors import InputError
-from speech.storage import atomic_path
+from speech.storage import atomic_path, local_folder, of_artifact_store
 
 COLUMNS = ("source", "sha256", "samples", "shard", "offset")
 
@@ -29,18 +29,28 @@ def write_index(path: Path, rows: Iterable[tuple[str, bytes, int, str, int]]) ->
             writer.writerow((source, digest.hex(), samples, shard, offset))
 
 
+def fetch(uri: str, scratch: Path) -> list[Path]:
+    """The folders of an earlier corpus (a folder or an s3:// prefix): its own, and where its clips are."""
+    tables = local_folder(uri, scratch / "tables")
+    places = Corpus(tables).places
+    audio = [local_folder(of_artifact_store(place), scratch / name) for name, place in places.items()]
+    return [tables, *audio]
+
+
 class Previous:
     """The clips of an earlier corpus by the digest of their source; read-only and shared by all workers."""
 
-    def __init__(self, folder: Path, sample_rate: int, clip_prefix: str) -> None:
+    def __init__(self, folder: Path, sample_rate: int, clip_prefix: str, audio: Sequence[Path] = ()) -> None:
+        """`audio` are folders that hold clips besides `folder` itself."""
         self.folder = folder
+        self.folders = (folder, *audio)
         self.sample_rate = sample_rate
         self.clip_prefix = clip_prefix
         self._files: dict[str, int] = {}
         self._load(folder / Corpus.INDEX)
 
     @classmethod
-    def open(cls, folder: Path, sample_rate: int) -> "Previous | None":
+    def open(cls, folder: Path, sample_rate: int, audio: Sequence[Path] = ()) -> "Previous | None":
         """The clips of a corpus, or None if it was made with another sample rate or another converter."""
         report = Corpus.open(folder).report
         made_by = report.get("converter", {})
@@ -48,7 +58,7 @@ class Previous:
             return None
         if not (folder / Corpus.INDEX).is_file():
             return None
-        return cls(folder, sample_rate, made_by.get("clip_prefix", "clips/"))
+        return cls(folder, sample_rate, made_by.get("clip_prefix", "clips/"), audio)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -93,10 +103,14 @@ class Previous:
         try:
             if shard:
                 if shard not in self._files:
-                    self._files[shard] = os.open(self.folder / shard, os.O_RDONLY)
+                    self._files[shard] = os.open(self._find(shard), os.O_RDONLY)
                 data = os.pread(self._files[shard], size, self._offsets[row])
             else:
-                data = (self.folder / f"{self.clip_prefix}{self._names[row]}").read_bytes()
+                data = self._find(f"{self.clip_prefix}{self._names[row]}").read_bytes()
         except OSError:
             return None
         return data if len(data) == size and data.startswith(expected) else None
+
+    def _find(self, name: str) -> Path:
+        found = (folder / name for folder in self.folders if (folder / name).is_file())
+        return next(found, self.folder / name)

@@ -47,7 +47,10 @@ class ImportSettings:
         group="Output",
     )
     shard_clips: int = setting(
-        0, "clips a shard; 0: 6000 (about 1 GB), fewer in a small corpus, so that it can be partitioned", group="Output"
+        0,
+        "clips of the release that make a shard a set; 0: 6000 (about 1 GB), fewer in a small corpus, so that it can "
+        "be partitioned",
+        group="Output",
     )
     previous: str = setting(
         "", "corpus of an earlier import: clips whose audio has not changed are taken from it", group="Output"

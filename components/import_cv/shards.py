@@ -1,110 +1,144 @@
-"""Tar shards of WAV clips."""
+"""Tar shards of WAV clips, of each set its own.
+
+The clips of a release come in windows of a fixed size, in the source's order. Of each window, the clips of each set
+make one shard. A clip belongs to the set of its first row, so that who needs one set need not fetch the others.
+"""
 
 import os
+import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from components.import_cv.work import Outcome
-from speech.artifacts import Corpus
+from speech.artifacts import ALL_SETS, Corpus
 
-FULL_SHARD_CLIPS = 6000  # about 1 GB of Common Voice's clips
-SMALL_SHARD_CLIPS = 128
-SHARDS_OF_A_SMALL_CORPUS = 16
+FULL_WINDOW_CLIPS = 6000  # about 1 GB of Common Voice's clips
+SMALL_WINDOW_CLIPS = 128
+WINDOWS_OF_A_SMALL_CORPUS = 16
 TAR_RECORD_BYTES = 10240  # tar ends with two empty blocks and fills its last record
+SHARD = re.compile(rf"(clips|{'|'.join(ALL_SETS)})-\d{{5,}}\.tar")  # earlier versions mixed the sets in clips-00000.tar
 
 
-def clips_a_shard(setting: int, clips: int) -> int:
-    """How many clips of the plan a shard holds.
+def clips_a_window(setting: int, clips: int) -> int:
+    """How many clips of the plan a window holds.
 
     It depends on the corpus alone, never on workers or partitions, so that each of them makes the same shards.
     """
     if setting:
         return setting
-    return min(FULL_SHARD_CLIPS, max(SMALL_SHARD_CLIPS, -(-clips // SHARDS_OF_A_SMALL_CORPUS)))
+    return min(FULL_WINDOW_CLIPS, max(SMALL_WINDOW_CLIPS, -(-clips // WINDOWS_OF_A_SMALL_CORPUS)))
+
+
+def shard_number(window: int, set_name: str) -> int:
+    """The number of the shard that holds a window's clips of a set."""
+    return window * len(ALL_SETS) + ALL_SETS.index(set_name)
 
 
 def shard_name(number: int) -> str:
     """The name of a shard in a corpus."""
-    return f"{Corpus.SHARDS}/clips-{number:05d}.tar"
+    window, code = divmod(number, len(ALL_SETS))
+    return f"{Corpus.SHARDS}/{ALL_SETS[code]}-{window:05d}.tar"
 
 
-def own_shards(part: int, parts: int, count: int) -> range:
-    """The shards that the `part`-th (from 1) of `parts` partitions makes, of `count` in all."""
+def own_windows(part: int, parts: int, count: int) -> range:
+    """The windows that the `part`-th (from 1) of `parts` partitions imports, of `count` in all."""
     return range((part - 1) * count // parts, part * count // parts)
 
 
+class Piece(NamedTuple):
+    """What was appended to a shard at once."""
+
+    shard: int
+    end: int  # of it in the file, bytes
+    checksum: int
+
+
+@dataclass
+class _OpenShard:
+    file: int
+    size: int
+
+
 class ShardWriter:
-    """Appends members to one shard after the other."""
+    """Appends members to the shards of one window after the other."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.number = -1
-        self.size = 0
-        self._file = -1
+        self.window = -1
+        self._open: dict[int, _OpenShard] = {}
 
-    def open(self, number: int, size: int = 0) -> None:
-        """Go on with a shard behind its first `size` bytes."""
-        path = self.folder / shard_name(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        os.ftruncate(self._file, size)
-        os.lseek(self._file, size, os.SEEK_SET)
-        self.number, self.size = number, size
+    def open(self, window: int, sizes: Mapping[int, int] | None = None) -> None:
+        """Begin a window, or go on with its shards behind their first bytes (shard -> size)."""
+        self.window = window
+        for number, size in (sizes or {}).items():
+            self._shard(number, size)
 
-    def append(self, outcomes: Sequence[Outcome]) -> tuple[list[int], int]:
-        """Append the members; returns where each WAV file begins, and a checksum of what was written."""
-        offsets, members, checksum, position = [], [], 0, self.size
-        for outcome in outcomes:
-            offsets.append(position + outcome.header_bytes)
-            if outcome.member:
-                members.append(outcome.member)
-                checksum = zlib.crc32(outcome.member, checksum)
-                position += len(outcome.member)
-        self._write(members)
-        self.size = position
-        return offsets, checksum
+    def _shard(self, number: int, size: int = 0) -> _OpenShard:
+        if number not in self._open:
+            path = self.folder / shard_name(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            os.ftruncate(file, size)
+            os.lseek(file, size, os.SEEK_SET)
+            self._open[number] = _OpenShard(file, size)
+        return self._open[number]
 
-    def _write(self, members: list[bytes]) -> None:
-        total, written = sum(map(len, members)), 0
-        if members:
-            written = os.writev(self._file, members)
-        if written < total:  # a signal or a full disk: the rest, or the error
-            rest = memoryview(b"".join(members))[written:]
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+    def append(self, outcomes: Sequence[Outcome], shards: Sequence[int]) -> tuple[list[int], list[Piece]]:
+        """Append each outcome's member to its shard; returns where each WAV file begins, and what was written."""
+        offsets = [0] * len(outcomes)
+        pieces = []
+        for number in sorted({shard for outcome, shard in zip(outcomes, shards, strict=True) if outcome.member}):
+            shard, members, checksum = self._shard(number), [], 0
+            position = shard.size
+            for i, outcome in enumerate(outcomes):
+                if outcome.member and shards[i] == number:
+                    offsets[i] = position + outcome.header_bytes
+                    members.append(outcome.member)
+                    checksum = zlib.crc32(outcome.member, checksum)
+                    position += len(outcome.member)
+            _write(shard.file, members)
+            shard.size = position
+            pieces.append(Piece(number, position, checksum))
+        return offsets, pieces
 
     def finish(self) -> None:
-        """Complete the shard at hand and make it survive a power cut; a shard without a clip leaves no file."""
-        if self._file < 0:
-            return
-        if self.size:
-            end = self.size + 1024
-            self._write([b"\0" * (end + -end % TAR_RECORD_BYTES - self.size)])
-            os.fdatasync(self._file) if hasattr(os, "fdatasync") else os.fsync(self._file)
-        os.close(self._file)
-        self._file = -1
-        if not self.size:
-            (self.folder / shard_name(self.number)).unlink()
-        self.number = -1
+        """Complete the shards of the window at hand and make them survive a power cut."""
+        for shard in self._open.values():
+            end = shard.size + 1024
+            _write(shard.file, [b"\0" * (end + -end % TAR_RECORD_BYTES - shard.size)])
+            os.fdatasync(shard.file) if hasattr(os, "fdatasync") else os.fsync(shard.file)
+        self.close()
+        self.window = -1
 
     def close(self) -> None:
-        """Leave the shard at hand unfinished."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Leave the shards at hand unfinished."""
+        for shard in self._open.values():
+            os.close(shard.file)
+        self._open.clear()
 
 
-def checksums_match(path: Path, pieces: Sequence[tuple[int, int]]) -> int:
-    """How many of the pieces (end in the file, checksum), from the first on, the file holds undamaged."""
+def _write(file: int, members: list[bytes]) -> None:
+    total = sum(map(len, members))
+    written = os.writev(file, members)
+    if written < total:  # a signal or a full disk: the rest, or the error
+        rest = memoryview(b"".join(members))[written:]
+        while rest:
+            rest = rest[os.write(file, rest) :]
+
+
+def checksums_match(path: Path, pieces: Sequence[Piece]) -> int:
+    """How many of the pieces of one shard, from the first on, the file holds undamaged."""
     position = 0
     try:
         with path.open("rb") as file:
-            for count, (end, checksum) in enumerate(pieces):
-                data = file.read(end - position)
-                if len(data) != end - position or zlib.crc32(data) != checksum:
+            for count, piece in enumerate(pieces):
+                data = file.read(piece.end - position)
+                if len(data) != piece.end - position or zlib.crc32(data) != piece.checksum:
                     return count
-                position = end
+                position = piece.end
     except OSError:
         return 0
     return len(pieces)

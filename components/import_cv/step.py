@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import html
 import json
 import sys
 import time
@@ -17,7 +16,7 @@ from components.import_cv.labels import LabelRules, Validator, load_validator
 from components.import_cv.outcomes import Outcomes
 from components.import_cv.parts import write_part
 from components.import_cv.plan import HELD_OUT_SETS, Plan, Planner
-from components.import_cv.previous import Previous
+from components.import_cv.previous import Previous, fetch
 from components.import_cv.reasons import Reason
 from components.import_cv.release import Release, Source, missing_tables
 from components.import_cv.settings import ImportSettings
@@ -26,11 +25,12 @@ from components.import_cv.target import Target
 from components.import_cv.work import ClipWork, Item, Outcome
 from components.import_cv.workers import Pool
 from speech.alphabet import Alphabet
-from speech.artifacts import Corpus, CorpusPart
+from speech.artifacts import Corpus
 from speech.errors import InputError, RetryError
 from speech.processors import cores
-from speech.storage import download_file, is_remote, local_folder
+from speech.storage import download_file, is_remote
 
+SHARD_FORMAT = 2  # how clips are divided into shards, and how the journal says it
 NOT_IN_FINGERPRINT = ("workers", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "partition")
 
 
@@ -61,9 +61,7 @@ def run_to(settings: ImportSettings, source: str, target: Target, *, lenient: bo
 
 
 def headline(corpus: Corpus) -> dict[str, float]:
-    """The numbers that a pipeline shows; a part of a corpus has none."""
-    if not (corpus.folder / Corpus.REPORT).is_file():
-        return {}
+    """The numbers that a pipeline shows."""
     numbers: dict[str, float] = {}
     for name, counted in corpus.report["sets"].items():
         numbers |= {f"{name}_{key}": counted[key] for key in ("clips", "hours", "refused")}
@@ -71,12 +69,8 @@ def headline(corpus: Corpus) -> dict[str, float]:
 
 
 def read_report(corpus: Corpus) -> str:
-    """The HTML report; of a part, a line that says what it is."""
-    path = corpus.folder / Corpus.HTML_REPORT
-    if not path.is_file():
-        described = CorpusPart.open(corpus.folder).description
-        return f"<p>Part {described['part']} of {described['parts']} of {html.escape(described['release'])}</p>"
-    return path.read_text(encoding="utf-8")
+    """The HTML report."""
+    return (corpus.folder / Corpus.HTML_REPORT).read_text(encoding="utf-8")
 
 
 def _say(text: str) -> None:
@@ -113,8 +107,8 @@ class _Import:
         """The corpus that unchanged clips are taken from: the one named, or the one that is to be replaced."""
         rate = self.settings.audio_sample_rate
         if self.settings.previous:
-            folder = local_folder(self.settings.previous, self.target.staging / "previous")
-            previous = Previous.open(folder, rate)
+            tables, *audio = fetch(self.settings.previous, self.target.staging / "previous")
+            previous = Previous.open(tables, rate, audio)
             if previous is None:
                 _say(f"{self.settings.previous} was made with other settings of the audio: every clip is converted")
             return previous
@@ -142,7 +136,7 @@ class _Import:
         """A hash of all that the result depends on."""
         settings = {name: value for name, value in asdict(self.settings).items() if name not in NOT_IN_FINGERPRINT}
         parts = [
-            settings, CONVERTER, plan.digest(), self.source.identity(), self.target.clip_prefix,
+            settings, CONVERTER, SHARD_FORMAT, plan.digest(), self.source.identity(), self.target.clip_prefix,
             alphabet.to_text() if alphabet else "",
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -13,7 +13,7 @@ from typing import Protocol
 from components.import_cv.outcomes import NO_SHARD, Outcomes
 from components.import_cv.plan import wav_name
 from components.import_cv.reasons import Reason
-from components.import_cv.shards import shard_name
+from components.import_cv.shards import SHARD, shard_name
 from speech.artifacts import ALL_SETS, Corpus
 from speech.audio import WAV_HEADER_BYTES
 from speech.errors import InputError
@@ -101,8 +101,8 @@ class Target:
         shards = {shard_name(shard) for shard in set(outcomes.shards) - {NO_SHARD}}
         for name in sorted(shards):
             _move(self.staging / name, self.folder / name)
-        for path in (self.folder / Corpus.SHARDS).glob("clips-*.tar"):
-            if f"{Corpus.SHARDS}/{path.name}" not in shards:
+        for path in (self.folder / Corpus.SHARDS).glob("*.tar"):
+            if SHARD.fullmatch(path.name) and f"{Corpus.SHARDS}/{path.name}" not in shards:
                 path.unlink()
         wavs = {
             wav_name(sources[clip])
@@ -163,6 +163,18 @@ def _move(staged: Path, place: Path) -> None:
     if staged.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(place)
+
+
+def link(source: Path, place: Path) -> None:
+    """Another name for a finished file, or a copy where the file system has no links."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    try:
+        os.link(source, place)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, place)
 
 
 def _size(path: Path) -> int:

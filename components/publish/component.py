@@ -1,7 +1,7 @@
 """The publish step as a Kubeflow component."""
 
 from kfp import dsl
-from kfp.dsl import Artifact, Input, Markdown, Metrics, Model, Output
+from kfp.dsl import Artifact, Dataset, Input, Markdown, Model, Output
 
 from components import images
 
@@ -12,18 +12,25 @@ def publish(
     mapped: Input[Model],
     tflite: Input[Model],
     ir: Input[Model],
-    card: Input[Artifact],
     evaluation: Input[Artifact],
     checkpoint: Input[Model],
     scorer: Input[Model],
+    corpus: Input[Dataset],
     published: Output[Model],
-    metrics: Output[Metrics],
-    summary: Output[Markdown],
+    report: Output[Markdown],
     publish_uri: str = "",
     version: str = "",
     force: bool = False,
     corpus_uri: str = "",
     corpus_revision: str = "",
+    export_author_id: str = "author",
+    export_model_name: str = "model",
+    export_model_version: str = "0.0.1",
+    export_contact_info: str = "<to be filled in>",
+    export_license: str = "<to be filled in>",
+    export_data_license: str = "CC0-1.0",
+    export_description: str = "",
+    card_flags: str = "",
 ) -> None:
     """Put a version of the model where clients fetch it, and make it the champion there if it is better.
 
@@ -32,33 +39,56 @@ def publish(
         mapped: The memory-mapped graph.
         tflite: The TFLite model.
         ir: The OpenVINO IR.
-        card: The model card.
         evaluation: The scores of the exported model.
-        checkpoint: The checkpoint that it was made of; the best one goes into a version under `publish_uri`.
+        checkpoint: The checkpoint that it was made of; it goes into a version under `publish_uri`.
         scorer: The scorer that it was measured with, or the artifact of a run without one.
+        corpus: What describes the corpus that the model was trained on.
         published: The version; only its description if it went to `publish_uri`.
-        metrics: Whether it is the champion, and what the comparison measured.
-        summary: The decision, the scores and the files.
+        report: The decision, the scores, the files, and the model card.
         publish_uri: Folder or s3:// prefix that takes the version; empty: the run's own artifact.
         version: Name of the version; empty: the date and a hash.
         force: Make the version the champion whatever the comparison says.
         corpus_uri: The release that the model was trained on, for the record.
         corpus_revision: Its revision: a scheduled run trains on each revision once.
+        export_author_id: For the model card: who made the model, as one word.
+        export_model_name: Name of the model.
+        export_model_version: Version of the model.
+        export_contact_info: How to reach the author.
+        export_license: Licence of the model, an SPDX identifier.
+        export_data_license: Licence of the training data; Common Voice's by default.
+        export_description: Description in Markdown.
+        card_flags: Further flags of the card as on the command line, e.g. --export_min_ds_version 0.7.0.
     """
+    import tempfile
     from pathlib import Path
 
     from speech.errors import one_line_errors
 
-    with one_line_errors():
+    with one_line_errors(), tempfile.TemporaryDirectory() as scratch:
         from components.publish import step
         from components.publish.settings import PublishSettings
+        from speech import model_card
+        from speech.artifacts import Corpus, Evaluation, ExportedModel
+        from speech.settings import with_extra_flags
 
+        given = model_card.CardSettings(
+            export_author_id=export_author_id,
+            export_model_name=export_model_name,
+            export_model_version=export_model_version,
+            export_contact_info=export_contact_info,
+            export_license=export_license,
+            export_data_license=export_data_license,
+            export_description=export_description,
+        )
+        models = [ExportedModel.open(one.path) for one in (model, mapped, tflite)]
+        sources = model_card.Sources(models, Evaluation.open(evaluation.path), Corpus.open(corpus.path))
+        model_card.write(with_extra_flags(given, card_flags, "card_flags"), sources, Path(scratch))
         artifacts = {
             "model": model.path,
             "mapped": mapped.path,
             "tflite": tflite.path,
             "ir": ir.path,
-            "card": card.path,
+            "card": scratch,
             "evaluation": evaluation.path,
             "checkpoint": checkpoint.path,
             "scorer": scorer.path,
@@ -68,13 +98,12 @@ def publish(
             {name: Path(path) for name, path in artifacts.items()},
             publish_uri,
             Path(published.path),
-            step.Source(corpus_uri, corpus_revision, checkpoint.metadata.get("corpus", "")),
+            step.Source(corpus_uri, corpus_revision, corpus.uri),
         )
         published.metadata["version"] = made.name
         published.metadata["uri"] = made.uri if publish_uri else f"{published.uri}/{made.name}"
-        for name, value in step.headline(made).items():
-            metrics.log_metric(name, value)
-        Path(summary.path).write_text(step.summary(made), encoding="utf-8")
+        published.metadata.update(step.headline(made))
+        Path(report.path).write_text(step.report(made, Path(scratch)), encoding="utf-8")
 
 
 @dsl.component(base_image=images.PUBLISH, install_kfp_package=False)
@@ -87,7 +116,7 @@ def find_release(
     release_revision: dsl.OutputPath(str),  # type: ignore[valid-type]
     previous: dsl.OutputPath(str),  # type: ignore[valid-type]
     start_from: dsl.OutputPath(str),  # type: ignore[valid-type]
-    summary: Output[Markdown],
+    report: Output[Markdown],
 ) -> None:
     """Find the newest release that no version was trained on yet.
 
@@ -100,7 +129,7 @@ def find_release(
         release_revision: Its revision.
         previous: The corpus that unchanged clips are taken from; empty: none.
         start_from: The checkpoint to start from; empty: from scratch.
-        summary: What was found.
+        report: What was found.
     """
     from pathlib import Path
 
@@ -121,4 +150,4 @@ def find_release(
         ):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(value, encoding="utf-8")
-        Path(summary.path).write_text(f"{found.message}\n", encoding="utf-8")
+        Path(report.path).write_text(f"{found.message}\n", encoding="utf-8")

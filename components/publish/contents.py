@@ -15,7 +15,7 @@ from speech.artifacts import (
     ExternalScorer,
     IntermediateRepresentation,
 )
-from speech.checkpoints import find
+from speech.checkpoints import find, state_text
 from speech.errors import InputError
 from speech.storage import sha256
 
@@ -110,9 +110,7 @@ def _add_checkpoint(contents: Contents, checkpoint: Checkpoint) -> None:
     for path in sorted(bundle.parent.glob(f"{bundle.name}.*")):
         _add(contents, f"{CHECKPOINT}/{path.name}", path)
     best = checkpoint.folder / Checkpoint.BEST
-    contents.texts[f"{CHECKPOINT}/{Checkpoint.BEST if best.is_file() else Checkpoint.LAST}"] = (
-        f'model_checkpoint_path: "{bundle.name}"\nall_model_checkpoint_paths: "{bundle.name}"\n'
-    )
+    contents.texts[f"{CHECKPOINT}/{Checkpoint.BEST if best.is_file() else Checkpoint.LAST}"] = state_text(bundle.name)
     for name in (ALPHABET, Checkpoint.MODEL, Checkpoint.FLAGS):
         _add(contents, f"{CHECKPOINT}/{name}", checkpoint.folder / name)
 

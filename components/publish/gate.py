@@ -63,7 +63,9 @@ def _judge(
     samples = place.get(f"{version}/{Evaluation.SAMPLES}")
     theirs = place.get(f"{current['version']}/{Evaluation.SAMPLES}") if current and samples else None
     comparison = compare(settings, samples, theirs) if samples and theirs else None
-    better, reason = _better(settings, champions, version, current, samples, theirs, comparison)
+    better, reason = _better(settings, current, samples, theirs, comparison)
+    if taken_back := champions.rolled_back(version):
+        reason = f"{reason} (it was rolled back on {taken_back[:10]})"
     if settings.force and not better:
         better, reason = True, f"forced, although {reason}"
     return _decision(version, PROMOTED if better else KEPT, reason, current, comparison, forced=settings.force)
@@ -71,8 +73,6 @@ def _judge(
 
 def _better(
     settings: PublishSettings,
-    champions: Champions,
-    version: str,
     current: dict[str, Any] | None,
     samples: list[dict[str, Any]] | None,
     theirs: list[dict[str, Any]] | None,
@@ -83,8 +83,6 @@ def _better(
         return False, NO_RESULTS
     if current is None:
         return True, "it is the first"
-    if taken_back := champions.rolled_back(version):
-        return False, f"it was rolled back on {taken_back[:10]}"
     if not theirs or comparison is None:
         return False, f"it cannot be compared with {current['version']}: " + (
             "their test sets have no clip in common" if theirs else f"of the latter, {NO_RESULTS}"

@@ -12,7 +12,7 @@ from components.publish.contents import CHECKPOINT
 from components.publish.target import open_target
 from speech.artifacts import Corpus
 from speech.errors import InputError
-from speech.storage import client, is_remote, list_keys, split_uri, storage_errors
+from speech.storage import client, is_remote, list_keys, of_artifact_store, split_uri, storage_errors
 
 TABLE = "train.tsv"  # an unpacked release has one
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
@@ -78,7 +78,7 @@ def look(corpus_uri: str, publish_uri: str, base_checkpoint_uri: str = "") -> Ne
     description = place.read(champion["version"]) or {}
     if not base_checkpoint_uri and any(name.startswith(f"{CHECKPOINT}/") for name in description.get("files", {})):
         news = replace(news, base_checkpoint_uri=f"{champion['uri']}/{CHECKPOINT}")
-    imported = _as_s3(description.get("source", {}).get("imported_uri", ""))
+    imported = of_artifact_store(description.get("source", {}).get("imported_uri", ""))
     return replace(news, previous=imported) if _is_corpus(imported) else news
 
 
@@ -136,11 +136,6 @@ def _files(folder: str) -> Iterable[Release]:
 def _digest(facts: str) -> str:
     """The same text as `speechmill run` makes of an archive that it is given by name."""
     return hashlib.sha256(facts.encode("utf-8", errors="surrogateescape") + b"\n").hexdigest()[:16]
-
-
-def _as_s3(uri: str) -> str:
-    """Kubeflow's name of an object in its own store, as our own client reads it."""
-    return f"s3://{uri[len('minio://') :]}" if uri.startswith("minio://") else uri
 
 
 def _is_corpus(uri: str) -> bool:

@@ -1,5 +1,6 @@
 """Put a version of the model, with its scores and checksums, where clients fetch it, and decide on the champion."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -14,6 +15,8 @@ from components.publish.target import DESCRIPTION, SUMS, Target, open_target
 from speech.artifacts import ExportedModel
 from speech.errors import InputError
 from speech.storage import write_json
+
+FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n\s*", re.DOTALL)  # of a card, for programs
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def run_in_pipeline(
     return version
 
 
-def summary(version: Version) -> str:
-    """The Markdown page that the pipeline shows."""
+def report(version: Version, card: Path) -> str:
+    """The Markdown page that the pipeline shows: what became of the version, and the model card in `card`."""
     scores = version.description.get("scores", {})
     lines = [f"## {version.name}", "", f"`{version.uri}`", ""]
     if version.decision:
@@ -114,7 +117,8 @@ def summary(version: Version) -> str:
     lines += ["| file | bytes | sha256 |", "|---|---|---|"]
     files = version.description["files"].items()
     lines += [f"| `{name}` | {file['bytes']:,} | `{file['sha256'][:16]}` |" for name, file in files]
-    return "\n".join(lines) + "\n"
+    pages = [FRONT_MATTER.sub("", page.read_text(encoding="utf-8")) for page in sorted(card.glob("*.md"))]
+    return "\n\n".join(["\n".join(lines), *pages]) + "\n"
 
 
 def headline(version: Version) -> dict[str, float]:

@@ -8,7 +8,8 @@ from components import images
 
 @dsl.component(base_image=images.TRAIN, install_kfp_package=False)
 def train(
-    corpus: Input[Dataset],
+    train_clips: Input[Dataset],
+    dev_clips: Input[Dataset],
     checkpoint: Output[Model],
     metrics: Output[Metrics],
     report: Output[HTML],
@@ -35,8 +36,9 @@ def train(
     """Train the acoustic model, from scratch or from a checkpoint.
 
     Args:
-        corpus: The imported corpus; its train and dev sets are used.
-        checkpoint: The newest and the best checkpoint.
+        train_clips: The clips of the training set.
+        dev_clips: The clips of the dev set.
+        checkpoint: The best checkpoint: with the lowest dev loss, or without a dev set the newest.
         metrics: Losses and counts.
         report: The loss curves.
         base_checkpoint_uri: Folder or s3:// prefix of the checkpoint to start from; empty: from scratch.
@@ -65,6 +67,7 @@ def train(
 
     with one_line_errors():
         from components.train import launcher, outcome
+        from components.train.data import TrainingClips
         from components.train.jobs import Nodes
         from components.train.settings import TrainSettings
         from speech.settings import with_extra_flags
@@ -85,16 +88,14 @@ def train(
         settings = with_extra_flags(given, extra_flags, "extra_flags of train")
         nodes = Nodes(train_workers, train_gpu_type, train_gpus, train_cpu, train_memory)
         settings = launcher.with_gpus(settings, nodes)
+        clips = TrainingClips(Path(train_clips.path), Path(dev_clips.path), train_clips.uri, dev_clips.uri)
         if launcher.is_wanted(nodes):
-            work = launcher.Work(settings, Path(corpus.path), corpus.uri, base_checkpoint_uri, checkpoint_uri)
+            work = launcher.Work(settings, clips, base_checkpoint_uri, checkpoint_uri)
             made = launcher.train(work, nodes, Path(checkpoint.path))
         else:
             from components.train import step
 
-            made = step.run_in_pipeline(
-                settings, Path(corpus.path), base_checkpoint_uri, checkpoint_uri, Path(checkpoint.path)
-            )
+            made = step.run_in_pipeline(settings, clips, base_checkpoint_uri, checkpoint_uri, Path(checkpoint.path))
         for name, value in outcome.headline(made).items():
             metrics.log_metric(name, value)
-        checkpoint.metadata["corpus"] = corpus.uri  # what a later import takes unchanged clips from
         Path(report.path).write_text(outcome.read_report(made), encoding="utf-8")

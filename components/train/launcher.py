@@ -5,23 +5,21 @@ waiting. Only a launcher that is told to stop for good deletes it.
 """
 
 import os
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.train import jobs, watch
 from components.train.cluster import ApiError, Cluster
+from components.train.data import DEV, TRAIN, TrainingClips
 from components.train.interruption import Interruption
 from components.train.jobs import Nodes
-from components.train.outcome import checkpoints_at, corpus_copy_at
+from components.train.outcome import checkpoints_at, clips_copy_at, keep_best
 from components.train.report import PAGE
 from components.train.settings import LAUNCHER_VARIABLE, TrainSettings
-from speech.artifacts import Checkpoint, Corpus
+from speech.artifacts import Checkpoint, Clips
 from speech.errors import InputError, RetryError
 from speech.settings import flags
-from speech.storage import download_folder, is_remote, list_keys, upload_folder
-
-ARTIFACT_STORE = re.compile(r"(s3|minio|gs)://([^?]+)")  # as Kubeflow writes URIs, some with a query behind
+from speech.storage import download_folder, is_remote, list_keys, of_artifact_store, upload_folder
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,7 @@ class Work:
     """What is to be trained on what."""
 
     settings: TrainSettings
-    corpus: Path  # as Kubeflow fetched it into this pod
-    corpus_uri: str  # where Kubeflow keeps it
+    clips: TrainingClips
     base_uri: str
     checkpoint_uri: str
 
@@ -54,7 +51,7 @@ def train(work: Work, nodes: Nodes, checkpoint: Path, cluster: Cluster | None = 
     """
     cluster = cluster or Cluster.of_this_pod()
     _check(work)
-    save_uri = checkpoints_at(work.checkpoint_uri, work.settings, work.corpus, work.base_uri)
+    save_uri = checkpoints_at(work.checkpoint_uri, work.settings, work.clips, work.base_uri)
     if list_keys(f"{save_uri}/{PAGE}"):  # what a run leaves last
         print(f"{save_uri} holds this run, finished: nothing to train", flush=True)
     else:
@@ -63,7 +60,7 @@ def train(work: Work, nodes: Nodes, checkpoint: Path, cluster: Cluster | None = 
             _start(cluster, name, work, save_uri, nodes)
             watch.until_done(cluster, name, nodes.count, interruption)
     download_folder(save_uri, checkpoint)
-    return Checkpoint.open(checkpoint)
+    return keep_best(checkpoint)
 
 
 def _check(work: Work) -> None:
@@ -103,21 +100,24 @@ def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes)
 
 def _arguments(work: Work, save_uri: str) -> list[str]:
     base = [f"--load_checkpoint_dir={work.base_uri}"] if work.base_uri else []
-    corpus = f"--corpus={_reachable_corpus(work)}"
-    return ["-m", "components.train", corpus, f"--checkpoint_dir={save_uri}", *base, *flags(work.settings)]
+    clips = work.clips
+    copies = clips_copy_at(work.checkpoint_uri, clips)
+    files = [f"--train_files={_reachable(clips.train, clips.train_uri, f'{copies}/{TRAIN}')}/{clips.train_csv.name}"]
+    for csv in clips.dev_csvs:
+        files.append(f"--dev_files={_reachable(clips.dev, clips.dev_uri, f'{copies}/{DEV}')}/{csv.name}")
+    return ["-m", "components.train", *files, f"--checkpoint_dir={save_uri}", *base, *flags(work.settings)]
 
 
-def _reachable_corpus(work: Work) -> str:
-    """The s3:// prefix that every node can read the corpus from: its own place, or else a copy below checkpoint_uri."""
-    if found := ARTIFACT_STORE.match(work.corpus_uri):
-        uri = f"s3://{found[2].rstrip('/')}"
+def _reachable(folder: Path, artifact_uri: str, copy_uri: str) -> str:
+    """The s3:// prefix that every node can read the clips in `folder` from: their own place, or else a copy."""
+    uri = of_artifact_store(artifact_uri)
+    if is_remote(uri):
         try:
-            if list_keys(f"{uri}/{Corpus.REPORT}"):
+            if list_keys(f"{uri}/{Clips.SETS}"):
                 return uri
         except (InputError, RetryError):
             pass  # the store of the pipelines may be another one, or closed to the steps
-    uri = corpus_copy_at(work.checkpoint_uri, work.corpus)
-    if not list_keys(f"{uri}/{Corpus.REPORT}"):
-        print(f"{work.corpus_uri} cannot be read with the credentials of this step: copying to {uri}", flush=True)
-        upload_folder(work.corpus, uri, last=Corpus.REPORT)
-    return uri
+    if not list_keys(f"{copy_uri}/{Clips.SETS}"):
+        print(f"{artifact_uri} cannot be read with the credentials of this step: copying to {copy_uri}", flush=True)
+        upload_folder(folder, copy_uri, last=Clips.SETS)
+    return copy_uri

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from components.train import start
+from components.train.data import TrainingClips
 from components.train.loop import RunState, TrainingRun
-from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at
+from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at, keep_best
 from components.train.report import PAGE, PLOT, write_report
 from components.train.settings import TrainSettings
 from components.train.start import DataAlphabet, Start
@@ -46,18 +47,22 @@ def run_on_corpus(
 
 
 def run_in_pipeline(
-    settings: TrainSettings, corpus: Path, base_uri: str, checkpoint_uri: str, checkpoint: Path
+    settings: TrainSettings, clips: TrainingClips, base_uri: str, checkpoint_uri: str, checkpoint: Path
 ) -> Checkpoint:
-    """Train on a Corpus, from the checkpoint at `base_uri` (a folder or an `s3://` prefix) unless it is empty.
+    """Train on the clips of a corpus, from the checkpoint at `base_uri` (a folder or `s3://` prefix) if it is given.
 
     Running checkpoints go below `checkpoint_uri` (an `s3://` prefix) unless it is empty; a retry goes on from there.
-    Their folder is named by all that the run depends on, so that other runs may share the prefix.
+    Their folder is named by all that the run depends on, so that other runs may share the prefix. In `checkpoint` only
+    the best one is left.
     """
+    train, dev = clips.train_csv, clips.dev_csvs
+    alphabet = None if settings.alphabet_config_path or settings.bytes_output_mode else clips.alphabet
     if checkpoint_uri:
-        checkpoint_uri = checkpoints_at(checkpoint_uri, settings, corpus, base_uri)
+        checkpoint_uri = checkpoints_at(checkpoint_uri, settings, clips, base_uri)
     with tempfile.TemporaryDirectory() as scratch:
         base = local_folder(base_uri, Path(scratch)) if base_uri else None
-        return run_on_corpus(settings, corpus, checkpoint, base, checkpoint_uri)
+        run(settings, [train], dev, checkpoint, base, alphabet, mirror=checkpoint_uri)
+    return keep_best(checkpoint)
 
 
 def run(

@@ -16,7 +16,7 @@ ROWS = {"train.tsv": 40, "dev.tsv": 8, "test.tsv": 8}
 SETTINGS = ["--n_hidden", "32", "--epochs", "2", "--train_batch_size", "8"]
 STEPS = {
     "import_cv", "train", "freeze", "convert_mmap", "convert_tflite", "convert_openvino", "build_scorer", "evaluate",
-    "evaluate_openvino", "model_card", "publish",
+    "evaluate_openvino", "publish",
 }  # fmt: skip
 RESULTS = {
     "model/alphabet.txt", "model/history.json", "model/model.json", "model/output_graph.pb", "model/output_graph.pbmm",
@@ -71,8 +71,10 @@ def test_it_leaves_exactly_these_files(demo) -> None:
     found = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
     assert {name for name in found if not name.startswith((".runs/", "corpus/", "checkpoint/"))} == expected
     assert {"corpus/train.csv", "corpus/dev.csv", "corpus/test.csv", "corpus/alphabet.txt"} <= found
-    assert "corpus/shards/clips-00000.tar" in found
+    assert {f"corpus/shards/{split}-00000.tar" for split in ("train", "dev", "test")} <= found
+    assert not {"corpus/places.json", "corpus/sets.json"} & found
     assert {"checkpoint/checkpoint", "checkpoint/best_dev_checkpoint", "checkpoint/history.json"} <= found
+    assert len([name for name in found if name.startswith("checkpoint/") and name.endswith(".index")]) == 1
     assert {path.name for path in output.iterdir()} == {
         ".runs", "checkpoint", "corpus", "model", "openvino", "published", "report.html", "summary.json"
     }  # fmt: skip

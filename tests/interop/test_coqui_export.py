@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import yaml
 
-from components.export import card, step
+from components.export import step
 from components.export.selfcheck import probe_signal
-from components.export.settings import CardSettings, ExportSettings
-from speech import memmapped
+from components.export.settings import ExportSettings
+from speech import memmapped, model_card
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel
 from speech.geometry import Geometry
@@ -82,9 +82,9 @@ def test_tflite_models(theirs: Path, ours: Path, kind: str) -> None:
 
 
 def test_front_matters(theirs: Path, ours: Path, tmp_path: Path) -> None:
-    settings = CardSettings()
+    settings = model_card.CardSettings()
     model = ExportedModel.open(ours / "int8")
-    page, _ = card.write(settings, card.Sources([model]), tmp_path)
+    page, _ = model_card.write(settings, model_card.Sources([model]), tmp_path)
     found = [yaml.safe_load(path.read_text().split("---\n")[1]) for path in (theirs / "int8" / page.name, page)]
     assert found[0].keys() <= found[1].keys()
     for name in ("author", "model_name", "model_version", "language", "runtime", "acoustic_model_url", "scorer_url"):

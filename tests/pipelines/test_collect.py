@@ -53,8 +53,13 @@ def run(tmp_path: Path) -> LocalRun:
         },
     )
     (corpus / "alphabet.txt").write_text(" \na\n")
-    (corpus / "shards").mkdir()
-    (corpus / "shards" / "clips-00000.tar").write_bytes(b"tar")
+    clips = {split: base / f"{split}_clips" for split in ("train", "dev", "test")}
+    for split, folder in clips.items():
+        (folder / "shards").mkdir(parents=True)
+        (folder / "shards" / f"{split}-00000.tar").write_bytes(b"tar")
+        (folder / f"{split}.csv").write_text("csv")
+        write_json(folder / "sets.json", {"sets": [split]})
+    write_json(corpus / "places.json", {split: str(folder) for split, folder in clips.items()})
     epochs = [{"epoch": 0, "train_loss": 90.0, "dev_loss": 80.0}, {"epoch": 1, "train_loss": 9.0, "dev_loss": 8.0}]
     write_json(checkpoint / "history.json", {"best_dev_loss": 8.0, "epochs": epochs})
     (published / "v1").mkdir(parents=True)
@@ -67,7 +72,10 @@ def run(tmp_path: Path) -> LocalRun:
 
     return LocalRun(
         outputs={
-            "import_cv": {"corpus": artifact(corpus)},
+            "import_cv": {
+                "corpus": artifact(corpus),
+                **{f"{split}_clips": artifact(folder) for split, folder in clips.items()},
+            },
             "train": {"checkpoint": artifact(checkpoint)},
             "freeze": {"model": artifact(exported(base / "model", "output_graph.pb", b"graph"))},
             "convert_tflite": {"tflite": artifact(exported(base / "tflite", "output_graph.tflite", b"tflite"))},
@@ -93,7 +101,12 @@ def test_everything_has_its_plain_name(run, tmp_path) -> None:
         "checkpoint/history.json",
         "corpus/alphabet.txt",
         "corpus/import_report.json",
-        "corpus/shards/clips-00000.tar",
+        "corpus/dev.csv",
+        "corpus/shards/dev-00000.tar",
+        "corpus/shards/test-00000.tar",
+        "corpus/shards/train-00000.tar",
+        "corpus/test.csv",
+        "corpus/train.csv",
         "model/alphabet.txt",
         "model/model.json",
         "model/output_graph.pb",
@@ -107,8 +120,8 @@ def test_everything_has_its_plain_name(run, tmp_path) -> None:
         "scorer/kenlm.scorer",
         "scorer/scorer.json",
     }
-    shard = Path("shards", "clips-00000.tar")
-    source = Path(run.outputs["import_cv"]["corpus"].path)
+    shard = Path("shards", "train-00000.tar")
+    source = Path(run.outputs["import_cv"]["train_clips"].path)
     assert (folder / "corpus" / shard).samefile(source / shard)
     assert ExportedModel.open(folder / "model").sidecar["files"].keys() == {
         "alphabet.txt", "output_graph.pb", "output_graph.pbmm", "output_graph.tflite"

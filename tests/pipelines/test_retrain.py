@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +18,11 @@ from components.build_scorer.component import build_scorer
 from components.build_scorer.settings import BuildScorerSettings
 from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
-from components.evaluate.component import evaluate
+from components.evaluate.component import evaluate, evaluate_openvino
 from components.evaluate.settings import EvaluateSettings
-from components.export.component import convert_mmap, convert_tflite, freeze, model_card
-from components.export.settings import CardSettings, ExportSettings
-from components.import_cv.component import import_cv
+from components.export.component import convert_mmap, convert_tflite, freeze
+from components.export.settings import ExportSettings
+from components.import_cv.component import import_cv, import_part
 from components.import_cv.settings import ImportSettings
 from components.publish.component import publish
 from components.publish.settings import PublishSettings
@@ -32,25 +33,34 @@ from pipelines import compiled, tables
 from pipelines.parameters import OWN, RENAMED, parameter
 from pipelines.retrain import retrain
 from speech.errors import InputError
+from speech.model_card import CardSettings
 from speech.settings import table
 from tests.fixtures import compiled_pipeline
+from tests.pipelines import graph
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishAndCard(PublishSettings, CardSettings):
+    """What the component of publish takes: its own settings, and the card's."""
+
 
 COMPONENTS = [
     (import_cv, ImportSettings),
+    (import_part, ImportSettings),
     (train, TrainSettings),
     (freeze, ExportSettings),
     (convert_mmap, ExportSettings),
     (convert_tflite, ExportSettings),
-    (model_card, CardSettings),
     (convert_openvino, OpenVinoSettings),
     (build_scorer, BuildScorerSettings),
     (evaluate, EvaluateSettings),
-    (publish, PublishSettings),
+    (evaluate_openvino, EvaluateSettings),
+    (publish, PublishAndCard),
 ]
 NO_SETTINGS = {
     "corpus_uri", "corpus_revision", "base_checkpoint_uri", "checkpoint_uri", "extra_flags", "test_sets", "publish_uri",
     "scorer_uri", "scorer_text_uri", "build_scorer", "scorer_transcripts", "train_workers", "train_gpu_type",
-    "train_gpus", "train_cpu", "train_memory",
+    "train_gpus", "train_cpu", "train_memory", "partition", "card_flags",
 }  # fmt: skip
 LITERALS = (str, int, float, bool)
 
@@ -125,8 +135,24 @@ def test_the_file_is_a_strict_pipeline_spec() -> None:
     json_format.ParseDict(document, spec, ignore_unknown_fields=False)
     assert set(spec.root.dag.tasks) == {
         "import-cv", "train", "freeze", "convert-mmap", "convert-tflite", "convert-openvino", "build-scorer",
-        "evaluate", "evaluate-2", "model-card", "publish",
+        "evaluate", "evaluate-openvino", "publish",
     }  # fmt: skip
+
+
+def test_what_the_steps_hand_each_other_is_what_was_reviewed() -> None:
+    """The graph that the UI shows: `python -m tests.pipelines.graph` writes retrain.graph.json anew."""
+    recorded = json.loads(graph.PATH.read_text(encoding="utf-8"))
+    assert graph.of(next(yaml.safe_load_all(compiled_pipeline.text()))) == recorded
+
+
+def test_no_artifact_is_optional_and_each_step_has_one_report() -> None:
+    spec = next(yaml.safe_load_all(compiled_pipeline.text()))
+    for name, component in spec["components"].items():
+        given = component.get("inputDefinitions", {}).get("artifacts", {})
+        assert not [key for key, artifact in given.items() if artifact.get("isOptional")], name
+        made = component.get("outputDefinitions", {}).get("artifacts", {}).values()
+        shown = [one for one in made if one["artifactType"]["schemaTitle"] in ("system.HTML", "system.Markdown")]
+        assert len(shown) <= 1, name
 
 
 def test_every_step_has_its_own_image() -> None:
@@ -138,11 +164,10 @@ def test_every_step_has_its_own_image() -> None:
         "exec-freeze": images.EXPORT,
         "exec-convert-mmap": images.CONVERT_MMAP,
         "exec-convert-tflite": images.EXPORT,
-        "exec-model-card": images.CONVERT_MMAP,
         "exec-convert-openvino": images.CONVERT_OPENVINO,
         "exec-build-scorer": images.BUILD_SCORER,
         "exec-evaluate": images.EVALUATE,
-        "exec-evaluate-2": images.EVALUATE,
+        "exec-evaluate-openvino": images.EVALUATE,
         "exec-publish": images.PUBLISH,
     }
 

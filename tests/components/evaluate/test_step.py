@@ -1,6 +1,7 @@
 """The evaluate step as a whole: numbers, files, engines, caches."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +14,14 @@ from components.evaluate.models import open_subject
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.summary import SUMMARY
 from speech import memmapped
-from speech.artifacts import Evaluation, ExternalScorer
+from speech.artifacts import Clips, Evaluation, ExternalScorer
 from speech.audio import ClipReader
 from speech.errors import InputError
 from speech.manifest import read_manifest
 from speech.metrics import character_errors, word_errors
 from speech.nn.features import batch_features
 from tests.components.evaluate.conftest import GEOMETRY, LETTERS
+from tests.fixtures.clips import as_clips
 from tests.speech.nn.test_model import random_weights, reference
 
 QUIET = EvaluateSettings(report_count=0, bootstrap_samples=200, decoder="greedy")
@@ -202,26 +204,31 @@ def test_references_that_the_model_cannot_write(exported: Path, clips: Path, tmp
     assert samples[2]["word_length"] == 0
 
 
-def test_run_on_corpus_and_headline(exported: Path, clips: Path, tmp_path: Path) -> None:
-    (clips / "import_report.json").write_text("{}")
-    made = step.run_on_corpus(QUIET, exported, clips, "dev, test", tmp_path / "out")
-    (clips / "import_report.json").unlink()
+def test_run_on_clips_and_headline(exported: Path, clips: Path, tmp_path: Path) -> None:
+    artifacts = [Clips.open(as_clips(shutil.copytree(clips, tmp_path / name), name)) for name in ("test", "dev")]
+    made = step.run_on_clips(QUIET, exported, artifacts, "dev, test", tmp_path / "out")
     assert [one["name"] for one in made.scores["sets"]] == ["dev", "test"]
     assert set(step.headline(made)) == {"wer", "cer", "loss", "test_clips", "real_time_factor"}
+    with pytest.raises(InputError, match="no set 'other' in the clips of this step: expected test or dev"):
+        step.run_on_clips(QUIET, exported, artifacts, "test,other", tmp_path / "out")
+    assert step.without_dev("dev, test", artifacts[0]) == "test"
+    with pytest.raises(InputError, match="the dev set alone"):
+        step.without_dev("dev", artifacts[0])
 
 
 def test_component_hands_over_files_and_metrics(exported: Path, clips: Path, tmp_path: Path) -> None:
     from components.evaluate.component import evaluate
 
-    (clips / "import_report.json").write_text("{}")
+    dev = SimpleNamespace(path=str(as_clips(shutil.copytree(clips, tmp_path / "dev"), "dev")))
     logged: dict[str, float] = {}
-    names = ("evaluation", "report", "summary", "tuned_scorer")
+    names = ("evaluation", "report", "tuned_scorer")
     artifacts = {name: SimpleNamespace(path=str(tmp_path / name)) for name in names}
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / ExternalScorer.NONE).write_text("")
     evaluate.python_func(
         model=SimpleNamespace(path=str(exported)),
-        corpus=SimpleNamespace(path=str(clips)),
+        test_clips=dev,
+        dev_clips=dev,
         scorer=SimpleNamespace(path=str(tmp_path / "none")),
         metrics=SimpleNamespace(log_metric=logged.__setitem__),
         test_sets="dev",
@@ -230,7 +237,6 @@ def test_component_hands_over_files_and_metrics(exported: Path, clips: Path, tmp
         extra_flags="--confidence 0.8 --reverse_test",
         **artifacts,
     )
-    (clips / "import_report.json").unlink()
     made = Evaluation.open(tmp_path / "evaluation")
     assert logged == step.headline(made)
     assert logged["test_clips"] == 4
@@ -238,4 +244,3 @@ def test_component_hands_over_files_and_metrics(exported: Path, clips: Path, tmp
     assert made.scores["without_scorer"] == {}
     assert made.scores["settings"]["confidence"] == 0.8
     assert (tmp_path / "report").read_bytes() == (made.folder / Evaluation.HTML_REPORT).read_bytes()
-    assert (tmp_path / "summary").read_text(encoding="utf-8").startswith("**WER ")

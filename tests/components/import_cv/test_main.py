@@ -5,18 +5,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kfp import dsl
 
 from components.import_cv.__main__ import DESCRIPTION, Command, run
-from components.import_cv.component import import_cv, merge_corpus
+from components.import_cv.component import import_cv, import_part, merge_corpus
 from components.import_cv.settings import ImportSettings
-from speech.artifacts import ALL_SETS, SPLITS, Corpus
-from speech.audio import parse_wav
+from speech.artifacts import ALL_SETS, SPLITS, Clips, Corpus
+from speech.audio import ClipReader, parse_wav
 from speech.errors import InputError
+from speech.manifest import read_manifest
 from speech.settings import parse
+from speech.storage import upload_folder
 
 from .conftest import Entry, write_release
 
 MakeRelease = Callable[..., Path]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def call(*argv: str) -> None:
@@ -108,39 +115,87 @@ def test_defaults_of_the_two_forms() -> None:
     assert Command(tsv_dir="x", corpus_dir="y").settings == ImportSettings(sets=SPLITS, layout="shards")
 
 
-def test_the_component_repeats_the_settings() -> None:
-    inputs = import_cv.component_spec.inputs
+def test_the_components_repeat_the_settings() -> None:
     settings = ImportSettings()
-    for name, given in inputs.items():
-        if name in ("corpus_uri", "corpus_revision", "extra_flags"):
-            assert given.default == ""
-        elif name == "sets":
-            assert tuple(given.default.split()) == settings.sets
-        else:
-            assert given.default == getattr(settings, name), name
+    for component in (import_cv, import_part):
+        for name, given in component.component_spec.inputs.items():
+            if name in ("corpus_uri", "corpus_revision", "extra_flags"):
+                assert given.default == ""
+            elif name == "sets":
+                assert tuple(given.default.split()) == settings.sets
+            elif name != "partition":
+                assert given.default == getattr(settings, name), name
     assert set(merge_corpus.component_spec.inputs) == {"parts"}
 
 
-def test_the_component_runs(make_release: MakeRelease, tmp_path: Path) -> None:
-    from kfp import dsl
+class Handed:
+    """The outputs of a component that imports."""
 
-    release = make_release()
-    folders = []
-    for partition in ("1/2", "2/2"):
-        corpus = dsl.Dataset(name="corpus", uri=str(tmp_path / f"part{len(folders)}"))
-        report = dsl.HTML(name="report", uri=str(tmp_path / f"part{len(folders)}.html"))
-        metrics = dsl.Metrics(name="metrics", uri=str(tmp_path / "metrics"))
-        import_cv.python_func(
-            corpus, metrics, report, corpus_uri=str(release), sets="train,test", partition=partition,
-            extra_flags="--workers 1 --shard_clips 4",
-        )  # fmt: skip
-        assert "Part" in Path(report.path).read_text()
-        folders.append(corpus)
-    corpus = dsl.Dataset(name="corpus", uri=str(tmp_path / "corpus"))
-    report = dsl.HTML(name="report", uri=str(tmp_path / "report.html"))
-    metrics = dsl.Metrics(name="metrics", uri=str(tmp_path / "metrics"))
-    merge_corpus.python_func(folders, corpus, metrics, report)
-    assert metrics.metadata["train_clips"] == 6
-    assert metrics.metadata["test_refused"] == 0
-    assert "Import of" in Path(report.path).read_text()
-    assert len(Corpus.open(corpus.path).manifest("train")) == 6
+    def __init__(self, folder: Path) -> None:
+        self.corpus, self.train_clips, self.dev_clips, self.test_clips = (
+            dsl.Dataset(name=name, uri=str(folder / name))
+            for name in ("corpus", "train_clips", "dev_clips", "test_clips")
+        )
+        self.report = dsl.HTML(name="report", uri=str(folder / "report"))
+
+
+def test_what_one_imports_is_what_several_import_and_one_merges(make_release: MakeRelease, tmp_path: Path) -> None:
+    flags = {"corpus_uri": str(make_release(train=9)), "extra_flags": "--workers 1 --shard_clips 4"}
+    alone, merged, parts = Handed(tmp_path / "alone"), Handed(tmp_path / "merged"), []
+    for folder in (tmp_path / "alone", tmp_path / "merged"):
+        folder.mkdir()
+    import_cv.python_func(**vars(alone), **flags)
+    for number in (1, 2):
+        parts.append(dsl.Dataset(name="part", uri=str(tmp_path / f"part{number}")))
+        import_part.python_func(parts[-1], partition=f"{number}/2", **flags)
+    merge_corpus.python_func(parts, **vars(merged))
+    for name, one in vars(alone).items():
+        other = getattr(merged, name)
+        if name == "report":
+            assert "Import of" in Path(other.path).read_text()
+            continue
+        assert one.metadata.keys() == other.metadata.keys()
+        files, others = contents(Path(one.path)), contents(Path(other.path))
+        places = files.pop("places.json", b""), others.pop("places.json", b"")
+        assert [text.replace(b"/alone/", b"/merged/") for text in places[:1]] == list(places[1:])
+        assert files == others
+    assert (merged.corpus.metadata["train_clips"], merged.corpus.metadata["test_refused"]) == (9, 0)
+
+
+def test_each_reader_gets_what_it_needs_and_no_more(make_release: MakeRelease, tmp_path: Path) -> None:
+    made = Handed(tmp_path)
+    import_cv.python_func(**vars(made), corpus_uri=str(make_release()), sets="train dev test")
+    assert sorted(contents(Path(made.corpus.path))) == [
+        "alphabet.txt", "dev.csv", "import_index.csv", "import_report.html", "import_report.json", "places.json",
+        "test.csv", "train.csv",
+    ]  # fmt: skip
+    for name in ("train", "dev", "test"):
+        folder = Path(getattr(made, f"{name}_clips").path)
+        assert sorted(contents(folder)) == ["alphabet.txt", "sets.json", f"shards/{name}-00000.tar", f"{name}.csv"]
+        manifest = read_manifest(Clips.open(folder).csv(name))
+        reader = ClipReader(manifest, 16000)
+        assert all(len(reader.samples(clip)) for clip in manifest)
+
+
+def test_a_clip_of_two_sets_is_handed_to_the_readers_of_both(make_release: MakeRelease, tmp_path: Path) -> None:
+    release, made = make_release(), Handed(tmp_path)
+    (release / "test.tsv").write_text((release / "train.tsv").read_text())
+    import_cv.python_func(**vars(made), corpus_uri=str(release))
+    manifest = read_manifest(Path(made.test_clips.path) / "test.csv")
+    assert {clip.shard for clip in manifest} == {"shards/train-00000.tar"}
+    assert all(len(ClipReader(manifest, 16000).samples(clip)) for clip in manifest)
+
+
+def test_unchanged_clips_are_taken_from_a_corpus_that_was_handed_on(
+    make_release: MakeRelease, tmp_path: Path, s3_bucket: str
+) -> None:
+    release, first, again = str(make_release()), Handed(tmp_path), Handed(tmp_path / "again")
+    (tmp_path / "again").mkdir()
+    for name, one in vars(first).items():
+        one.uri = f"minio://{s3_bucket.removeprefix('s3://')}/{name}"
+        one.path = str(tmp_path / name)
+    import_cv.python_func(**vars(first), corpus_uri=release)
+    for name in ("corpus", "train_clips", "dev_clips", "test_clips"):
+        upload_folder(tmp_path / name, f"{s3_bucket}/{name}")
+    import_cv.python_func(**vars(again), corpus_uri=release, previous=f"{s3_bucket}/corpus")
+    assert Corpus.open(again.corpus.path).report["audio"]["converted"] == 0

@@ -19,7 +19,7 @@ from components.import_cv.journal import Journal
 from components.import_cv.outcomes import Outcomes
 from components.import_cv.reasons import Reason
 from components.import_cv.settings import ImportSettings
-from components.import_cv.shards import ShardWriter
+from components.import_cv.shards import ShardWriter, shard_number
 from components.import_cv.work import Outcome, tar_header
 
 MakeRelease = Callable[..., Path]
@@ -171,6 +171,9 @@ def test_other_settings_start_anew(
     assert "going on" not in capfd.readouterr().err
 
 
+TRAIN, TEST = shard_number(0, "train"), shard_number(0, "test")
+
+
 def outcome(clip: int, size: int = 1000) -> Outcome:
     member = tar_header(f"clips/{clip}.wav", size) + bytes([clip]) * size + b"\0" * (-size % 512)
     return Outcome(clip, Reason.ACCEPTED, (size - 44) // 2, bytes(16), False, "", member, 512)
@@ -178,13 +181,14 @@ def outcome(clip: int, size: int = 1000) -> Outcome:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    """A journal of three chunks of two clips in one unfinished shard, and one refused clip."""
+    """A journal of three chunks of two clips in the unfinished shards of two sets."""
     made, writer = Journal(tmp_path, "print"), ShardWriter(tmp_path)
     made.start()
     writer.open(0)
-    for chunk in ([outcome(0), outcome(1)], [outcome(2), outcome(3)], [outcome(4), outcome(5)]):
-        offsets, checksum = writer.append(chunk)
-        made.record(0, writer.size, checksum, chunk, offsets)
+    for first, shards in ((0, [TRAIN, TRAIN]), (2, [TRAIN, TEST]), (4, [TEST, TRAIN])):
+        chunk = [outcome(first), outcome(first + 1)]
+        offsets, pieces = writer.append(chunk, shards)
+        made.record(0, pieces, chunk, shards, offsets)
     writer.close()
     made.close()
     return made
@@ -200,8 +204,9 @@ def resumed(folder: Path) -> tuple[Journal, Outcomes]:
 
 def test_journal_goes_on_behind_the_last_chunk(journal: Journal, tmp_path: Path) -> None:
     again, outcomes = resumed(tmp_path)
-    assert (again.position, again.shard, again.shard_bytes) == (6, 0, 6 * 1536)
-    assert [outcomes.offsets[clip] for clip in range(6)] == [1536 * clip + 512 for clip in range(6)]
+    assert (again.position, again.window, again.sizes) == (6, 0, {TRAIN: 4 * 1536, TEST: 2 * 1536})
+    assert list(outcomes.shards) == [TRAIN, TRAIN, TRAIN, TEST, TEST, TRAIN]
+    assert [outcomes.offsets[clip] for clip in range(6)] == [1536 * place + 512 for place in (0, 1, 2, 0, 1, 3)]
 
 
 @pytest.mark.parametrize("tail", [b'{"position":8', b"\n", b'"text"\n', b"\xff\xfe\n"])
@@ -214,19 +219,24 @@ def test_a_torn_line_does_not_count(journal: Journal, tmp_path: Path, tail: byte
     assert resumed(tmp_path)[0].position == 4
 
 
-@pytest.mark.parametrize(("damage", "position"), [("cut", 4), ("zeros", 2), ("gone", 0)])
-def test_audio_that_did_not_survive_is_made_again(journal: Journal, tmp_path: Path, damage: str, position: int) -> None:
-    shard = tmp_path / "shards/clips-00000.tar"
+@pytest.mark.parametrize(
+    ("damage", "position", "sizes"),
+    [("cut", 4, {TRAIN: 3 * 1536, TEST: 1536}), ("zeros", 2, {TRAIN: 2 * 1536}), ("gone", 0, {})],
+)
+def test_audio_that_did_not_survive_is_made_again(
+    journal: Journal, tmp_path: Path, damage: str, position: int, sizes: dict[int, int]
+) -> None:
+    shard = tmp_path / "shards/train-00000.tar"
     data = shard.read_bytes()
     if damage == "cut":
         shard.write_bytes(data[:-1])
     elif damage == "zeros":  # what a power cut leaves of a file whose size was written first
-        shard.write_bytes(data[: 3 * 1536] + bytes(3 * 1536))
+        shard.write_bytes(data[: 2 * 1536] + bytes(2 * 1536))
     else:
         shard.unlink()
     again, outcomes = resumed(tmp_path)
     assert again.position == position
-    assert again.shard_bytes == position * 1536
+    assert again.sizes == sizes
     assert [bool(recorded) for recorded in outcomes.recorded] == [clip < position for clip in range(6)]
 
 

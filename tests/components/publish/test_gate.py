@@ -160,14 +160,14 @@ def test_rollback_goes_back_step_by_step(publish, target) -> None:
         champions.roll_back("none")
 
 
-def test_what_was_rolled_back_comes_back_by_force_alone(publish, target) -> None:
+def test_what_was_rolled_back_is_judged_anew_when_it_is_published_again(publish, target) -> None:
     publish("1", BASE)
     publish("2", with_changes(40, 0))
     Champions(open_target(target)).roll_back()
-    again = publish("2", with_changes(40, 0))
-    assert again.decision["reason"].startswith("it was rolled back on ")
     assert champion(target) == "1"
-    publish("2", with_changes(40, 0), force=True)
+    again = publish("2", with_changes(40, 0))
+    assert again.decision["decision"] == "promoted"
+    assert "(it was rolled back on " in again.decision["reason"]
     assert champion(target) == "2"
 
 
@@ -248,7 +248,7 @@ def test_from_a_shell(publish, target, capsys) -> None:
 def test_the_page_and_the_numbers_say_what_was_decided(publish, make_artifacts, tmp_path) -> None:
     publish("1", BASE)
     version = publish("2", with_changes(40, 0))
-    page = step.summary(version)
+    page = step.report(version, tmp_path)
     assert "2 is the new champion: it is better: WER 15.00%, champion 25.00%" in page
     assert "| `output_graph.pb` | 16 |" in page
     assert step.headline(version) == {

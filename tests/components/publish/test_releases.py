@@ -156,8 +156,8 @@ def found_by_the_step(folder: Path, corpora: str, models: str) -> dict[str, str]
     """The outputs of the step that a scheduled pipeline begins with."""
     names = ("news", "release_uri", "release_revision", "previous", "start_from")
     paths = {name: str(folder / "outputs" / name) for name in names}
-    summary = SimpleNamespace(path=str(folder / "summary"))
-    find_release.python_func(corpus_uri=corpora, publish_uri=models, base_checkpoint_uri="", summary=summary, **paths)
+    report = SimpleNamespace(path=str(folder / "report"))
+    find_release.python_func(corpus_uri=corpora, publish_uri=models, base_checkpoint_uri="", report=report, **paths)
     return {name: Path(path).read_text() for name, path in paths.items()}
 
 
@@ -171,7 +171,7 @@ def test_the_step_says_whether_there_is_news(corpora, models, make_artifacts, tm
     publish(models, corpora, make_artifacts(), "")
     found = found_by_the_step(tmp_path, corpora, models)
     assert set(found.values()) == {"no", ""}
-    assert (tmp_path / "summary").read_text().startswith("nothing to do: ")
+    assert (tmp_path / "report").read_text().startswith("nothing to do: ")
     assert capsys.readouterr().out.splitlines()[-1].startswith("nothing to do: ")
     with pytest.raises(SystemExit) as stopped:
         found_by_the_step(tmp_path, f"{corpora}none-*", models)

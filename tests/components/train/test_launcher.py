@@ -17,15 +17,17 @@ import pytest
 
 from components.train import cluster, jobs, launcher, outcome, step, watch
 from components.train.component import train as component
+from components.train.data import TrainingClips
 from components.train.jobs import Nodes
 from components.train.launcher import Work
 from components.train.settings import LAUNCHER_VARIABLE, TrainSettings
-from speech.artifacts import Checkpoint, Corpus
+from speech.artifacts import Checkpoint, Clips
 from speech.errors import InputError, RetryError
 from speech.settings import flags
 from speech.storage import client, list_keys, upload_file, upload_folder
 from tests.fixtures import kubernetes_server
 from tests.fixtures.api_server import running
+from tests.fixtures.clips import as_clips
 from tests.fixtures.kubernetes_server import JOBS, PODS, KubernetesServer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,13 +37,15 @@ DRIVER = """
 import sys
 from pathlib import Path
 from components.train import cluster, launcher, watch
+from components.train.data import TrainingClips
 from components.train.jobs import Nodes
 from components.train.settings import TrainSettings
 from speech.errors import one_line_errors
 service_account, corpus, bucket, result = sys.argv[1:]
 cluster.SERVICE_ACCOUNT, watch.POLL_S = Path(service_account), 0.1
 with one_line_errors():
-    work = launcher.Work(TrainSettings(n_hidden=24), Path(corpus), f"{bucket}/corpus", "", f"{bucket}/running")
+    clips = TrainingClips(Path(corpus), Path(corpus), f"{bucket}/train_clips", f"{bucket}/dev_clips")
+    work = launcher.Work(TrainSettings(n_hidden=24), clips, "", f"{bucket}/running")
     launcher.train(work, Nodes(2), Path(result))
 """
 
@@ -62,15 +66,16 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernet
 
 @pytest.fixture
 def work(tones: Path, tmp_path: Path, s3_bucket: str, server: KubernetesServer) -> Work:
-    """A corpus in this pod and in the object store that the nodes see, too."""
-    corpus = tmp_path / "corpus"
-    shutil.copytree(tones, corpus)
-    (corpus / Corpus.REPORT).write_text("{}")
-    upload_folder(corpus, f"{s3_bucket}/artifacts/corpus", last=Corpus.REPORT)
+    """Clips in this pod and in the object store that the nodes see, too."""
+    folders = {}
+    for name in ("train", "dev"):
+        folders[name] = as_clips(shutil.copytree(tones, tmp_path / f"{name}_clips"), name)
+        upload_folder(folders[name], f"{s3_bucket}/artifacts/{name}_clips", last=Clips.SETS)
     endpoint = {"name": "AWS_ENDPOINT_URL", "value": os.environ["AWS_ENDPOINT_URL"]}
     launcher_container(server)["env"].append(endpoint)
-    uri = f"minio://{s3_bucket.removeprefix('s3://')}/artifacts/corpus?endpoint=minio-service"
-    return Work(SETTINGS, corpus, uri, "", f"{s3_bucket}/running")
+    root = f"minio://{s3_bucket.removeprefix('s3://')}/artifacts"
+    uris = [f"{root}/{name}_clips?endpoint=minio-service" for name in folders]
+    return Work(SETTINGS, TrainingClips(*folders.values(), *uris), "", f"{s3_bucket}/running")
 
 
 def launcher_container(server: KubernetesServer) -> dict[str, Any]:
@@ -78,7 +83,7 @@ def launcher_container(server: KubernetesServer) -> dict[str, Any]:
 
 
 def saved_at(work: Work) -> str:
-    return outcome.checkpoints_at(work.checkpoint_uri, work.settings, work.corpus, work.base_uri)
+    return outcome.checkpoints_at(work.checkpoint_uri, work.settings, work.clips, work.base_uri)
 
 
 def job_name(work: Work) -> str:
@@ -107,15 +112,19 @@ def test_two_nodes_give_the_losses_of_one(
 ) -> None:
     """The component as Kubeflow calls it, TrainJob, two workers, checkpoint in a bucket, and back."""
     shown: dict[str, float] = {}
-    corpus = SimpleNamespace(path=str(work.corpus), uri=work.corpus_uri)
+    train, dev = (
+        SimpleNamespace(path=str(path), uri=uri)
+        for path, uri in ((work.clips.train, work.clips.train_uri), (work.clips.dev, work.clips.dev_uri))
+    )
     made = SimpleNamespace(path=str(tmp_path / "made"), metadata={})
     metrics, report = SimpleNamespace(log_metric=shown.__setitem__), SimpleNamespace(path=str(tmp_path / "report.html"))
     names = ("n_hidden", "epochs", "train_batch_size", "learning_rate", "dropout_rate")
     settings = {name: getattr(SETTINGS, name) for name in names}
     run = {"checkpoint_uri": work.checkpoint_uri, "train_workers": 2, "train_cpu": "1", **settings}
-    component.python_func(corpus, made, metrics, report, **run)
+    component.python_func(train, dev, made, metrics, report, **run)
 
-    step.run_on_corpus(SETTINGS, work.corpus, tmp_path / "alone")
+    csvs = [work.clips.train_csv], work.clips.dev_csvs
+    step.run(SETTINGS, *csvs, tmp_path / "alone", alphabet=work.clips.alphabet)
     one, several = history(tmp_path / "alone"), history(tmp_path / "made")
     assert len(one) == 2
     for expected, found in zip(one, several, strict=True):
@@ -129,10 +138,11 @@ def test_two_nodes_give_the_losses_of_one(
     assert "this is worker 1" not in said
     assert said.count("epoch 2/2: train loss") == 2  # of the chief and of the run beside it
     arguments = server.jobs[job_name(work)].manifest["spec"]["trainer"]["args"]
-    assert f"--corpus=s3://{work.corpus_uri[8:].partition('?')[0]}" in arguments
+    for name, uri in (("train", work.clips.train_uri), ("dev", work.clips.dev_uri)):
+        assert f"--{name}_files=s3://{uri[8:].partition('?')[0]}/{name}.csv" in arguments
 
     calls = len(server.calls)
-    component.python_func(corpus, made, metrics, report, **run)
+    component.python_func(train, dev, made, metrics, report, **run)
     assert "finished: nothing to train" in capsys.readouterr().out
     assert len(server.calls) == calls
 
@@ -250,12 +260,16 @@ def test_a_corpus_that_the_nodes_cannot_read_is_copied(
     work: Work, server: KubernetesServer, trained: None, tmp_path: Path, capsys
 ) -> None:
     server.command = prints("well")
-    elsewhere = Work(work.settings, work.corpus, "minio://no-such-bucket/corpus", "", work.checkpoint_uri)
+    clips = replace(work.clips, train_uri="minio://no-such-bucket/train_clips", dev_uri="/minio/dev_clips")
+    elsewhere = replace(work, clips=clips)
     launcher.train(elsewhere, Nodes(2), tmp_path / "made")
-    copy = outcome.corpus_copy_at(work.checkpoint_uri, work.corpus)
-    assert f"copying to {copy}" in capsys.readouterr().out
-    assert f"--corpus={copy}" in server.jobs[job_name(work)].manifest["spec"]["trainer"]["args"]
-    assert list_keys(f"{copy}/{Corpus.REPORT}")
+    copy = outcome.clips_copy_at(work.checkpoint_uri, work.clips)
+    said = capsys.readouterr().out
+    arguments = server.jobs[job_name(work)].manifest["spec"]["trainer"]["args"]
+    for name in ("train", "dev"):
+        assert f"copying to {copy}/{name}" in said
+        assert f"--{name}_files={copy}/{name}/{name}.csv" in arguments
+        assert list_keys(f"{copy}/{name}/{Clips.SETS}")
 
 
 def test_what_asks_for_gpus_on_a_cluster_does_not_train_without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +302,9 @@ def test_what_the_nodes_cannot_reach_is_refused(
 def test_outside_of_kubernetes_there_is_one_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(InputError, match="train_workers: several machines are started by the Kubeflow Trainer"):
-        launcher.train(Work(SETTINGS, tmp_path, "", "", "s3://work/running"), Nodes(2), tmp_path / "made")
+        launcher.train(
+            Work(SETTINGS, TrainingClips(tmp_path, tmp_path), "", "s3://work/running"), Nodes(2), tmp_path / "m"
+        )
 
 
 def test_a_small_pod_trains_elsewhere_also_with_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +322,15 @@ def test_sigterm_deletes_the_job_unless_a_retry_will_look_for_it(
     server.command = SLEEP
     if preempted:
         server.pod["status"]["conditions"].append({"type": "DisruptionTarget", "status": "True"})
-    command = [sys.executable, "-c", DRIVER, str(server.credentials), str(work.corpus), s3_bucket, str(tmp_path / "m")]
+    command = [
+        sys.executable,
+        "-c",
+        DRIVER,
+        str(server.credentials),
+        str(work.clips.train),
+        s3_bucket,
+        str(tmp_path / "m"),
+    ]
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -9,13 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.export import card
-from components.export.card import Sources
-from components.export.settings import CardSettings
+from speech import model_card as card
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Corpus, Evaluation, ExportedModel, describe_files
 from speech.errors import InputError
 from speech.geometry import Geometry
+from speech.model_card import CardSettings, Sources
 
 GEOMETRY = Geometry(64, 4)
 

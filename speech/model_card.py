@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.export.settings import PLACEHOLDER, CardSettings
 from speech.artifacts import Corpus, Evaluation, ExportedModel
 from speech.errors import InputError
+from speech.settings import setting, setting_error
 from speech.storage import write_json, write_text
 
 JSON_NAME = "model_card.json"
+PLACEHOLDER = "<to be filled in>"
 CLIENTS = {
     ".pb": "deepspeech",
     ".pbmm": "deepspeech, loaded without reading it",
@@ -27,6 +28,29 @@ CLIENTS = {
 PLAIN_YAML = re.compile(r"[A-Za-z][\w .,@/()+-]*[\w)]|<[\w .,]+>|\d+\.\d+\.\d+[\w.+-]*", re.ASCII)
 NOT_TEXT = frozenset(("true", "false", "yes", "no", "on", "off", "null"))
 SHOWN_SETTINGS = ("epochs", "train_batch_size", "learning_rate", "dropout_rate", "layer_norm", "random_seed")
+
+
+@dataclass(frozen=True)
+class CardSettings:
+    """What the model card says beyond what the files say."""
+
+    export_author_id: str = setting("author", "who made the model, as one word")
+    export_model_name: str = setting("model", "name of the model")
+    export_model_version: str = setting("0.0.1", "version of the model")
+    export_contact_info: str = setting(PLACEHOLDER, "how to reach the author")
+    export_license: str = setting(PLACEHOLDER, "licence of the model, an SPDX identifier")
+    export_data_license: str = setting("CC0-1.0", "licence of the training data; Common Voice's by default")
+    export_description: str = setting("", "description in Markdown: what the data and the model are, what it is for")
+    export_min_ds_version: str = setting("0.9.3", "oldest version of DeepSpeech's clients that loads the model")
+    export_max_ds_version: str = setting("0.9.3", "newest version of DeepSpeech's clients that loads the model")
+    export_min_stt_version: str = setting("1.4.0", "oldest version of Coqui STT's clients that loads the model")
+    export_max_stt_version: str = setting("1.4.0", "newest version of Coqui STT's clients that loads the model")
+
+    def __post_init__(self) -> None:
+        for name in ("export_author_id", "export_model_name", "export_model_version"):
+            value = getattr(self, name)
+            if not value or "/" in value or "\n" in value:
+                raise setting_error(name, value, "a name without slashes: the card's file is named after it")
 
 
 @dataclass(frozen=True)
