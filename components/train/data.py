@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Clips
 
 TRAIN, DEV = "train", "dev"
@@ -30,11 +28,6 @@ class TrainingClips:
         """The CSV of the dev set, if the corpus has one."""
         opened = Clips.open(self.dev)
         return [opened.csv(DEV)] if DEV in opened.sets else []
-
-    @cached_property
-    def alphabet(self) -> Alphabet:
-        """The alphabet of the corpus."""
-        return Clips.open(self.train).alphabet
 
     def identity(self) -> Iterator[bytes]:
         """Texts that two artifacts with the same clips have in common, wherever they lie."""

@@ -56,12 +56,11 @@ def run_in_pipeline(
     the best one is left.
     """
     train, dev = clips.train_csv, clips.dev_csvs
-    alphabet = None if settings.alphabet_config_path or settings.bytes_output_mode else clips.alphabet
     if checkpoint_uri:
         checkpoint_uri = checkpoints_at(checkpoint_uri, settings, clips, base_uri)
     with tempfile.TemporaryDirectory() as scratch:
         base = local_folder(base_uri, Path(scratch)) if base_uri else None
-        run(settings, [train], dev, checkpoint, base, alphabet, mirror=checkpoint_uri)
+        run(settings, [train], dev, checkpoint, base, mirror=checkpoint_uri)
     return keep_best(checkpoint)
 
 
