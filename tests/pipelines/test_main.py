@@ -71,7 +71,7 @@ def recorded(monkeypatch) -> dict:
     """What a run would be given; the run itself ends as a step that refuses its input."""
     seen: dict = {}
 
-    def record(pipeline, arguments, folder, screen, runner) -> LocalRun:
+    def record(pipeline, arguments, folder, screen, runner, uncached) -> LocalRun:
         seen.update(arguments=arguments, folder=folder, runner=runner)
         folder.mkdir(parents=True)
         return LocalRun(failed_step="import_cv", exit_code=2)
