@@ -2,7 +2,7 @@
 
 A step's settings are one frozen dataclass whose fields are made by `setting`. simple-parsing turns it into an argparse
 parser; what the peers' command lines need on top is here: `a,b` and `a b` lists, repeated flags, bare booleans,
-`--noflag`, retired flags that say why they do nothing, unknown flags that name the nearest one.
+`--noflag`, `--flagfile`, retired flags that say why they do nothing, unknown flags that name the nearest one.
 """
 
 import argparse
@@ -10,7 +10,8 @@ import dataclasses
 import difflib
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from simple_parsing import ArgumentParser
@@ -20,6 +21,7 @@ from speech.errors import InputError, one_line_errors
 
 S = TypeVar("S")
 BOOLEANS = ("true", "false", "yes", "no", "y", "n", "t", "f", "1", "0")
+NEAR = 0.8  # difflib's ratio from which on a name may be a slip of the finger
 
 
 def split_outside_brackets(text: str) -> list[str]:
@@ -33,8 +35,10 @@ def split_outside_brackets(text: str) -> list[str]:
     return [item for item in (*items, text[start:]) if item]
 
 
-class _Collect(argparse.Action):
-    """Lists as DeepSpeech (`a,b`, or the flag repeated) and Coqui STT (`a b`) write them."""
+class _LastList(argparse.Action):
+    """Lists as DeepSpeech (`a,b`) and Coqui STT (`a b`) write them; repeated, the last one counts, as there."""
+
+    adds_up = False
 
     def __call__(
         self,
@@ -44,9 +48,20 @@ class _Collect(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         given = vars(namespace).setdefault("_given", set())
+        items = tuple(item for value in values for item in split_outside_brackets(value))
         before = getattr(namespace, self.dest) if self.dest in given else ()
+        if self.adds_up:
+            items = (*before, *items)
+        elif before and before != items:
+            print(f"note: {option_string} is given more than once: the last one counts", file=sys.stderr)
         given.add(self.dest)
-        setattr(namespace, self.dest, (*before, *(item for value in values for item in split_outside_brackets(value))))
+        setattr(namespace, self.dest, items)
+
+
+class _AddingList(_LastList):
+    """A list whose flag may be repeated, an item each, as DeepSpeech's `--augment`."""
+
+    adds_up = True
 
 
 def setting(
@@ -58,11 +73,12 @@ def setting(
     group: str = "",
     positional: bool = False,
     metavar: str = "",
+    adds_up: bool = False,
 ) -> Any:
     """A field of a settings dataclass: default, help text, unit (`s`, `ms`, `Hz`, ...) and allowed values.
 
-    A tuple default makes a list flag. `group` is the heading in the parameter table, `metavar` the value's name in the
-    help.
+    A tuple default makes a list flag; repeated, the last one counts unless it `adds_up`. `group` is the heading in the
+    parameter table, `metavar` the value's name in the help.
     """
     text = f"{help} [{unit}]" if unit else help
     options: dict[str, Any] = {"help": text.replace("%", "%%")}
@@ -71,9 +87,9 @@ def setting(
     if metavar:
         options["metavar"] = metavar
     if isinstance(default, tuple):
-        options |= {"type": str, "nargs": "*", "action": _Collect}
+        options |= {"type": str, "nargs": "*", "action": _AddingList if adds_up else _LastList}
     made = parsed_field(default=default, positional=positional, **options)
-    made.metadata = {**made.metadata, "help": help, "unit": unit, "group": group}
+    made.metadata = {**made.metadata, "help": help, "unit": unit, "group": group, "positional": positional}
     return made
 
 
@@ -90,21 +106,27 @@ def parse(
     description: str,
     retired: Mapping[str, str] | None = None,
     aliases: Mapping[str, str] | None = None,
+    refused: Mapping[str, str] | None = None,
 ) -> S:
     """Parse `argv` into `settings_class`.
 
-    `retired` maps flags that no longer do anything to the one line that says why; `aliases` maps another spelling to
-    the flag. Raises InputError for an unknown flag (with the nearest known one) or a refused value.
+    `retired` maps flags that no longer do anything to the one line that says why, `refused` flags of the peers that
+    would change the result, and that there is nothing for, to what to do instead; `aliases` maps another spelling to
+    the flag. Raises InputError for an unknown flag (with a known one if that is near) or a refused value.
     """
-    retired, aliases = retired or {}, aliases or {}
+    retired, aliases, refused = retired or {}, aliases or {}, refused or {}
     fields = {field.name: field for field in dataclasses.fields(settings_class)}  # type: ignore[arg-type]
     known = [*fields, *retired, *aliases]
-    arguments = _drop_retired(_normalise(list(argv), fields, known, aliases), retired)
+    arguments = _normalise(list(expand_flagfiles(argv)), fields, known, aliases)
+    arguments = _positionals_last(_drop_retired(arguments, retired), fields)
     parser = ArgumentParser(prog=prog, description=description, allow_abbrev=False, add_config_path_arg=False)
     parser.add_arguments(settings_class, dest="settings")
     parser.error = _raise_input_error  # type: ignore[method-assign]
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
+        name = unknown[0].lstrip("-").partition("=")[0]
+        if name in refused:
+            raise InputError(f"--{name} is not taken over: {refused[name]}")
         raise InputError(_unknown_flag(unknown[0], known, prog))
     return parsed.settings
 
@@ -114,34 +136,70 @@ def _raise_input_error(message: str) -> Any:
 
 
 def _unknown_flag(flag: str, known: Sequence[str], prog: str) -> str:
-    nearest = difflib.get_close_matches(flag.lstrip("-").split("=")[0], known, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(flag.lstrip("-").split("=")[0], known, n=1, cutoff=NEAR)
     hint = f"did you mean --{nearest[0]}?" if nearest else f"`{prog} --help` lists the flags"
     return f"unknown {'flag' if flag.startswith('-') else 'argument'} {flag}: {hint}"
+
+
+def expand_flagfiles(argv: Sequence[str], within: tuple[Path, ...] = ()) -> Iterator[str]:
+    """`argv` with the flags of a `--flagfile FILE` in its place, so that what stands behind it wins, as absl does it.
+
+    A flag a line; blank lines and those that begin with `#` or `//` are comments; a line may be another --flagfile.
+    `--name=value` is taken as it stands, spaces and quotes included; without `=` the line is read as a shell would.
+    Raises InputError for a file that cannot be read, or that includes itself.
+    """
+    arguments = iter(argv)
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if argument == "--":
+            yield from (argument, *arguments)
+        elif name not in ("--flagfile", "-flagfile"):
+            yield argument
+        else:
+            path = Path(value if equals else next(arguments, "")).expanduser()
+            if path in within:
+                raise InputError(f"--flagfile {path} includes itself: {' -> '.join(map(str, (*within, path)))}")
+            yield from expand_flagfiles(list(_flagfile_lines(path)), (*within, path))
+
+
+def _flagfile_lines(path: Path) -> Iterator[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"--flagfile {path}: expected a text file with a flag a line: {error}") from error
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith(("#", "//")):
+            continue
+        words = line.split(maxsplit=1)
+        if not words[0].startswith("-"):
+            raise InputError(f"{path}, line {number}: {line!r}: expected a flag, such as --epochs=3")
+        yield from [line] if "=" in words[0] else shlex.split(line)
 
 
 def _normalise(
     argv: list[str], fields: Mapping[str, dataclasses.Field[Any]], known: Sequence[str], aliases: Mapping[str, str]
 ) -> list[str]:
-    """`--some-flag` -> `--some_flag`, `--noflag` -> `--flag=false`, aliases -> flags, `--helpfull` -> `--help`.
+    """`--some-flag` and `-some_flag` -> `--some_flag`, `--noflag` -> `--flag=false`, aliases -> flags.
 
-    A bare boolean in front of a positional argument gets its value, so that it does not take the argument for one. So
-    does a text whose value looks like flags: `--train_flags "--layer_norm --checkpoint_secs 300"`.
+    `--helpfull` is `--help`. A bare boolean in front of a positional argument gets its value, so that it does not take
+    the argument for one. So does a text whose value looks like flags: `--train_flags "--layer_norm --epochs 3"`.
     """
     arguments: list[str] = []
     remaining = iter(zip(argv, [*argv[1:], ""], strict=False))
     for argument, following in remaining:
-        if argument == "--":
+        if argument == "--" or not (argument.startswith("--") or _name(argument) in known):
             arguments.append(argument)
             continue
-        if not argument.startswith("--"):
-            arguments.append(argument)
-            continue
-        name, equals, value = argument[2:].partition("=")
-        name = name.replace("-", "_")
+        name, equals, value = _name(argument), *argument.partition("=")[1:]
         if name == "helpfull":
             name = "help"
-        if name not in known and name.startswith("no") and name[2:] in known and not equals:
-            name, equals, value = name[2:], "=", "false"
+        switched_off = _switched_off(name, known, fields, aliases)
+        if switched_off:
+            if equals or following.lower() in BOOLEANS:
+                raise InputError(
+                    f"--{name} takes no value, found {value or following!r}: write --{name}, or --{switched_off}=VALUE"
+                )
+            name, equals, value = switched_off, "=", "false"
         name = aliases.get(name, name)
         is_boolean = name in fields and fields[name].type in (bool, bool | None)
         if is_boolean and not equals and following.lower() not in BOOLEANS:
@@ -152,6 +210,43 @@ def _normalise(
             next(remaining)
         arguments.append(f"--{name}{equals}{value}")
     return arguments
+
+
+def _name(argument: str) -> str:
+    return argument.lstrip("-").partition("=")[0].replace("-", "_") if argument.startswith("-") else ""
+
+
+def _switched_off(
+    name: str, known: Sequence[str], fields: Mapping[str, dataclasses.Field[Any]], aliases: Mapping[str, str]
+) -> str:
+    """The flag that `--noflag` (absl) or `--no-flag` (argparse) switches off; empty if `name` is nothing like it."""
+    rest = name[2:].lstrip("_")
+    if name in known or not name.startswith("no") or rest not in known:
+        return ""
+    field = fields.get(aliases.get(rest, rest))
+    return rest if field is None or isinstance(field.default, bool) else ""
+
+
+def _positionals_last(arguments: list[str], fields: Mapping[str, dataclasses.Field[Any]]) -> list[str]:
+    """Flags as `--name=value` and the positional arguments behind them, where those are a list.
+
+    argparse takes such a list only in one piece. A list flag takes one item, and further ones that have brackets
+    (`--augment volume[p=0.5] reverb a.csv` has one positional argument too many).
+    """
+    if not any(field.metadata["positional"] and isinstance(field.default, tuple) for field in fields.values()):
+        return arguments
+    flags, positionals, waiting = [], [], ""
+    for argument in arguments:
+        if argument.startswith("--"):
+            waiting = "" if "=" in argument or argument == "--help" else argument
+            flags += [] if waiting else [argument]
+        elif waiting or (flags and "[" in argument):
+            flag = waiting or flags[-1].partition("=")[0]
+            flags.append(f"{flag}={argument}")
+            waiting = ""
+        else:
+            positionals.append(argument)
+    return [*flags, *positionals, *([waiting] if waiting else [])]
 
 
 def _drop_retired(arguments: list[str], retired: Mapping[str, str]) -> list[str]:
@@ -214,9 +309,11 @@ def command(
     description: str,
     retired: Mapping[str, str] | None = None,
     aliases: Mapping[str, str] | None = None,
+    refused: Mapping[str, str] | None = None,
     argv: Sequence[str] | None = None,
 ) -> None:
     """The `main` of a step's `__main__`: parse, run, and turn user errors into one line and an exit code."""
     with one_line_errors():
         arguments = sys.argv[1:] if argv is None else argv
-        run(parse(settings_class, arguments, prog=prog, description=description, retired=retired, aliases=aliases))
+        more = {"retired": retired, "aliases": aliases, "refused": refused}
+        run(parse(settings_class, arguments, prog=prog, description=description, **more))

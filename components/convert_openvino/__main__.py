@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m components.convert_openvino",
         description="Convert a DeepSpeech or Coqui STT acoustic model to an OpenVINO IR; takes mo's flags as well.",
         retired=model_optimizer.RETIRED_FLAGS,
+        refused=model_optimizer.REFUSED_FLAGS,
         argv=[model_optimizer.SHORT_FLAGS.get(argument, argument) for argument in arguments],
     )
 

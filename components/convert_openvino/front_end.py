@@ -25,7 +25,7 @@ def audio_network(builder: Builder) -> ov.Model:
     samples = parameter(names.SAMPLES, [ANY])
     windows = windows_of(samples, builder.geometry)
     zeros = builder.zero_state(windows)
-    logits, _, _ = builder.layers(windows, zeros, zeros)
+    logits, *_ = builder.layers(windows, zeros, zeros)
     return builder.network([output(names.LOGITS, logits)], [samples])
 
 

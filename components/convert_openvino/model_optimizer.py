@@ -2,7 +2,7 @@
 
 Its `--input` names placeholders with shapes and frozen values ("input_lengths->[16],input_node[1,16,19,26]"), its
 `--output` names nodes. Here they are checked against the model and give the fixed dimensions and the outputs' order.
-Source: the options of mo in OpenVINO 2021 to 2023.3 and its guide for DeepSpeech.
+Source: the options of mo in OpenVINO 2019 to 2023.3 and its guides for DeepSpeech.
 """
 
 import difflib
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from components.convert_openvino import names
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.settings import split_outside_brackets
+from speech.settings import NEAR, split_outside_brackets
 
 SHORT_FLAGS = {
     "-m": "--input_model",
@@ -24,6 +24,15 @@ SHORT_FLAGS = {
 }
 
 _NOTHING_TO_OPTIMIZE = "the network is built from the weights, there is nothing to switch off"
+_OF_OTHER_MODELS = (
+    "tensorflow_custom_operations_config_update",
+    "tensorflow_use_custom_operations_config",
+    "tensorflow_object_detection_api_pipeline_config",
+    "tensorflow_custom_layer_libraries",
+    "tensorflow_subgraph_patterns",
+    "tensorflow_operation_patterns",
+    "saved_model_tags",
+)
 RETIRED_FLAGS = {
     "framework": "the kind of the input is read from the file",
     "input_model_is_text": "the kind of the input is read from the file",
@@ -42,6 +51,21 @@ RETIRED_FLAGS = {
     "keep_shape_ops": _NOTHING_TO_OPTIMIZE,
     "transform": "--stateful makes the network that keeps its states",
     "extensions": _NOTHING_TO_OPTIMIZE,
+    "disable_nhwc_to_nchw": "the network has no images whose channels could change places",
+    "disable_gfusing": _NOTHING_TO_OPTIMIZE,
+    "move_to_preprocess": _NOTHING_TO_OPTIMIZE,
+    "transformations_config": _NOTHING_TO_OPTIMIZE,
+    "generate_experimental_IR_V10": "the IR has the version of the OpenVINO installed here",
+    "tensorboard_logdir": "there is no graph to draw",
+    **dict.fromkeys(_OF_OTHER_MODELS, "it describes other models' operators, and this one's are known"),
+}
+_OF_IMAGES = "it scales or reorders images, and the model takes features of speech: leave it out"
+_FROM_THE_GRAPH = "give the frozen graph, the export's folder or the checkpoint's folder to --input_model"
+REFUSED_FLAGS = {
+    **dict.fromkeys(("mean_values", "scale_values", "scale", "reverse_input_channels"), _OF_IMAGES),
+    **dict.fromkeys(("layout", "source_layout", "target_layout"), _OF_IMAGES),
+    **dict.fromkeys(("input_checkpoint", "input_meta_graph", "saved_model_dir"), _FROM_THE_GRAPH),
+    "generate_deprecated_IR_V7": "no OpenVINO since 2022 loads such an IR: leave it out",
 }
 
 _ANY_SIZES = ("?", "-1")
@@ -163,14 +187,15 @@ def _check_state(item: _Input, geometry: Geometry) -> None:
 def _outputs(text: str) -> tuple[str, ...]:
     asked = [item.strip() for item in text.split(",") if item.strip()]
     outputs = tuple(dict.fromkeys(names.canonical(name) for name in asked))
-    for name, original in zip(outputs, asked, strict=False):
-        if name not in names.OUTPUTS:
-            raise _unknown("output", original, names.OUTPUTS)
+    known = (*names.OUTPUTS, names.RAW_LOGITS)
+    for name in asked:
+        if names.canonical(name) not in known:
+            raise _unknown("output", name, known)
     return outputs or names.OUTPUTS
 
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> InputError:
     spellings = {spelling: ours for ours in known for spelling in names.aliases(ours)}
-    nearest = difflib.get_close_matches(name, spellings, n=1, cutoff=0.3)
+    nearest = difflib.get_close_matches(name, spellings, n=1, cutoff=NEAR)
     hint = f"did you mean {nearest[0]}?" if nearest else f"it has {', '.join(known)}"
     return InputError(f"--{kind} {name!r}: the network has no such {kind}: {hint}")

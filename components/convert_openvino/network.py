@@ -44,7 +44,7 @@ class Builder:
         """The network whose caller keeps the states; `ANY` makes a dimension dynamic. `outputs` in this order."""
         windows = self.windows(n_steps, batch)
         state_c, state_h = (parameter(name, [batch, self.geometry.n_hidden]) for name in (names.STATE_C, names.STATE_H))
-        made = dict(zip(names.OUTPUTS, self.layers(windows, state_c, state_h), strict=True))
+        made = dict(zip((*names.OUTPUTS, names.RAW_LOGITS), self.layers(windows, state_c, state_h), strict=True))
         results = [output(name, made[name]) for name in outputs]
         return self.network(results, [windows, state_c, state_h])
 
@@ -54,7 +54,7 @@ class Builder:
         zeros = self.zero_state(windows)
         shape = ov.PartialShape([batch, self.geometry.n_hidden])
         state_c, state_h = (ops.read_value(zeros, name, np.float32, shape) for name in (names.STATE_C, names.STATE_H))
-        logits, new_c, new_h = self.layers(windows, state_c, state_h)
+        logits, new_c, new_h, _ = self.layers(windows, state_c, state_h)
         sinks = [ops.assign(new_c, names.STATE_C), ops.assign(new_h, names.STATE_H)]
         return self.network([output(names.LOGITS, logits)], [windows], sinks)
 
@@ -76,8 +76,11 @@ class Builder:
         shape = ops.concat([sizes, constant(np.array([self.geometry.n_hidden]))], 0)
         return ops.broadcast(constant(np.float32(0)), shape)
 
-    def layers(self, windows: Any, state_c: Any, state_h: Any) -> tuple[Any, Any, Any]:
-        """Windows [B, T, window_frames, n_input] and states [B, H] -> probabilities [T, B, C] and new states [B, H]."""
+    def layers(self, windows: Any, state_c: Any, state_h: Any) -> tuple[Any, Any, Any, Any]:
+        """Windows [B, T, window_frames, n_input], states [B, H] -> probabilities [T, B, C], new states [B, H], logits.
+
+        The logits [T, B, C] are those before the softmax.
+        """
         inputs = self.geometry.window_frames * self.geometry.n_input
         y = ops.reshape(windows, constant(np.array([0, 0, inputs])), special_zero=True)  # [B, T, inputs]
         for layer in ("layer_1", "layer_2", "layer_3"):
@@ -86,7 +89,8 @@ class Builder:
         y, new_c, new_h = (self.lstm_in_steps if stepwise else self.lstm)(y, state_c, state_h)
         y = self.dense("layer_5", y)  # [B, T, H]
         y = self.affine("layer_6", y)  # [B, T, C]
-        return ops.transpose(ops.softmax(y, axis=-1), constant(np.array([1, 0, 2]))), new_c, new_h  # [T, B, C]
+        probabilities, raw = (ops.transpose(z, constant(np.array([1, 0, 2]))) for z in (ops.softmax(y, axis=-1), y))
+        return probabilities, new_c, new_h, raw  # [T, B, C], [B, H], [B, H], [T, B, C]
 
     def dense(self, layer: str, x: Any) -> Any:
         """A layer with the clipped ReLU, and layer normalisation if the model has it."""

@@ -70,7 +70,9 @@ class TrainSettings(LegacyFlags):
     normalize_sample_rate: bool = setting(True, "resample clips of another sample rate; off: leave them out")
     feature_cache: str = setting("", "path of a cache of features without augmentation; empty: computed as they go by")
     cache_for_epochs: int = setting(0, "empty --feature_cache every so many epochs; 0: never")
-    augment: tuple[str, ...] = setting((), "augmentations, e.g. pitch[p=0.1,pitch=1~0.2] volume[p=0.1]")
+    augment: tuple[str, ...] = setting(
+        (), "augmentations, e.g. pitch[p=0.1,pitch=1~0.2] volume[p=0.1]; repeated, they add up", adds_up=True
+    )
     augmentations_per_epoch: int = setting(1, "passes over the training set in an epoch, augmented anew each time")
     random_seed: int = setting(4568, "seed of weights, dropout and shuffling")
 

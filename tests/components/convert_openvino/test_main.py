@@ -6,6 +6,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import openvino as ov
 import pytest
 
@@ -43,6 +44,44 @@ def test_the_guides_command_with_one_word_changed(
     shapes = [str(output.get_partial_shape()) for output in network.outputs]
     assert shapes == ["[1,64]", "[1,64]", "[16,1,29]"]
     assert f"{CELL}/GatherNd_1:0" in network.outputs[0].get_names()
+
+
+def test_the_command_of_the_guide_for_deepspeech_05(
+    frozen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(
+        capsys,
+        *("--input_model", frozen, "-o", tmp_path, "--data_type=FP32", "--disable_nhwc_to_nchw"),
+        *("--freeze_placeholder_with_value", "input_lengths->[16]", "--input_shape", "[1,16,19,26],[1,64],[1,64]"),
+        *("--input", "input_node,previous_state_h/read,previous_state_c/read"),
+        *("--output", "raw_logits,lstm_fused_cell/GatherNd,lstm_fused_cell/GatherNd_1,logits"),
+    )
+    assert (code, err) == (
+        0, "note: --disable_nhwc_to_nchw does nothing here: the network has no images whose channels could change "
+        "places\n",
+    )  # fmt: skip
+    network = ov.Core().read_model(tmp_path / "output_graph.xml")
+    values = np.random.default_rng(0).normal(size=(1, 16, 19, 26)).astype(np.float32)
+    state = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
+    compiled = ov.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    made = compiled({"input_node": values, "previous_state_c/read": state, "previous_state_h/read:0": state})
+    raw = made["raw_logits"]  # [T, B, C]
+    exponentials = np.exp(raw - raw.max(axis=-1, keepdims=True))
+    assert np.allclose(exponentials / exponentials.sum(axis=-1, keepdims=True), made["logits"], atol=1e-6)
+    assert np.array_equal(made["lstm_fused_cell/GatherNd"], made["new_state_c"])
+    assert np.array_equal(made["lstm_fused_cell/GatherNd_1"], made["new_state_h"])
+
+
+def test_flags_that_would_change_the_model_are_refused(
+    frozen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags, expected in (
+        (("--mean_values", "[127,127,127]"), "error: --mean_values is not taken over: it scales"),
+        (("--saved_model_dir=x",), "give the frozen graph, the export's folder"),
+    ):
+        code, _, err = run(capsys, "--input_model", frozen, *flags, "-o", tmp_path / "ir")
+        assert (code, err.count("\n")) == (2, 1)
+        assert expected in err
 
 
 def test_short_flags_and_names(mapped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

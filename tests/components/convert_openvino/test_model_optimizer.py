@@ -22,6 +22,18 @@ def test_the_guides_own_command() -> None:
     assert request == Request(16, 1, ("new_state_h", "new_state_c", "logits"))
 
 
+@pytest.mark.parametrize("states", ["GatherNd", "Gather"])
+def test_the_commands_of_earlier_guides(states: str) -> None:
+    request = parse(
+        "input_node,previous_state_h/read,previous_state_c/read",
+        f"raw_logits,lstm_fused_cell/{states},lstm_fused_cell/{states}_1",
+        "[1,16,19,26],[1,2048],[1,2048]",
+        "input_lengths->[16]",
+        GEOMETRY,
+    )
+    assert request == Request(16, 1, ("raw_logits", "new_state_c", "new_state_h"))
+
+
 @pytest.mark.parametrize(
     ("input", "input_shape", "frozen", "expected"),
     [
@@ -44,6 +56,8 @@ def test_inputs(input: str, input_shape: str, frozen: str, expected: Request) ->
         ({"input": "input_nod[1,16,19,26]"}, "did you mean input_node"),
         ({"input": "input_node[1,16,19,27]"}, r"expected input_node\[BATCH,FRAMES,19,26\]"),
         ({"input": "input_node[16]"}, "expected input_node"),
+        ({"input": "previous_state_h/read[1,1024]"}, r"expected previous_state_h\[BATCH,2048\]"),
+        ({"output": "lstm_fused_cell/BlockLSTM:6"}, "it has logits, new_state_c, new_state_h, raw_logits"),
         ({"input": "previous_state_h[1,1024]"}, r"expected previous_state_h\[BATCH,2048\]"),
         ({"input": "input_lengths->[8],input_node[1,16,19,26]"}, "input_lengths is 8, but input_node has 16"),
         ({"input": "input_node->[3]"}, "only input_lengths can be frozen"),
