@@ -22,6 +22,7 @@ from speech.errors import InputError, one_line_errors
 S = TypeVar("S")
 BOOLEANS = ("true", "false", "yes", "no", "y", "n", "t", "f", "1", "0")
 NEAR = 0.8  # difflib's ratio from which on a name may be a slip of the finger
+EPILOG = "--flagfile FILE puts the flags of a file, one a line, in its place; what stands behind it wins."
 
 
 def split_outside_brackets(text: str) -> list[str]:
@@ -119,7 +120,9 @@ def parse(
     known = [*fields, *retired, *aliases]
     arguments = _normalise(list(expand_flagfiles(argv)), fields, known, aliases)
     arguments = _positionals_last(_drop_retired(arguments, retired), fields)
-    parser = ArgumentParser(prog=prog, description=description, allow_abbrev=False, add_config_path_arg=False)
+    parser = ArgumentParser(
+        prog=prog, description=description, epilog=EPILOG, allow_abbrev=False, add_config_path_arg=False
+    )
     parser.add_arguments(settings_class, dest="settings")
     parser.error = _raise_input_error  # type: ignore[method-assign]
     parsed, unknown = parser.parse_known_args(arguments)

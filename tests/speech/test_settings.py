@@ -163,7 +163,7 @@ def test_positional_arguments_anywhere(argv: str) -> None:
 
 
 def test_items_with_brackets_belong_to_their_flag() -> None:
-    argv = "--augment volume[p=1] pitch[p=1] a.csv".split()
+    argv = ["--augment", "volume[p=1]", "pitch[p=1]", "a.csv"]
     assert parse(Tool, argv, prog="tool", description="A tool.") == Tool(("a.csv",), ("volume[p=1]", "pitch[p=1]"))
     with pytest.raises(InputError, match="--output: expected one argument"):
         parse(Tool, ["a.csv", "--output"], prog="tool", description="A tool.")
