@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from speech import opus_packets
 from speech.augmentation.augmentation import SAMPLE, Augmentation, Floats, parameter, path, real_range, whole_range
 from speech.augmentation.draws import Chance
 from speech.augmentation.multi_domain import zero_stretches
@@ -17,8 +18,6 @@ from speech.augmentation.ranges import Range
 from speech.errors import InputError
 
 FULL_SCALE_DBFS = 3.0103
-OPUS_RATES_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
-OPUS_BITRATES = (6_000, 256_000)  # bits/s, what libsndfile's writer covers
 COMB_PRIMES = (17, 19, 23, 29, 31)  # relative delays of the reflections, so that they seldom coincide
 LEAST_DELAY_SAMPLES = 16
 LONGEST_GAP = 0.1  # of the clip
@@ -74,9 +73,9 @@ class Codec(Augmentation):
     def apply(self, array: Floats, chance: Chance) -> Floats:
         """`[N]` -> `[N]`."""
         bitrate, rate = chance.pick(self.bitrate), chance.sample_rate
-        if rate in OPUS_RATES_HZ:
+        if rate in opus_packets.RATES_HZ:
             return through_opus(array, rate, bitrate)
-        opus_rate = next((possible for possible in OPUS_RATES_HZ if possible > rate), OPUS_RATES_HZ[-1])
+        opus_rate = next((possible for possible in opus_packets.RATES_HZ if possible > rate), opus_packets.RATES_HZ[-1])
         return fit(_soxr(through_opus(_soxr(array, rate, opus_rate), opus_rate, bitrate), opus_rate, rate), len(array))
 
 
@@ -163,18 +162,11 @@ def through_opus(signal: Floats, rate: int, bitrate: float) -> Floats:
     """Encode to Opus (in an Ogg stream in memory) and decode, at one of Opus' sample rates."""
     import soundfile
 
-    lowest, highest = OPUS_BITRATES
-    level = (highest - min(max(bitrate, lowest), highest)) / (highest - lowest)  # how libsndfile takes a bit rate
-    stream = io.BytesIO()
     try:
-        soundfile.write(stream, np.clip(signal, -1, 1), rate, format="OGG", subtype="OPUS", compression_level=level)
-        stream.seek(0)
-        decoded, _ = soundfile.read(stream, dtype="float32")
-    except (soundfile.LibsndfileError, ValueError) as error:
-        raise InputError(
-            f"augmentation codec: libsndfile {soundfile.__libsndfile_version__} does not code Opus: {error}: "
-            "libsndfile 1.1 or later is needed"
-        ) from error
+        ogg = opus_packets.write_ogg(np.clip(signal, -1, 1), rate, bitrate)
+        decoded, _ = soundfile.read(io.BytesIO(ogg), dtype="float32")
+    except (InputError, soundfile.LibsndfileError) as error:
+        raise InputError(f"augmentation codec: {error}") from error
     return fit(decoded, len(signal))
 
 

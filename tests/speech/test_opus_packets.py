@@ -11,6 +11,7 @@ from speech import opus_packets
 from speech.errors import InputError
 
 RATE = 16_000
+SILK_60_MS = bytes([3 << 3])  # the first byte of a packet
 
 
 def reference_crc(data: bytes) -> int:
@@ -60,7 +61,7 @@ def framed(packets: list[bytes], n_samples: int, rate: int = RATE, channels: int
 
 
 def test_the_ogg_stream_holds_the_packets_and_ends_at_the_last_sample() -> None:
-    packets = [bytes([number % 256]) * (number * 37 % 600 + 1) for number in range(300)]
+    packets = [SILK_60_MS + bytes([number % 256]) * (number * 37 % 600) for number in range(300)]
     stream = opus_packets.parse(framed(packets, 300 * 960 - 500), "x")
     assert stream.duration_s == pytest.approx((300 * 960 - 500) / RATE)
     found = pages(opus_packets.to_ogg(stream))
@@ -87,10 +88,47 @@ def test_libsndfile_hears_the_recording() -> None:
     [
         (b"\0" * 5, "clip: truncated: 5 bytes"),
         (framed([b"a"], 960, rate=44_100), "not Opus packets: the header says 44100 Hz"),
-        (framed([b"a", b"bc"], 1920)[:-1], "truncated: packet 2 of 2 is not whole"),
-        (framed([b"a"], 1920), "truncated: packet 2 of 2"),
+        (framed([SILK_60_MS, SILK_60_MS + b"c"], 1920)[:-1], "truncated: packet 2 is not whole, of 0.12 s"),
+        (framed([SILK_60_MS], 1920), "truncated: packet 2 is not whole"),
     ],
 )
 def test_damage_is_named(data: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
         opus_packets.parse(data, "clip")
+
+
+@pytest.mark.parametrize(
+    ("first_bytes", "milliseconds"),
+    [
+        ((3 << 3,), 60),
+        ((0 << 3,), 10),
+        ((2 << 3 | 1,), 80),  # two frames
+        ((13 << 3 | 2,), 40),  # two frames of unlike lengths in bytes
+        ((16 << 3,), 2.5),
+        ((23 << 3 | 3, 3), 60),  # three frames, as the peers' encoder writes them at high bit rates
+    ],
+)
+def test_the_length_of_a_packet(first_bytes: tuple[int, ...], milliseconds: float) -> None:
+    assert opus_packets.duration(bytes(first_bytes)) == milliseconds * 48
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(16_000, 0.6), (16_000, 0.613), (8_000, 0.05), (48_000, 1.0)])
+def test_what_is_encoded_is_heard_again(rate: int, seconds: float) -> None:
+    n_samples = int(seconds * rate)
+    tone = (9000 * np.sin(2 * np.pi * 440 * np.arange(n_samples) / rate)).astype(np.int16)
+    coded = opus_packets.encode(tone, rate, 16_000)
+    assert len(coded) < 2 * n_samples / 4 + 400
+    stream = opus_packets.parse(coded, "x")
+    assert (stream.sample_rate, stream.n_samples) == (rate, n_samples)
+    heard, heard_rate = soundfile.read(io.BytesIO(opus_packets.to_ogg(stream)))
+    assert heard_rate == rate
+    assert abs(len(heard) - n_samples) <= 1
+    delay = round(0.0065 * rate)
+    assert np.corrcoef(heard[delay:n_samples], tone[: n_samples - delay])[0, 1] > 0.9
+    assert coded[10:][-len(stream.packets[-1]) :] == stream.packets[-1], "nothing behind the last packet"
+
+
+def test_more_bits_a_second_are_more_bytes() -> None:
+    noise = np.random.default_rng(0).normal(0, 3000, RATE).astype(np.int16)
+    sizes = [len(opus_packets.encode(noise, RATE, bitrate)) for bitrate in (8_000, 32_000, 64_000)]
+    assert sizes[0] * 2 < sizes[1] < sizes[2]

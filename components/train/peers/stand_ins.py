@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import components
-from speech.artifacts import ALPHABET
 from speech.alphabet import Alphabet
+from speech.artifacts import ALPHABET
 from speech.checkpoints import ENGLISH
 from speech.errors import InputError
 from speech.storage import write_text
@@ -43,8 +43,8 @@ def write(folder: Path) -> list[str]:
 
     Raises InputError, and writes nothing, where a file of somebody else's has one of the names.
     """
-    paths = {name: module for name, module in PROGRAMS.items()}
-    paths |= {f"{name.replace('.', '/')}.py": module for name, module in MODULES.items()}
+    modules = {f"{name.replace('.', '/')}.py": module for name, module in MODULES.items()}
+    paths = PROGRAMS | modules
     foreign = [name for name in paths if (folder / name).exists() and not _is_ours(folder / name)]
     if foreign:
         raise InputError(f"--folder {folder}: {', '.join(foreign)} is not a stand-in: give another folder")
@@ -58,8 +58,12 @@ def write(folder: Path) -> list[str]:
 
 def search_paths(folder: Path) -> list[str]:
     """The lines for a shell that make the programs found by their plain names, and by `python -m`."""
-    folders = ":".join(shlex.quote(str(folder / name)) for name in ("", "bin", "data/lm"))
-    return [f"export PATH={folders}:$PATH", f"export PYTHONPATH={shlex.quote(str(folder))}${{PYTHONPATH:+:$PYTHONPATH}}"]
+    programs = ":".join(shlex.quote(str(folder / name)) for name in ("", "bin", "data/lm"))
+    package = shlex.quote(str(folder))
+    return [
+        f"export PATH={programs}:$PATH",
+        f"export PYTHONPATH={package}${{PYTHONPATH:+:$PYTHONPATH}}",
+    ]
 
 
 def _is_ours(path: Path) -> bool:
