@@ -6,10 +6,11 @@ the index: u64 bytes that follow, u64 count, u64 position of every sample. The s
 Opus packets (`opus_packets`). A writer that was killed leaves zeros for the lengths.
 """
 
+import contextlib
 import json
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from speech import opus_packets
 from speech.audio import parse_wav
 from speech.errors import InputError
 from speech.manifest import Clip, Manifest
+from speech.storage import atomic_path
 
 SUFFIX = ".sdb"
 MAGIC = b"SAMPLEDB"
-WAV_TYPE, OPUS_TYPE = "audio/wav", "application/vnd.mozilla.opus"
+WAV_TYPE, OPUS_TYPE, TEXT_TYPE = "audio/wav", "application/vnd.mozilla.opus", "text/plain"
 _U32, _U64 = struct.Struct(">I"), struct.Struct(">Q")
 
 
@@ -38,6 +40,37 @@ def read_sample_database(path: str | Path, *, labeled: bool = True) -> Manifest:
         raise InputError(f"{path}: not a readable sample database: {error}") from error
     except struct.error as error:
         raise InputError(f"{path}: the sample database is truncated: write it again") from error
+
+
+@contextlib.contextmanager
+def write_sample_database(
+    path: Path, mime_type: str, *, labeled: bool = True
+) -> Iterator[Callable[[bytes, str], None]]:
+    """Yield a function that appends a recording (a WAV file, or Opus packets, by `mime_type`) and its transcript.
+
+    The file appears when the block ends well. Without `labeled` it has no transcripts.
+    """
+    schema = [{"content": "speech", "mime-type": mime_type}]
+    schema += [{"content": "transcript", "mime-type": TEXT_TYPE}] if labeled else []
+    meta = json.dumps({"schema": schema}).encode()
+    positions: list[int] = []
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(MAGIC + _U64.pack(len(meta)) + meta)
+        samples = file.tell()
+        file.write(bytes(2 * _U64.size))
+
+        def add(recording: bytes, transcript: str) -> None:
+            cells = [recording, transcript.encode("utf-8")] if labeled else [recording]
+            row = b"".join(_U32.pack(len(cell)) + cell for cell in cells)
+            positions.append(file.tell())
+            file.write(_U32.pack(len(row)) + row)
+
+        yield add
+        index = file.tell()
+        file.write(_U64.pack((1 + len(positions)) * _U64.size) + _U64.pack(len(positions)))
+        file.write(struct.pack(f">{len(positions)}Q", *positions))
+        file.seek(samples)
+        file.write(_U64.pack(index - samples - _U64.size) + _U64.pack(len(positions)))
 
 
 def _clips(path: Path, data: mmap.mmap, labeled: bool) -> Iterator[Clip]:

@@ -91,12 +91,13 @@ def open_recordings(source: str, sample_rate: int) -> Recordings:
     The source is a path or an `s3://` URI. Raises InputError for anything else.
     """
     if not is_remote(source):
-        return Recordings(_manifest(Path(source)), sample_rate)
+        return Recordings(read_recordings(Path(source)), sample_rate)
     scratch = tempfile.TemporaryDirectory(prefix="overlay-")
-    return Recordings(_manifest(fetch_source(source, Path(scratch.name))), sample_rate, scratch=scratch)
+    return Recordings(read_recordings(fetch_source(source, Path(scratch.name))), sample_rate, scratch=scratch)
 
 
-def _manifest(path: Path) -> Manifest:
+def read_recordings(path: Path) -> Manifest:
+    """The recordings of a source on this machine; they need no transcripts. Raises InputError for anything else."""
     if path.is_dir():
         return _folder_manifest(path)
     if not path.is_file():
