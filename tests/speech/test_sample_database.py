@@ -9,7 +9,7 @@ import pytest
 
 from speech.audio import ClipReader, wav_header
 from speech.errors import InputError
-from speech.sample_database import OPUS_TYPE, WAV_TYPE, read_sample_database
+from speech.sample_database import OPUS_TYPE, WAV_TYPE, read_sample_database, write_sample_database
 from tests.fixtures.tones import speak
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "sample_databases" / "coqui-opus.sdb"
@@ -100,3 +100,22 @@ def test_a_damaged_recording_shows_when_it_is_read(tmp_path: Path) -> None:
     assert manifest.clips[0].duration_s == 0
     with pytest.raises(InputError, match=r"x\.sdb:0: not Opus packets"):
         ClipReader(manifest, 16_000).samples(manifest.clips[0])
+
+
+@pytest.mark.parametrize("labeled", [True, False])
+def test_what_is_written_is_the_format(tmp_path: Path, labeled: bool) -> None:
+    rows = [(wav(3, 100), "ä b".encode()), (wav(4, 50), b"")]
+    with write_sample_database(tmp_path / "x.sdb", WAV_TYPE, labeled=labeled) as add:
+        for recording, transcript in rows:
+            add(recording, transcript.decode())
+        assert not (tmp_path / "x.sdb").exists()
+    expected = database(rows, [SPEECH, TRANSCRIPT]) if labeled else database([row[:1] for row in rows], [SPEECH])
+    assert (tmp_path / "x.sdb").read_bytes() == expected
+
+
+def test_nothing_is_written_when_the_writing_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        with write_sample_database(tmp_path / "x.sdb", WAV_TYPE) as add:
+            add(wav(3, 100), "a")
+            raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,7 @@
 """One set of clips out of several: python -m components.train.peers.data_set_tool a.csv b.sdb TARGET.sdb
 
-The peers' bin/data_set_tool.py, with its flags. A target is a CSV with a folder of WAV files beside it, a sample
-database (.sdb), or a WebDataset (.tar); the peers' trainers read all three.
+The peers' bin/data_set_tool.py, with its flags. A target is a CSV with a folder of WAV files beside it or a sample
+database (.sdb), which both peers' trainers read, or a WebDataset of WAV files (.tar), which Coqui STT's reads.
 """
 
 import os
@@ -33,14 +33,13 @@ class DataSetCommand:
     )
     sources: tuple[str, ...] = setting((), "the sources, as Coqui STT has it")
     target: str = setting("", "the file to make, as Coqui STT has it")
-    audio_type: str = setting("opus", "how an .sdb or .tar file keeps the clips", choices=tuple(targets.AUDIO_TYPES))
+    audio_type: str = setting("opus", "how an .sdb file keeps the clips", choices=tuple(targets.AUDIO_TYPES))
     bitrate: int = setting(16_000, "of Opus; 6000 to 256000", unit="bit/s")
     unlabeled: bool = setting(False, "leave the transcripts out, for overlays; folders of audio files serve, too")
     absolute_paths: bool = setting(False, "name the WAV files of a CSV by absolute paths")
     augment: tuple[str, ...] = setting((), "augmentations as for the training; repeated, they add up", adds_up=True)
     clock: float = setting(0.0, "moment of the training, for ranges such as 1:5: 0.0 the beginning, 1.0 the end")
     shuffle: bool = setting(False, "in random order; otherwise from the shortest clip to the longest")
-    include: tuple[str, ...] = setting((), "further files for the root of a .tar; repeated, they add up", adds_up=True)
     workers: int = setting(0, "threads; 0: one a core")
     audio_sample_rate: int = setting(16_000, "sample rate of the clips; other audio is resampled", unit="Hz")
     random_seed: int = setting(4568, "seed of --shuffle and of the augmentations")
@@ -71,7 +70,7 @@ def run(given: DataSetCommand) -> None:
     sources, target = given.paths
     kind = targets.AUDIO_TYPES[given.audio_type]
     form = targets.Form(not given.unlabeled, kind, given.bitrate, given.audio_sample_rate, given.absolute_paths)
-    targets.check(target, given.include)
+    targets.check(target)
     ear = Ear(given.augment, given.audio_sample_rate, given.clock, given.random_seed)
     if ear.unheard:
         print(f"note: what acts on the spectrogram is not applied: {', '.join(ear.unheard)}", flush=True)
@@ -81,7 +80,7 @@ def run(given: DataSetCommand) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         recordings = open_sources(sources, given.audio_sample_rate, Path(scratch), labeled=not given.unlabeled)
         recordings = _ordered(recordings, given.random_seed if given.shuffle else None)
-        with targets.write(target, form, given.include) as add, Progress(target.name, len(recordings), "clips") as bar:
+        with targets.write(target, form) as add, Progress(target.name, len(recordings), "clips") as bar:
             for recording, heard in in_order(ear, recordings, workers):
                 if isinstance(heard, InputError):
                     skipped[str(heard)] += 1
@@ -117,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         DataSetCommand,
         run,
         prog="python -m components.train.peers.data_set_tool",
+        refused={"include": "a .tar file is a source of training and holds clips only"},
         description="Make one set of clips (.csv, .sdb or .tar) of several, with --augment and --shuffle if wanted.",
         argv=argv,
     )

@@ -6,7 +6,7 @@ import io
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Form:
     """How clips are written."""
 
     labeled: bool
-    audio_type: str  # one of AUDIO_TYPES' values; a CSV's clips are WAV files in any case
+    audio_type: str  # one of AUDIO_TYPES' values, in a sample database; else clips are WAV files
     bitrate: int  # bits/s, of Opus
     sample_rate: int  # Hz
     absolute_paths: bool = False
@@ -48,18 +48,13 @@ class Form:
         return resample(samples, self.sample_rate, rate), rate
 
 
-def check(target: Path, include: Sequence[str]) -> None:
+def check(target: Path) -> None:
     """Raise InputError for a target that cannot be written, or would take the place of something."""
     if target.suffix.lower() not in SUFFIXES:
         raise InputError(f"{target}: expected a target that ends with {', '.join(SUFFIXES)}")
     for path in (target, _folder(target)) if target.suffix.lower() == CSV else (target,):
         if path.exists():
             raise InputError(f"{path} is there already: remove it, or give another name")
-    if include and target.suffix.lower() != webdataset.SUFFIX:
-        raise InputError(f"--include is for a {webdataset.SUFFIX} target, not for {target}")
-    for name in include:
-        if not Path(name).is_file():
-            raise InputError(f"--include {name}: no such file")
 
 
 def _folder(target: Path) -> Path:
@@ -68,15 +63,11 @@ def _folder(target: Path) -> Path:
 
 
 @contextlib.contextmanager
-def write(target: Path, form: Form, include: Sequence[str] = ()) -> Iterator[Add]:
+def write(target: Path, form: Form) -> Iterator[Add]:
     """Yield a function that appends a clip to the set; the set is there when the block ends well."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    writer = {
-        CSV: lambda: _csv(target, form),
-        sample_database.SUFFIX: lambda: _sample_database(target, form),
-        webdataset.SUFFIX: lambda: _tar(target, form, include),
-    }[target.suffix.lower()]()
-    with writer as add:
+    kind = {CSV: _csv, sample_database.SUFFIX: _sample_database, webdataset.SUFFIX: _tar}[target.suffix.lower()]
+    with kind(target, form) as add:
         yield add
 
 
@@ -115,11 +106,9 @@ def _csv(target: Path, form: Form) -> Iterator[Add]:
 
 
 @contextlib.contextmanager
-def _tar(target: Path, form: Form, include: Sequence[str]) -> Iterator[Add]:
+def _tar(target: Path, form: Form) -> Iterator[Add]:
     count = 0
     with atomic_path(target) as temporary, tarfile.open(temporary, "w") as archive:
-        for name in include:
-            archive.add(name, arcname=Path(name).name)
 
         def append(name: str, content: bytes) -> None:
             member = tarfile.TarInfo(name)
@@ -128,11 +117,7 @@ def _tar(target: Path, form: Form, include: Sequence[str]) -> Iterator[Add]:
 
         def add(samples: np.ndarray, transcript: str) -> None:
             nonlocal count
-            if form.audio_type == sample_database.OPUS_TYPE:
-                converted, rate = form.for_opus(samples)
-                append(f"sample{count:08d}.opus", opus_packets.write_ogg(converted, rate, form.bitrate))
-            else:
-                append(f"sample{count:08d}.wav", form.wav(samples))
+            append(f"sample{count:08d}.wav", form.wav(samples))
             if form.labeled:
                 append(f"sample{count:08d}.txt", transcript.encode("utf-8"))
             count += 1
