@@ -38,6 +38,15 @@ ALIASES = {
     "automatic_mixed_precision": "mixed_precision",
     "auto_mixed_precision": "mixed_precision",
 }
+ONE_SCORER = "a scorer is one file, for --scorer; `python -m components.build_scorer` makes it"
+EARLY_STOP = "--es_epochs and --es_min_delta say when to stop"
+SEVERAL_MACHINES = "the same command on each machine, with SPEECHMILL_WORKERS and JOB_COMPLETION_INDEX"
+REFUSED = {
+    **dict.fromkeys(("lm_binary_path", "lm_trie_path"), ONE_SCORER),
+    **dict.fromkeys(("es_steps", "es_mean_th", "es_std_th"), EARLY_STOP),
+    **dict.fromkeys(("ps_hosts", "worker_hosts", "job_name", "task_index"), SEVERAL_MACHINES),
+    "export_version": "it is --export_model_version",
+}
 SOURCES = "CSVs, .sdb files, .tar files (WebDataset) or corpus folders"
 
 
@@ -94,6 +103,7 @@ def main() -> None:
         "if --test_files and --export_dir are given.",
         retired=RETIRED,
         aliases=ALIASES,
+        refused=REFUSED,
     )
 
 
