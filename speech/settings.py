@@ -21,6 +21,7 @@ from speech.errors import InputError, one_line_errors
 
 S = TypeVar("S")
 BOOLEANS = ("true", "false", "yes", "no", "y", "n", "t", "f", "1", "0")
+BOOLEAN_TYPES = (bool, bool | None)  # of a field; None: not said
 NEAR = 0.8  # difflib's ratio from which on a name may be a slip of the finger
 EPILOG = "--flagfile FILE puts the flags of a file, one a line, in its place; what stands behind it wins."
 
@@ -204,7 +205,7 @@ def _normalise(
                 )
             name, equals, value = switched_off, "=", "false"
         name = aliases.get(name, name)
-        is_boolean = name in fields and fields[name].type in (bool, bool | None)
+        is_boolean = name in fields and fields[name].type in BOOLEAN_TYPES
         if is_boolean and not equals and following.lower() not in BOOLEANS:
             equals, value = "=", "true"
         is_text = name in fields and isinstance(fields[name].default, str)
@@ -227,7 +228,7 @@ def _switched_off(
     if name in known or not name.startswith("no") or rest not in known:
         return ""
     field = fields.get(aliases.get(rest, rest))
-    return rest if field is None or isinstance(field.default, bool) else ""
+    return rest if field is None or field.type in BOOLEAN_TYPES else ""
 
 
 def _positionals_last(arguments: list[str], fields: Mapping[str, dataclasses.Field[Any]]) -> list[str]:

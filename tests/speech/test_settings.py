@@ -44,6 +44,23 @@ def test_lists_in_both_spellings(argv: tuple[str, ...]) -> None:
     assert read(*argv).train_files == ("a.csv", "b.csv")
 
 
+def test_a_boolean_that_may_be_left_open() -> None:
+    @dataclass(frozen=True)
+    class Open:
+        layer_norm: bool | None = setting(None, "on, off or as the checkpoint has it")
+        files: tuple[str, ...] = setting((), "files", positional=True)
+
+    for argv, expected in (
+        ("a", None),
+        ("--layer_norm a", True),
+        ("--nolayer_norm a", False),
+        ("a --layer_norm 0", False),
+    ):
+        assert parse(Open, argv.split(), prog="x", description="x") == Open(expected, ("a",))
+    with pytest.raises(InputError, match="--nolayer_norm takes no value"):
+        parse(Open, ["--nolayer_norm=true"], prog="x", description="x")
+
+
 def test_of_a_repeated_list_the_last_one_counts_unless_it_adds_up(capsys) -> None:
     given = read("--train_files", "a.csv", "--augment", "volume", "--train_files=b.csv", "--augment", "pitch[p=0.1]")
     assert given.train_files == ("b.csv",)

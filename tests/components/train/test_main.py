@@ -66,6 +66,12 @@ def test_sigterm_then_sigkill_then_done(tones: Path, tmp_path: Path) -> None:
     ("flags", "message"),
     [
         (["--epoch", "3"], "error: unknown flag --epoch: did you mean --epochs?\n"),
+        (
+            ["--noearly_stop=true"],
+            "error: --noearly_stop takes no value, found true: write --noearly_stop, or --early_stop",
+        ),
+        (["--lr", "1"], "error: unknown flag --lr: `python -m components.train --help` lists the flags\n"),
+        (["--lm_trie_path=trie"], "error: --lm_trie_path is not taken over: a scorer is one file, for --scorer;"),
         (["--learning_rate", "-1"], "error: --learning_rate -1.0 is not allowed: above 0\n"),
         (["--train_files", "none.csv", "--checkpoint_dir", "x"], "error: --train_files none.csv: no such file"),
         ([], "error: nothing to do: give --train_files"),
