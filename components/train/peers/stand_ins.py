@@ -72,16 +72,17 @@ def _is_ours(path: Path) -> bool:
 
 def _program(module: str) -> str:
     """A script for any Python 3 that goes on as `python -m module` of the environment that wrote it."""
-    return f'''#!/usr/bin/env python3
-"""{MARK}: runs {module} of Speechmill."""
-import os
-import sys
-
-python, code = {sys.executable!r}, {_code_folder()!r}
-if code:
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [code, os.environ.get("PYTHONPATH")]))
-os.execv(python, [python, "-m", {module!r}, *sys.argv[1:]])
-'''
+    lines = [
+        "#!/usr/bin/env python3",
+        f'"""{MARK}: runs {module} of Speechmill."""',
+        "import os",
+        "import sys",
+        f"python, code = {sys.executable!r}, {_code_folder()!r}",
+        "if code:",
+        '    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [code, os.environ.get("PYTHONPATH")]))',
+        f'os.execv(python, [python, "-m", {module!r}, *sys.argv[1:]])',
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _code_folder() -> str:
