@@ -13,7 +13,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -274,27 +273,3 @@ def test_every_flag_of_a_guide_is_taken_or_left_out_for_a_reason(name: str, caps
 def test_flags_that_are_refused_or_do_nothing_are_in_the_table() -> None:
     table = LEFT_OUT.read_text(encoding="utf-8").split("## What is deliberately not taken over")[1]
     assert {*REFUSED, *RETIRED, "mean_values", "saved_model_dir", "include"} <= set(re.findall(r"`--(\w+)", table))
-
-
-def test_the_stand_ins_are_programs(tmp_path: Path) -> None:
-    made = subprocess.run(
-        [sys.executable, "-m", "components.train.peers", "--folder", tmp_path / "in here"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    lines = [line for line in made.splitlines() if line.startswith("export ")]
-    script = "\n".join(
-        [*lines, "mo --help", "import_cv2.py --helpfull", "python3 -m coqui_stt_training.train --no_such"]
-    )
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "--freeze_placeholder_with_value" in done.stdout
-    assert "--filter_alphabet" in done.stdout
-    assert (done.returncode, done.stderr.splitlines()[-1][:32]) == (2, "error: unknown flag --no_such: `")
-
-
-def test_stand_ins_overwrite_nothing_but_stand_ins(tmp_path: Path) -> None:
-    (tmp_path / "mo").write_text("somebody's own")
-    with pytest.raises(Exception, match="mo is not a stand-in"):
-        stand_ins.write(tmp_path)
-    assert contents(tmp_path).keys() == {"mo"}
-    (tmp_path / "mo").unlink()
-    assert stand_ins.write(tmp_path) == stand_ins.write(tmp_path)

@@ -68,7 +68,7 @@ def test_sigterm_then_sigkill_then_done(tones: Path, tmp_path: Path) -> None:
         (["--epoch", "3"], "error: unknown flag --epoch: did you mean --epochs?\n"),
         (
             ["--noearly_stop=true"],
-            "error: --noearly_stop takes no value, found true: write --noearly_stop, or --early_stop",
+            "error: --noearly_stop takes no value, found 'true': write --noearly_stop, or",
         ),
         (["--lr", "1"], "error: unknown flag --lr: `python -m components.train --help` lists the flags\n"),
         (["--lm_trie_path=trie"], "error: --lm_trie_path is not taken over: a scorer is one file, for --scorer;"),
