@@ -119,7 +119,7 @@ def _reachable(folder: Path, artifact_uri: str, copy_uri: str) -> str:
             pass  # the store of the pipelines may be another one, or closed to the steps
     if not (folder / Clips.SETS).is_file():
         raise InputError(
-            f"{artifact_uri} cannot be read with the credentials of this step, which has only the tables of the corpus: "
+            f"{artifact_uri} cannot be read with the credentials of this step, which has the tables alone: "
             "give it credentials for the pipeline's root, or compile without `streams` in [steps.train]"
         )
     if not list_keys(f"{copy_uri}/{Clips.SETS}"):

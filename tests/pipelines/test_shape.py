@@ -12,7 +12,6 @@ from pipelines.retrain import retrain
 from speech.errors import InputError
 from tests.pipelines import graph
 
-
 LOOP_ITEM = "pipelinechannel--loop-item"
 
 
@@ -57,3 +56,12 @@ def test_what_is_published_decides_anew_each_time(tmp_path: Path) -> None:
     tasks = spec(tmp_path, "")["root"]["dag"]["tasks"]
     uncached = [name for name, task in tasks.items() if not task.get("cachingOptions", {}).get("enableCache")]
     assert uncached == ["publish"]
+
+
+def test_the_ui_draws_an_arrow_only_where_data_flows(tmp_path: Path) -> None:
+    """For each name in `dependentTasks` it draws one more; the backend finds the producers of inputs by itself."""
+    for pipeline in (retrain, nightly):
+        made = spec(tmp_path, "", pipeline)
+        dags = [made["root"]["dag"], *(one["dag"] for one in made["components"].values() if "dag" in one)]
+        for name, task in (item for dag in dags for item in dag["tasks"].items()):
+            assert "dependentTasks" not in task, name
