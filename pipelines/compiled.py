@@ -29,7 +29,9 @@ def to_yaml(pipeline: Callable[..., Any], registry: str = "", deployment: Deploy
         raise InputError(f"--registry {registry!r} is not allowed: expected HOST[:PORT][/PATH], such as ghcr.io/team")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "pipeline.yaml")
-        kfp.compiler.Compiler().compile(deployed(pipeline, deployment), str(path))
+        placed = deployed(pipeline, deployment)
+        _drop_implied_edges(placed.pipeline_spec)
+        kfp.compiler.Compiler().compile(placed, str(path))
         text = path.read_text(encoding="utf-8")
     for step in STEPS:
         if variant := deployment.image(step):
@@ -39,6 +41,22 @@ def to_yaml(pipeline: Callable[..., Any], registry: str = "", deployment: Deploy
         own = f"image: {images.REPOSITORY}/"
         text = text.replace(own, f"image: {registry}/{images.REPOSITORY}/")
     return text
+
+
+def _drop_implied_edges(spec: Any) -> None:
+    """Name in `dependentTasks` only what a task's inputs do not say already.
+
+    Kubeflow Pipelines lets a task wait for the producers of its inputs in any case. What else is in the list is drawn
+    as a further arrow, from step to step, beside those that go by the artifact.
+    """
+    for dag in (spec.root.dag, *(one.dag for one in spec.components.values() if one.HasField("dag"))):
+        for task in dag.tasks.values():
+            inputs = task.inputs
+            artifacts = {one.task_output_artifact.producer_task for one in inputs.artifacts.values()}
+            values = {one.task_output_parameter.producer_task for one in inputs.parameters.values()}
+            kept = [before for before in task.dependent_tasks if before not in artifacts | values]
+            del task.dependent_tasks[:]
+            task.dependent_tasks.extend(kept)
 
 
 def write(pipeline: Callable[..., Any], path: Path, registry: str = "", deployment: Deployment | None = None) -> bool:

@@ -63,6 +63,7 @@ class StepPlacement:
     # of the training: machines, each with these resources; the step's own pod only starts them. Of the import: pods,
     # each of which imports a part of the corpus
     workers: int = 1
+    streams: bool = False  # of the training: it reads its clips from the pipeline's root itself, as its [s3] lets it
     shm: str = ""  # size of /dev/shm; empty: the 64 MB that a pod has
     scratch: Scratch = Scratch()
     node_selectors: dict[str, str] = field(default_factory=dict)
@@ -208,6 +209,8 @@ def _check_step(where: str, step: StepPlacement) -> None:
         raise InputError(
             f"{where}.workers = {step.workers}: 1 or more, and more than 1 only in steps.import_cv and steps.train"
         )
+    if step.streams and where != "steps.train":
+        raise InputError(f"{where}.streams: only in steps.train")
     longest_s = _seconds(step.backoff_max_duration)
     if step.retries and step.timeout_s >= longest_s:
         raise InputError(

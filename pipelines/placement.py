@@ -10,8 +10,8 @@ from kfp import dsl, kubernetes
 from kfp.dsl import pipeline_channel, pipeline_context
 
 from components.train.settings import LAUNCHER_VARIABLE
-from pipelines import importing
 from pipelines.deployment import Deployment, StepPlacement
+from pipelines.shape import Shape, shaped
 
 PARAMETERS = ("gpu_type", "gpus", "cpu", "memory")  # of the training: parameters train_gpu_type, ...
 LAUNCHER = StepPlacement(cpu="1", memory="2Gi")  # what it takes to wait for machines that train
@@ -48,7 +48,7 @@ def deployed(pipeline: Any, deployment: Deployment) -> Any:
 
     @functools.wraps(function)
     def placed(*arguments: Any, **named: Any) -> Any:
-        with importing.workers(deployment.of("import_cv").workers):
+        with shaped(Shape(deployment.of("import_cv").workers, deployment.of("train").streams)):
             function(*arguments, **named)
         given = signature.bind(*arguments, **named).arguments
         current = pipeline_context.Pipeline.get_default_pipeline()

@@ -16,8 +16,8 @@ from components.publish.settings import PublishSettings
 from components.train.component import train
 from components.train.settings import IN_PIPELINE as TRAIN_IN_PIPELINE
 from components.train.settings import TrainSettings
-from pipelines.importing import imported
 from pipelines.parameters import documented
+from pipelines.shape import imported, of_training
 from speech.model_card import CardSettings
 
 
@@ -85,12 +85,9 @@ def retrain(
         previous=previous,
         extra_flags=import_flags,
     )
-    corpus, train_clips, dev_clips, test_clips = (
-        made.outputs[name] for name in ("corpus", "train_clips", "dev_clips", "test_clips")
-    )
+    corpus, dev_clips, test_clips = (made[name] for name in ("corpus", "dev_clips", "test_clips"))
     trained = train(
-        train_clips=train_clips,
-        dev_clips=dev_clips,
+        **of_training(made),
         base_checkpoint_uri=base_checkpoint_uri,
         checkpoint_uri=checkpoint_uri,
         drop_source_layers=drop_source_layers,

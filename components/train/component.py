@@ -36,8 +36,8 @@ def train(
     """Train the acoustic model, from scratch or from a checkpoint.
 
     Args:
-        train_clips: The clips of the training set.
-        dev_clips: The clips of the dev set.
+        train_clips: The clips of the training set; or the tables of the corpus, for a training that reads them itself.
+        dev_clips: The clips of the dev set; or the same tables.
         checkpoint: The best checkpoint: with the lowest dev loss, or without a dev set the newest.
         metrics: Losses and counts.
         report: The loss curves.
@@ -88,7 +88,8 @@ def train(
         settings = with_extra_flags(given, extra_flags, "extra_flags of train")
         nodes = Nodes(train_workers, train_gpu_type, train_gpus, train_cpu, train_memory)
         settings = launcher.with_gpus(settings, nodes)
-        clips = TrainingClips(Path(train_clips.path), Path(dev_clips.path), train_clips.uri, dev_clips.uri)
+        handed = Path(train_clips.path), train_clips.uri, Path(dev_clips.path), dev_clips.uri
+        clips = TrainingClips.of_pipeline(*handed)
         if launcher.is_wanted(nodes):
             work = launcher.Work(settings, clips, base_checkpoint_uri, checkpoint_uri)
             made = launcher.train(work, nodes, Path(checkpoint.path))

@@ -117,6 +117,11 @@ def _reachable(folder: Path, artifact_uri: str, copy_uri: str) -> str:
                 return uri
         except (InputError, RetryError):
             pass  # the store of the pipelines may be another one, or closed to the steps
+    if not (folder / Clips.SETS).is_file():
+        raise InputError(
+            f"{artifact_uri} cannot be read with the credentials of this step, which has the tables alone: "
+            "give it credentials for the pipeline's root, or compile without `streams` in [steps.train]"
+        )
     if not list_keys(f"{copy_uri}/{Clips.SETS}"):
         print(f"{artifact_uri} cannot be read with the credentials of this step: copying to {copy_uri}", flush=True)
         upload_folder(folder, copy_uri, last=Clips.SETS)

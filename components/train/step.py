@@ -55,12 +55,12 @@ def run_in_pipeline(
     Their folder is named by all that the run depends on, so that other runs may share the prefix. In `checkpoint` only
     the best one is left.
     """
-    train, dev = clips.train_csv, clips.dev_csvs
     if checkpoint_uri:
         checkpoint_uri = checkpoints_at(checkpoint_uri, settings, clips, base_uri)
     with tempfile.TemporaryDirectory() as scratch:
-        base = local_folder(base_uri, Path(scratch)) if base_uri else None
-        run(settings, [train], dev, checkpoint, base, mirror=checkpoint_uri)
+        base = local_folder(base_uri, Path(scratch, "base")) if base_uri else None
+        clips = clips.fetched(Path(scratch, "clips"))
+        run(settings, [clips.train_csv], clips.dev_csvs, checkpoint, base, mirror=checkpoint_uri)
     return keep_best(checkpoint)
 
 
