@@ -17,6 +17,7 @@ NOT_IN_RUN_KEY: dict[str, Any] = {
     "alphabet_config_path": "",
     "skip_batch_test": False,
     "summary_dir": "",
+    "allow_skipped": TrainSettings.allow_skipped,
     "show_progressbar": True,
     "feature_cache": "",
     "cache_for_epochs": 0,
@@ -52,6 +53,8 @@ def headline(checkpoint: Checkpoint) -> dict[str, float]:
     """The numbers of a run that Kubeflow shows."""
     history = json.loads((checkpoint.folder / Checkpoint.HISTORY).read_text(encoding="utf-8"))
     numbers = {"epochs": len(history["epochs"]), "best_dev_loss": history["best_dev_loss"]}
+    numbers["train_clips_used"] = history["clips"]["train"]["used"]
+    numbers["train_clips_left_out"] = history["clips"]["train"]["skipped"]
     if history["epochs"]:
         numbers["train_loss"] = history["epochs"][-1]["train_loss"]
     return {name: value for name, value in numbers.items() if value is not None}

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from speech.augmentation import LegacyFlags, parse_augmentations
+from speech.clips.tally import USUALLY_ALLOWED, Allowance
 from speech.settings import setting, setting_error
 
 LOAD_METHODS = ("auto", "best", "last", "init")
@@ -53,6 +54,9 @@ class TrainSettings(LegacyFlags):
     limit_dev: int = setting(0, "use only so many clips of each dev set, the shortest; 0: all", unit="clips")
     reverse_dev: bool = setting(False, "dev sets from long to short clips: other groups of --dev_batch_size")
     normalize_sample_rate: bool = setting(True, "resample clips of another sample rate; off: leave them out")
+    allow_skipped: str = setting(
+        USUALLY_ALLOWED, "clips of a set that may be unusable (missing, unreadable, ...): a number, or a share"
+    )
     feature_cache: str = setting("", "path of a cache of features without augmentation; empty: computed as they go by")
     cache_for_epochs: int = setting(0, "empty --feature_cache every so many epochs; 0: never")
     augment: tuple[str, ...] = setting((), "augmentations, e.g. pitch[p=0.1,pitch=1~0.2] volume[p=0.1]")
@@ -92,6 +96,7 @@ class TrainSettings(LegacyFlags):
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_augmentations(self.augment)
+        Allowance(self.allow_skipped)
         for name in (
             "n_hidden",
             "augmentations_per_epoch",

@@ -23,6 +23,7 @@ from components.train.store import CheckpointStore
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
 from speech.augmentation import Augmenter, LegacyFlags
+from speech.clips.tally import Allowance
 from speech.feature_cache import FeatureCache
 from speech.geometry import Geometry
 from speech.manifest import Manifest
@@ -131,7 +132,7 @@ def _train(
     resampling = settings.normalize_sample_rate
 
     def clip_set(manifests: Sequence[Manifest], limit: int = 0) -> ClipSet:
-        return ClipSet(manifests, begin.alphabet, geometry, limit, resampling)
+        return ClipSet(manifests, begin.alphabet, geometry, limit, resampling, Allowance(settings.allow_skipped))
 
     train_set = clip_set(data.train, settings.limit_train)
     dev_sets = [clip_set([manifest], settings.limit_dev) for manifest in data.dev]
@@ -147,13 +148,16 @@ def _train(
         parts=settings.gradient_accumulation_steps,
     )
     state = RunState.from_dict(begin.bundle.training_state) if begin.resumed else RunState(run_key)
-    run_facts = _run_facts(data.train, data.dev, train_set, dev_sets)
+    run_facts = _run_facts(data, train_set, dev_sets)
     if devices.is_chief:
         if not begin.resumed:
             (save_dir / PAGE).unlink(missing_ok=True)  # of an earlier run; it says that the newest one is complete
         _write_sidecars(save_dir, begin, settings, run_facts)
         store.publish([ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
     print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
+    for name, clips in (("train", train_set), *(("dev", one) for one in dev_sets)):
+        if clips.tally.skipped:
+            print(f"{name}: {clips.tally}", flush=True)
     by = "" if compute.cudnn else f", {recurrence.describe(compute.dtype)}"
     print(f"{devices.describe()}, {precision}{by}", flush=True)
 
@@ -167,22 +171,18 @@ def _train(
     state = training.run()
     summaries.close()
     if devices.is_chief:
-        _write_report(save_dir, store, begin, state, (train_set, dev_sets), time.monotonic() - started)
+        _write_report(save_dir, store, begin, training, time.monotonic() - started)
     _leave_together(trainer)
     return Checkpoint.open(save_dir) if devices.is_chief else Checkpoint(save_dir)
 
 
-def _write_report(
-    save_dir: Path,
-    store: CheckpointStore,
-    begin: Start,
-    state: RunState,
-    sets: tuple[ClipSet, Sequence[ClipSet]],
-    seconds: float,
-) -> None:
-    train_set, dev_sets = sets
-    skipped = {"train": asdict_skipped(train_set), "dev": [asdict_skipped(clips) for clips in dev_sets]}
-    history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, "skipped": skipped}
+def _write_report(save_dir: Path, store: CheckpointStore, begin: Start, run: TrainingRun, seconds: float) -> None:
+    clips = {
+        "train": run.train_set.tally.to_dict(),
+        "dev": [one.tally.to_dict() for one in run.dev_sets],
+        "metrics": [one.tally.to_dict() for one in run.metrics_sets],
+    }
+    history = {"epochs": run.state.history, "best_dev_loss": run.state.best_dev_loss, "clips": clips}
     write_json(save_dir / Checkpoint.HISTORY, {**history, "seconds": round(seconds, 2)})
     write_report(save_dir, begin.explanation, history)
     store.publish([Checkpoint.HISTORY, PLOT, PAGE])
@@ -196,11 +196,6 @@ def _leave_together(trainer: Trainer) -> None:
     trainer.sum_of_workers(np.zeros(1))
     with contextlib.suppress(*LOST):
         trainer.sum_of_workers(np.zeros(1))
-
-
-def asdict_skipped(clips: ClipSet) -> dict[str, Any]:
-    """How many clips of a set were left out, by reason, and the first of each."""
-    return {"counts": clips.skipped.counts, "examples": clips.skipped.examples}
 
 
 def _alphabet(settings: TrainSettings, given: Alphabet | None, sources: Sequence[Path]) -> Alphabet | None:
@@ -266,15 +261,13 @@ def _dropout(settings: TrainSettings) -> Dropout:
     return Dropout(*(settings.dropout_rate if rate < 0 else rate for rate in rates))
 
 
-def _run_facts(
-    train: Sequence[Manifest], dev: Sequence[Manifest], train_set: ClipSet, dev_sets: Sequence[ClipSet]
-) -> dict[str, Any]:
+def _run_facts(data: _Data, train_set: ClipSet, dev_sets: Sequence[ClipSet]) -> dict[str, Any]:
     return {
-        "train_files": [str(manifest.path) for manifest in train],
-        "dev_files": [str(manifest.path) for manifest in dev],
+        "train_files": [str(manifest.path) for manifest in data.train],
+        "dev_files": [str(manifest.path) for manifest in data.dev],
         "train_clips": len(train_set),
         "dev_clips": sum(map(len, dev_sets)),
-        "train_hours": round(sum(manifest.hours for manifest in train), 4),
+        "train_hours": round(float(train_set.n_samples.sum()) / train_set.geometry.audio_sample_rate / 3600, 4),
     }
 
 
