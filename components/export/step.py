@@ -185,6 +185,7 @@ def _training(folder: Path) -> dict[str, Any]:
     facts = {name: recorded[name] for name in TRAINING_FACTS if name in recorded}
     if history:
         facts |= {"epochs": len(history.get("epochs", ())), "best_dev_loss": history.get("best_dev_loss")}
+        facts |= {"clips": history["clips"]} if "clips" in history else {}
     return facts
 
 

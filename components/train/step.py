@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from components.train import start
+from components.train import preflight, start
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at
 from components.train.report import PAGE, PLOT, write_report
@@ -89,6 +89,7 @@ def run(
     if mirror and _is_finished(settings, save_dir, mirror, run_key):
         print(f"{mirror} holds this run, finished: nothing to train", flush=True)
         return Checkpoint.open(save_dir)
+    preflight.check_run(settings, data.train, data.dev, data.metrics, save_dir, load_dir)
     threads = (settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads)
     devices = configure(settings.devices, *threads, settings.log_placement)
     with lost_workers(devices):

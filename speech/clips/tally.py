@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,10 @@ class Tally:
         return self.listed - self.skipped - self.beyond_limit
 
     def finding(self, allowance: Allowance) -> str:
-        """What is wrong, and what to do about it, if more clips are of no use than may be; else the empty string."""
+        """What is wrong, and what to do about it, if more clips are of no use than may be, or all."""
+        if self.used <= 0:
+            reasons = self.reasons() or "it has no rows"
+            return f"{self.where}: no usable clip ({reasons}): check the CSV and the alphabet"
         allowed = allowance.clips(self.listed)
         if self.unusable <= allowed:
             return ""
@@ -102,7 +105,7 @@ class Tally:
         )
 
     def check(self, allowance: Allowance) -> None:
-        """Raise InputError if more clips are of no use than may be."""
+        """Raise InputError if more clips are of no use than may be, or all."""
         if found := self.finding(allowance):
             raise InputError(found)
 
@@ -132,7 +135,17 @@ class Tally:
         }
 
 
-def describe(tallies: Sequence[dict[str, Any]]) -> str:
+def total(tallies: Sequence[Tally]) -> dict[str, Any]:
+    """The numbers of several sets together."""
+    whole: dict[str, Any] = {name: sum(getattr(one, name) for one in tallies) for name in ("listed", "used", "skipped")}
+    counts: dict[str, int] = {}
+    for one in tallies:
+        for reason, count in one.counts.items():
+            counts[reason] = counts.get(reason, 0) + count
+    return {**whole, "counts": counts}
+
+
+def describe(tallies: Sequence[Mapping[str, Any]]) -> str:
     """`96 listed, 90 used, 6 left out (6 missing file)` for the JSON forms of one or several sets together."""
     listed, used, skipped = (sum(one[name] for one in tallies) for name in ("listed", "used", "skipped"))
     counts: dict[str, int] = {}

@@ -84,10 +84,6 @@ class ClipSet:
             sources.append(np.full(len(kept), source, np.int16))
             lengths.append(samples_of(manifest, geometry.audio_sample_rate)[kept])
             rows.append(first + kept)
-        if not self._clips:
-            raise InputError(
-                f"{names}: no usable clip ({self.tally.reasons() or 'it has no rows'}): check the CSV and the alphabet"
-            )
         self.tally.check(self.allowance)
         self._sources, self.n_samples, self._rows = map(np.concatenate, (sources, lengths, rows))
         if limit:

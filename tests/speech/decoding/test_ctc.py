@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from speech.decoding.ctc import CLIPS_AT_ONCE, ctc_losses
+from speech.decoding.ctc import CLIPS_AT_ONCE, ctc_losses, frames_needed
 
 
 def emissions(generator: np.random.Generator, frames: int, classes: int) -> np.ndarray:
