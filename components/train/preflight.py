@@ -10,12 +10,13 @@ from components.train.settings import TrainSettings
 from speech import checkpoints
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Corpus
+from speech.augmentation import parse_augmentations
 from speech.clips.selection import readable, trainable
 from speech.clips.tally import FOREIGN, Allowance, Tally
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.manifest import Manifest
+from speech.manifest import Clip, Manifest
 from speech.preflight import Findings
 from speech.sources import read_source
 from speech.storage import is_remote
@@ -146,6 +147,9 @@ def _check_paths(findings: Findings, given: "TrainCommand") -> None:
     if given.alphabet_config_path and Path(given.alphabet_config_path).exists():
         with findings.noting():
             Alphabet.load(given.alphabet_config_path)
+    for augmentation in parse_augmentations(given.augment):
+        if source := getattr(augmentation, "source", ""):
+            findings.exists("augment: the source", source)
     if given.trains:
         findings.takes_files("save_checkpoint_dir" if given.save_checkpoint_dir else "checkpoint_dir", given.saved_at)
     elif not is_remote(given.saved_at) and not any(Path(given.saved_at).glob("*.index")):
@@ -244,6 +248,17 @@ def _check_scorer(findings: Findings, given: "TrainCommand", base: Base | None) 
             Scorer(given.lm_alpha, given.lm_beta, given.scorer_path, base.alphabet)
 
 
+def _one_shot(findings: Findings, given: "TrainCommand") -> list[Manifest]:
+    """The recording of `--one_shot_infer` as a set of its own, if it is here."""
+    path = Path(given.one_shot_infer)
+    if not given.one_shot_infer or not path.exists():
+        return []
+    alone = Manifest(path, [Clip(path.name, 0, "")])
+    for reason in alone.survey.reasons.values():
+        findings.add(f"--one_shot_infer {path}: {reason}")
+    return [alone]
+
+
 def _check_packages(
     findings: Findings,
     given: "TrainCommand",
@@ -257,6 +272,9 @@ def _check_packages(
     if given.test_files:
         audio = [*_of_audio(test, base), "soundfile"]  # the report plays the worst clips
         findings.has_packages("--test_files", ["tensorflow", "rapidfuzz", "jinja2", *audio], "evaluate")
+    one_shot = _one_shot(findings, given)
+    if one_shot:
+        findings.has_packages("--one_shot_infer", ["tensorflow", *_of_audio(one_shot, base)], "train")
     if given.export_dir:
         findings.has_packages("--export_dir", ["tensorflow"], "export")
 

@@ -100,14 +100,14 @@ def _look(path: str, offset: int = 0, size: int = -1) -> Look:
 
 
 def wav_facts(head: bytes, size: int) -> tuple[int, int, bool] | None:
-    """Frames, rate in Hz and whether it is mono 16-bit PCM, of a WAV file of `size` bytes that begins with `head`.
+    """Frames, rate in Hz, whether it is whole mono 16-bit PCM: of a WAV file of `size` bytes, by the first of them.
 
     None for what is no WAV file, is compressed, or has its samples behind `head`.
     """
     if len(head) >= _CANONICAL.size:
         riff, wave, fmt, fmt_size, code, channels, rate, _, width, bits, data, n_bytes = _CANONICAL.unpack_from(head)
         if riff == b"RIFF" and wave == b"WAVE" and fmt == b"fmt " and fmt_size == 16 and data == b"data":
-            return _facts(code, channels, rate, width, bits, min(n_bytes, size - _CANONICAL.size))
+            return _facts(code, channels, rate, width, bits, n_bytes, size - _CANONICAL.size)
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
     position, layout = 12, None
@@ -120,15 +120,18 @@ def wav_facts(head: bytes, size: int) -> tuple[int, int, bool] | None:
             if layout is None:
                 return None
             code, channels, rate, _, width, bits = layout
-            return _facts(code, channels, rate, width, bits, min(n_bytes, size - body))
+            return _facts(code, channels, rate, width, bits, n_bytes, size - body)
         position = body + n_bytes + n_bytes % 2
     return None
 
 
-def _facts(code: int, channels: int, rate: int, width: int, bits: int, n_bytes: int) -> tuple[int, int, bool] | None:
+def _facts(
+    code: int, channels: int, rate: int, width: int, bits: int, announced: int, there: int
+) -> tuple[int, int, bool] | None:
     if code not in (_PCM, _FLOAT, _EXTENSIBLE) or not rate or not width:
         return None
-    return max(0, n_bytes) // width, rate, code != _FLOAT and channels == 1 and bits == 16
+    plain = code != _FLOAT and channels == 1 and bits == 16 and announced <= there
+    return max(0, min(announced, there)) // width, rate, plain
 
 
 def _sniff(path: str) -> Look:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -194,7 +195,9 @@ def test_references_that_the_model_cannot_write(exported: Path, clips: Path, tmp
     wavs[1] = wavs[1].replace(f",{wavs[1].split(',')[2]},", f",{'abcd' * 100},")  # more than its frames can carry
     wavs[2] = wavs[2].replace(f",{wavs[2].split(',')[2]},", ",,")  # nothing said
     (tmp_path / "odd.csv").write_text("\n".join([rows[0], *wavs]), encoding="utf-8")
-    made = step.run(QUIET, exported, [tmp_path / "odd.csv"], tmp_path / "out")
+    with pytest.raises(InputError, match=r"the model cannot write 1 of 3 transcripts .* alphabet lacks 'x' 'y' 'z'"):
+        step.run(QUIET, exported, [tmp_path / "odd.csv"], tmp_path / "out")
+    made = step.run(replace(QUIET, allow_skipped="1"), exported, [tmp_path / "odd.csv"], tmp_path / "out")
     samples = json.loads((made.folder / Evaluation.SAMPLES).read_text(encoding="utf-8"))
     assert [sample["loss"] is None for sample in samples] == [True, True, False]
     assert made.scores["clips_without_loss"] == 2
@@ -207,7 +210,7 @@ def test_run_on_corpus_and_headline(exported: Path, clips: Path, tmp_path: Path)
     made = step.run_on_corpus(QUIET, exported, clips, "dev, test", tmp_path / "out")
     (clips / "import_report.json").unlink()
     assert [one["name"] for one in made.scores["sets"]] == ["dev", "test"]
-    assert set(step.headline(made)) == {"wer", "cer", "loss", "test_clips", "real_time_factor"}
+    assert set(step.headline(made)) == {"wer", "cer", "loss", "test_clips", "real_time_factor", "clips_left_out"}
 
 
 def test_component_hands_over_files_and_metrics(exported: Path, clips: Path, tmp_path: Path) -> None:
