@@ -39,7 +39,8 @@ _UNKNOWN: Look = (float("nan"), 0, "", False)
 
 def survey(folder: Path, clips: Sequence[Clip]) -> Survey:
     """Look at every clip; names are relative to `folder`. Clips in shards whose length is recorded are not opened."""
-    looks: list[Look] = [_UNKNOWN] * len(clips)
+    seconds, rates_hz = np.full(len(clips), np.nan), np.zeros(len(clips), np.int32)
+    decoded, reasons = np.zeros(len(clips), bool), {}
     root = str(folder)
     shards = {name: _size(os.path.join(root, name)) for name in {clip.shard for clip in clips} if name}  # noqa: PTH118
 
@@ -47,19 +48,17 @@ def survey(folder: Path, clips: Sequence[Clip]) -> Survey:
         for position in range(start, min(start + CLIPS_AT_ONCE, len(clips))):
             clip = clips[position]
             if clip.shard:
-                looks[position] = _in_shard(root, clip, shards[clip.shard])
+                look = _in_shard(root, clip, shards[clip.shard])
             else:
-                looks[position] = _look(os.path.join(root, clip.wav_filename))  # noqa: PTH118 - a million times
+                look = _look(os.path.join(root, clip.wav_filename))  # noqa: PTH118 - a million times
+            seconds[position], rates_hz[position], reason, decoded[position] = look
+            if reason:
+                reasons[position] = reason
 
     with ThreadPoolExecutor(THREADS_PER_CORE * cores()) as pool:
         for _ in pool.map(look_at, range(0, len(clips), CLIPS_AT_ONCE)):
             pass
-    return Survey(
-        np.array([look[0] for look in looks], np.float64),
-        np.array([look[1] for look in looks], np.int32),
-        {position: look[2] for position, look in enumerate(looks) if look[2]},
-        sum(look[3] for look in looks),
-    )
+    return Survey(seconds, rates_hz, dict(sorted(reasons.items())), int(decoded.sum()))
 
 
 def _size(path: str) -> int:
