@@ -88,6 +88,8 @@ def write_large_manifest(path: Path, rows: int) -> None:
     words = ["".join(generator.choice(list(LETTERS[:-2]), length)) for length in generator.integers(2, 10, 5000)]
     speakers = [generator.bytes(64).hex() for _ in range(40_000)]
 
+    (path.parent / "shards").mkdir()
+
     def clips():
         offset = 0
         for number, seconds in enumerate(generator.uniform(2, 9, rows)):
@@ -103,6 +105,9 @@ def write_large_manifest(path: Path, rows: int) -> None:
                 offset,
             )
             offset += size + 1024
+            if number % 10_000 == 9_999 or number == rows - 1:
+                with (path.parent / "shards" / f"clips-{number // 10_000:05d}.tar").open("wb") as shard:
+                    shard.truncate(offset)  # as long as it should be, and empty
 
     write_manifest(path, clips())
 

@@ -170,6 +170,11 @@ class Checkpoint:
         )
 
     @classmethod
+    def is_in(cls, folder: Path) -> bool:
+        """Whether `open` would find a checkpoint there."""
+        return any(any(place.glob("*.index")) for place in (folder, *cls.runs(folder)))
+
+    @classmethod
     def runs(cls, folder: Path) -> list[Path]:
         """The folders of our runs, the newest first: `run-N` inside `folder`, then `folder` itself."""
         found = ((RUN_FOLDER.fullmatch(path.name), path) for path in folder.glob("run-*"))

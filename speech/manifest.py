@@ -10,11 +10,15 @@ import gc
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from speech.errors import InputError
 from speech.storage import atomic_path
+
+if TYPE_CHECKING:
+    from speech.clips.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Clip:
     """
 
     wav_filename: str
-    wav_filesize: int  # bytes
+    wav_filesize: int  # bytes; 0 = not known, which is an error only of a clip in a shard
     transcript: str
     duration_s: float = 0.0  # 0 = not known
     client_id: str = ""
@@ -35,6 +39,7 @@ class Clip:
 
 
 DEEPSPEECH_COLUMNS = ("wav_filename", "wav_filesize", "transcript")
+NEEDED_COLUMNS = ("wav_filename", "transcript")  # the peers only sort by the size
 COLUMNS = tuple(field.name for field in fields(Clip))
 SPEAKER_COLUMNS = ("age", "gender", "accents")  # behind the others in an imported corpus; training does not load them
 
@@ -55,6 +60,13 @@ class Manifest:
     def resolve(self, name: str) -> Path:
         """The path of a file named in the CSV."""
         return self.path.parent / name
+
+    @cached_property
+    def survey(self) -> "Survey":
+        """What the clips' files say of themselves; looked at once."""
+        from speech.clips.survey import survey
+
+        return survey(self.path.parent, self.clips)
 
     @property
     def hours(self) -> float:
@@ -95,7 +107,7 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 
 
 def read_manifest(path: str | Path) -> Manifest:
-    """Read a CSV with at least DeepSpeech's columns; raises InputError with the line of the first bad row."""
+    """Read a CSV with at least names and transcripts; raises InputError with the line of the first bad row."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such CSV: expected a file with the columns {','.join(DEEPSPEECH_COLUMNS)}")
@@ -122,7 +134,7 @@ def _without_collector() -> Iterator[None]:
 
 def _rows(path: Path, reader: Any) -> Iterator[Clip]:
     header: list[str] = next(reader, [])
-    missing = [name for name in DEEPSPEECH_COLUMNS if name not in header]
+    missing = [name for name in NEEDED_COLUMNS if name not in header]
     if missing:
         raise InputError(
             f"{path}: line 1: no column {', '.join(missing)}: expected {','.join(DEEPSPEECH_COLUMNS)}, "
@@ -141,7 +153,7 @@ def _rows(path: Path, reader: Any) -> Iterator[Clip]:
             # By position, because millions of rows pass here; names that many rows share are kept once.
             yield Clip(
                 row[name],
-                int(row[size] or 0),
+                _bytes(row[size]),
                 row[transcript],
                 float(row[duration] or 0),
                 intern(row[client]),
@@ -152,3 +164,11 @@ def _rows(path: Path, reader: Any) -> Iterator[Clip]:
         raise
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: line {reader.line_num}: {error}: expected {','.join(header)}") from error
+
+
+def _bytes(text: str) -> int:
+    """A size; tables that passed through pandas may have written it as `1234.0`."""
+    try:
+        return int(text or 0)
+    except ValueError:
+        return int(float(text))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from speech.artifacts import Corpus, Evaluation, ExportedModel
+from speech.clips import tally
 from speech.errors import InputError
 from speech.settings import setting, setting_error
 from speech.storage import write_json, write_text
@@ -129,6 +130,7 @@ def _evaluation(evaluation: Evaluation | None, model: ExportedModel) -> dict[str
     return {
         "file": measured.get("file", ""),
         "confidence": confidence,
+        "clips": scores.get("clips"),
         **{name: scores.get(name) for name in names},
         "sets": sets,
     }
@@ -177,6 +179,9 @@ def _accuracy(found: Mapping[str, Any]) -> Iterator[str]:
     for row in rows:
         rates = (_rate(row[name], row[f"{name}_interval"]) for name in ("wer", "cer"))
         yield f"| {_text(row['name'])} | {row['test_clips']:,} | {row['words']:,} | {' | '.join(rates)} |"
+    if found["clips"]:
+        yield ""
+        yield f"Test clips: {tally.describe([found['clips']])}."
 
 
 def _data_section(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -200,6 +205,10 @@ def _training(training: Mapping[str, Any]) -> Iterator[str]:
     shown = [f"{name} {settings[name]}" for name in SHOWN_SETTINGS if name in settings]
     if shown:
         yield f"- {', '.join(shown)}; all settings are in `{JSON_NAME}`"
+    clips = training.get("clips", {})
+    for name, tallies in (("training", [clips["train"]]), ("dev", clips["dev"])) if clips else ():
+        if tallies:
+            yield f"- {name} clips: {tally.describe(tallies)}"
     if training.get("best_dev_loss") is not None:
         yield f"- best loss on the dev set {training['best_dev_loss']:.4f}, {training['epochs']} epochs run"
     if base := training.get("base"):

@@ -1,5 +1,6 @@
 """Where clips come from: a CSV, one of DeepSpeech's sample databases, a WebDataset tar, or a Corpus folder."""
 
+import weakref
 from pathlib import Path
 
 from speech import sample_database, webdataset
@@ -8,6 +9,8 @@ from speech.errors import InputError
 from speech.manifest import Manifest, read_manifest
 from speech.storage import download_file, download_folder, is_remote
 
+# What somebody still holds is not read again: a check before the work, and the work, read the same lists.
+_held: weakref.WeakValueDictionary[tuple[str, int, int], Manifest] = weakref.WeakValueDictionary()
 KINDS = "a CSV, an .sdb file, a .tar file or a corpus folder"
 
 
@@ -20,9 +23,20 @@ def read_source(path: str | Path, split: str = "train") -> Manifest:
     """The labelled clips of a source; of a Corpus folder the set `split`. Raises InputError for anything else."""
     path = Path(path)
     if path.is_dir():
-        return Corpus.open(path).manifest(split)
-    if not is_csv(path) and not path.is_file():
+        path = Corpus.open(path).csv(split)
+    if not path.is_file():
+        if is_csv(path):
+            return read_manifest(path)  # which says what is expected there
         raise InputError(f"{path}: no such file: expected {KINDS}")
+    facts = path.stat()
+    key = (str(path.resolve()), facts.st_mtime_ns, facts.st_size)
+    manifest = _held.get(key)
+    if manifest is None or manifest.path != path:
+        _held[key] = manifest = _read(path)
+    return manifest
+
+
+def _read(path: Path) -> Manifest:
     if path.suffix.lower() == sample_database.SUFFIX:
         return sample_database.read_sample_database(path)
     if path.suffix.lower() == webdataset.SUFFIX:

@@ -9,7 +9,10 @@ from components.evaluate import locations
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation, ExternalScorer
 from speech.errors import InputError
+from speech.manifest import Manifest
+from speech.preflight import Findings
 from speech.settings import command, setting
+from speech.sources import read_source
 from speech.storage import is_remote, write_text
 
 READ_FROM_MODEL = "it is read from the model"
@@ -27,7 +30,6 @@ RETIRED = {
     **dict.fromkeys(("save_checkpoint_dir", "load_train", "metrics_files", "summary_dir"), OF_TRAINING),
     **dict.fromkeys(("inter_op_parallelism_threads", "intra_op_parallelism_threads"), "all processors are used"),
     "read_buffer": "clips are read at once",
-    "normalize_sample_rate": "a model is measured on clips at its own sample rate",
     "log_placement": "there is no graph of a session to place",
     "load_cudnn": "checkpoints trained with cuDNN load as they are",
     "train_cudnn": "nothing is trained here",
@@ -67,6 +69,38 @@ class EvaluateCommand(EvaluateSettings):
     history: str = setting("", "history.json of the training, for the learning curve in the report")
 
 
+def check(settings: EvaluateCommand, model: str) -> list[Manifest]:
+    """Check in seconds what the flags name; gives the local sets that were read, to be held until they are used.
+
+    Raises InputError with a line for each finding.
+    """
+    findings, held = Findings(), []
+    if not is_remote(model) and not Path(model).exists():
+        findings.add(f"{model}: no such model: give a model file, or the folder of a model or of a checkpoint")
+    for flag in ("scorer_path", "alphabet_config_path", "history", "champion"):
+        if path := getattr(settings, flag):
+            findings.exists(flag, path)
+    for flag, split in (("test_files", "test"), *([("dev_files", "dev")] if settings.n_trials else [])):
+        for path in getattr(settings, flag):
+            if is_remote(path):
+                findings.exists(flag, path)
+                continue
+            with findings.noting():
+                held.append(read_source(path, split))
+    for flag in ("evaluation", "emission_cache"):
+        if path := getattr(settings, flag):
+            findings.takes_files(flag, path)
+    for flag in ("test_output_file", "dump"):
+        if path := getattr(settings, flag):
+            findings.takes_file(flag, path)
+    audio = ["soundfile"] if settings.report_players or any(one.survey.n_decoded for one in held) else []
+    search = ["optuna"] if settings.n_trials else []
+    runtime = "openvino" if model.endswith(".xml") else "tensorflow"
+    findings.has_packages("the evaluation", [runtime, "rapidfuzz", "jinja2", *audio, *search], "evaluate")
+    findings.raise_found()
+    return held
+
+
 def run(settings: EvaluateCommand) -> None:
     """Evaluate, and say what came out."""
     from components.evaluate import step
@@ -77,6 +111,7 @@ def run(settings: EvaluateCommand) -> None:
         raise InputError("--model is missing: give what is to be measured")
     if not settings.test_files:
         raise InputError("--test_files is missing: give one or several CSVs")
+    held = check(settings, model)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         local = locations.fetch_settings(settings, scratch)
@@ -91,6 +126,7 @@ def run(settings: EvaluateCommand) -> None:
             history=locations.fetch_file(settings.history, scratch) if settings.history else None,
             tuned_scorer=locations.place(settings.tuned_scorer, scratch / "tuned") if settings.tuned_scorer else None,
         )
+        del held
         if settings.tuned_scorer:
             locations.deliver(scratch / "tuned", settings.tuned_scorer, ExternalScorer.MODEL)
         locations.deliver_folder(made.folder, settings.evaluation, made.SCORES)

@@ -5,6 +5,7 @@ from typing import Any
 
 from components.evaluate.samples import Sample, ranked
 from components.evaluate.scores import mean_loss, total_characters, total_words
+from speech.clips.tally import describe
 
 RULE = "-" * 80
 
@@ -34,6 +35,8 @@ def totals(found: Mapping[str, Any]) -> str:
         f"{name.upper()} {100 * found[name]:.2f} %{_interval(found[f'{name}_interval'])}" for name in ("wer", "cer")
     )
     line = f"{', '.join(rates)}, loss {_number(found['loss'])} on {found['test_clips']} clips"
+    if found["clips"]["skipped"]:
+        line += f"\nclips: {describe([found['clips']])}"
     if alone := found.get("without_scorer"):
         line += f"\nwithout the scorer: WER {100 * alone['wer']:.2f} %{_interval(alone['wer_interval'])}"
         line += f", CER {100 * alone['cer']:.2f} %{_interval(alone['cer_interval'])}"

@@ -11,6 +11,7 @@ from components.evaluate.cache import EmissionCache, clip_key
 from components.evaluate.models import Runtime, Subject
 from components.evaluate.sets import Item
 from components.evaluate.settings import EvaluateSettings
+from speech.clips.tally import Allowance
 from speech.errors import InputError
 from speech.progress import Progress
 
@@ -60,13 +61,24 @@ class Emitter:
         lengths = [self._subject.geometry.n_frames(clip.about_samples) for clip in self._clips]
         with Progress("evaluate", len(self._clips), "clips") as progress:
             for batch in batches(lengths, self._settings.test_batch_size):
-                samples = [self._clips[number].samples() for number in batch]
-                emissions = self._emissions(samples)
-                durations_s = [len(one) / rate for one in samples]
-                yield list(zip(batch, emissions, durations_s, strict=True))
+                heard = [(number, one) for number in batch if (one := self._clips[number].heard()) is not None]
+                if len(heard) < len(batch):
+                    self._check_tallies()
+                emissions = self._emissions([samples for _, samples in heard])
+                yield [
+                    (number, probabilities, len(samples) / rate)
+                    for (number, samples), probabilities in zip(heard, emissions, strict=True)
+                ]
                 progress.update(len(batch))
 
+    def _check_tallies(self) -> None:
+        """Raise InputError if so many clips turned out to be unreadable that something is wrong."""
+        for tally in {id(clip.tally): clip.tally for clip in self._clips}.values():
+            tally.check(Allowance(self._settings.allow_skipped))
+
     def _emissions(self, samples: list[np.ndarray]) -> list[np.ndarray]:
+        if not samples:
+            return []
         if self._cache is None:
             return self._compute(samples)
         keys = [clip_key(one) for one in samples]
@@ -104,11 +116,15 @@ class Emitter:
     def _cross_check(self, batched: Runtime) -> None:
         """Compare the weights in batches with the file in its own runtime, on the first second of some of the clips."""
         lengths = [clip.about_samples for clip in self._clips]
-        chosen = [self._clips[number] for number in sample_by_length(lengths, self._settings.check_clips)]
-        if not chosen:
-            return
         checked = int(CHECKED_S * self._subject.geometry.audio_sample_rate)
-        samples = [clip.samples()[:checked] for clip in chosen]
+        heard = [
+            (clip, whole[:checked])
+            for number in sample_by_length(lengths, self._settings.check_clips)
+            if (whole := (clip := self._clips[number]).heard()) is not None
+        ]
+        if not heard:
+            return
+        chosen, samples = [clip for clip, _ in heard], [samples for _, samples in heard]
         expected = self._subject.runtime().emissions(samples)
         for clip, theirs, ours in zip(chosen, expected, batched.emissions(samples), strict=True):
             difference = float(np.abs(theirs - ours).max()) if theirs.size else 0.0

@@ -78,7 +78,7 @@ def open_subject(settings: EvaluateSettings, model: Path) -> Subject:
 
 def _open_folder(settings: EvaluateSettings, folder: Path) -> Subject:
     names = [name for name in FORMATS if (folder / name).is_file()]
-    if not names and any(folder.glob("*.index")):
+    if not names and Checkpoint.is_in(folder):
         return _checkpoint(settings, folder)
     if not names:
         raise InputError(f"{folder}: no model in it: expected one of {', '.join(FORMATS)}, or a checkpoint")

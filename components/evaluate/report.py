@@ -12,6 +12,7 @@ from components.evaluate import charts, scores
 from components.evaluate.champion import Comparison
 from components.evaluate.differences import aligned_words, confusions, count_differences
 from components.evaluate.samples import Sample, ranked
+from speech.clips.tally import describe
 from speech.decoding.tuning import Tuning, plot
 from speech.progress import format_duration
 
@@ -19,6 +20,7 @@ TEMPLATE = "report.html.j2"
 DECODER_NAMES = {"beam": "beam search", "greedy": "greedy decoder", "ds_ctcdecoder": "ds_ctcdecoder"}
 MOST_FREQUENT = 12  # errors of a kind
 MOST_CHANGED = 10  # clips better or worse than the champion's
+FIRST_CLIPS = 5  # of those that were left out for a reason
 MOST_CHARACTERS = 32  # of the confusion table
 MP3_COMPRESSION = 0.9  # of libsndfile's scale: 3 s of speech take 9 kB
 
@@ -158,8 +160,14 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("emissions", engine),
         *_decoder_facts(found["decoder"]),
         ("text", f"normalised: {settings['text_normalization']} (references and transcripts alike, in all sets)"),
-        *((f"set {one['name']}", one["csv"]) for one in found["sets"]),
+        *((f"set {one['name']}", f"{one['csv']}: {_clips(one['clips'])}") for one in found["sets"]),
     ]
+
+
+def _clips(tally: Mapping[str, Any]) -> str:
+    """How many clips were used, and why others were not, with the first of these by name."""
+    first = [f"{reason}: {', '.join(names[:FIRST_CLIPS])}" for reason, names in tally["examples"].items()]
+    return "; ".join([describe([tally]), *first])
 
 
 def _decoder_facts(decoder: Mapping[str, Any]) -> list[tuple[str, str]]:

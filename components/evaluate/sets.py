@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,12 @@ from components.evaluate.models import Subject
 from components.evaluate.settings import EvaluateSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Corpus
-from speech.audio import WAV_HEADER_BYTES, ClipReader
+from speech.audio import ClipReader, resample
+from speech.clips.selection import readable, samples_of
+from speech.clips.tally import OTHER_RATE, UNREADABLE, Allowance, Tally
 from speech.errors import InputError
 from speech.manifest import Clip, Manifest
+from speech.preflight import Findings
 from speech.sources import is_csv, read_source
 
 # What a group is called -> the columns that may hold it, of Common Voice releases of all years.
@@ -27,6 +30,7 @@ class ClipSet:
     name: str
     manifest: Manifest
     traits: Sequence[dict[str, str]]
+    tally: Tally
 
 
 @dataclass(frozen=True)
@@ -37,26 +41,33 @@ class Item:
     clip: Clip
     traits: dict[str, str]
     reader: ClipReader
+    row: int  # in its set
+    about_samples: int  # at the model's rate, by the file's header
+    tally: Tally = field(repr=False)
+    resampling: bool = True
 
     @property
     def name(self) -> str:
         """What errors call the clip."""
         return f"{self.reader.manifest.path}: {self.clip.wav_filename}"
 
-    @property
-    def about_samples(self) -> int:
-        """Its length by the CSV, before it is read."""
-        return max(0, self.clip.wav_filesize - WAV_HEADER_BYTES) // 2
-
     def samples(self) -> np.ndarray:
-        """The int16 samples `[N]`; raises InputError if they are not at the model's rate."""
-        samples, rate = self.reader.read(self.clip)
-        if rate != self.reader.sample_rate:
-            raise InputError(
-                f"{self.name}: {rate} Hz, but the model was trained on {self.reader.sample_rate} Hz: "
-                "import the corpus at that rate"
-            )
-        return samples
+        """The int16 samples `[N]` at the model's rate; raises InputError if they cannot be had."""
+        return self.reader.samples(self.clip)
+
+    def heard(self) -> np.ndarray | None:
+        """The same; None, and a note in the tally, for a clip that cannot be used."""
+        try:
+            samples, rate = self.reader.read(self.clip)
+        except InputError:
+            self.tally.add(UNREADABLE, self.row, self.clip.wav_filename)
+            return None
+        if rate == self.reader.sample_rate:
+            return samples
+        if not self.resampling:
+            self.tally.add(OTHER_RATE, self.row, self.clip.wav_filename)
+            return None
+        return resample(samples, rate, self.reader.sample_rate)
 
 
 def open_sets(settings: EvaluateSettings, csvs: Sequence[Path], subject: Subject) -> list[ClipSet]:
@@ -70,16 +81,54 @@ def open_sets(settings: EvaluateSettings, csvs: Sequence[Path], subject: Subject
     return sets
 
 
-def items(sets: Sequence[ClipSet], subject: Subject) -> list[Item]:
-    """The clips of all sets; raises InputError if the first of a set has not the model's sample rate."""
-    made = []
-    for test_set in sets:
-        reader = ClipReader(test_set.manifest, subject.geometry.audio_sample_rate)
-        pairs = zip(test_set.manifest, test_set.traits, strict=True)
-        of_set = [Item(test_set.name, clip, traits, reader) for clip, traits in pairs]
-        of_set[0].samples()
-        made += of_set
+def items(settings: EvaluateSettings, sets: Sequence[ClipSet], subject: Subject) -> list[Item]:
+    """The clips of all sets that can be used, by their files' headers; the others are in the sets' tallies.
+
+    Raises InputError if these are too many, or if the model cannot write too many of the transcripts.
+    """
+    made, rate, resampling = [], subject.geometry.audio_sample_rate, settings.normalize_sample_rate
+    allowance = Allowance(settings.allow_skipped)
+    for one in sets:
+        reader = ClipReader(one.manifest, rate)
+        kept = readable(one.manifest, rate, one.tally, resampling=resampling)
+        one.tally.check(allowance)
+        _check_transcripts(one, subject, allowance)
+        _check_resampler(one, rate)
+        lengths = samples_of(one.manifest, rate)
+        made += [
+            Item(
+                one.name,
+                one.manifest.clips[row],
+                one.traits[row],
+                reader,
+                row,
+                int(lengths[row]),
+                one.tally,
+                resampling,
+            )
+            for row in kept.tolist()
+        ]
     return made
+
+
+def _check_resampler(test_set: ClipSet, rate: int) -> None:
+    rates = test_set.manifest.survey.rates_hz
+    findings = Findings()
+    if ((rates != 0) & (rates != rate)).any():
+        findings.has_packages(f"{test_set.manifest.path}: clips that are not at {rate} Hz", ["soxr"], "evaluate")
+    findings.raise_found()
+
+
+def _check_transcripts(test_set: ClipSet, subject: Subject, allowance: Allowance) -> None:
+    """A few references that the model cannot write count as errors of it; many are those of another language."""
+    foreign = [clip for clip in test_set.manifest if subject.alphabet.missing(clip.transcript)]
+    if len(foreign) > (allowed := allowance.clips(len(test_set.manifest))):
+        symbols = dict.fromkeys(symbol for clip in foreign for symbol in subject.alphabet.missing(clip.transcript))
+        raise InputError(
+            f"{test_set.manifest.path}: the model cannot write {len(foreign)} of {len(test_set.manifest)} transcripts "
+            f"({foreign[0].wav_filename}, ...): its alphabet lacks {' '.join(map(repr, list(symbols)[:8]))}; "
+            f"--allow_skipped {allowance.text} allows {allowed}: evaluate it on transcripts in its alphabet"
+        )
 
 
 def _open(settings: EvaluateSettings, path: Path, name: str) -> ClipSet:
@@ -89,7 +138,8 @@ def _open(settings: EvaluateSettings, path: Path, name: str) -> ClipSet:
     order = list(range(len(manifest)))
     order = (order[::-1] if settings.reverse_test else order)[: settings.limit_test or None]
     traits = _traits(path) if is_csv(path) else [{}] * len(manifest)
-    return ClipSet(name, Manifest(path, [manifest.clips[i] for i in order]), [traits[i] for i in order])
+    chosen = Manifest(path, [manifest.clips[i] for i in order])
+    return ClipSet(name, chosen, [traits[i] for i in order], Tally(str(path)))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

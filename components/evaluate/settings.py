@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
+from speech.clips.tally import USUALLY_ALLOWED, Allowance
 from speech.settings import setting, setting_error
 
 DECODERS = ("auto", "beam", "greedy", "ds_ctcdecoder")
@@ -20,6 +21,10 @@ class EvaluateSettings:
     test_batch_size: int = setting(64, "clips that go through the model at once, at most", unit="clips")
     limit_test: int = setting(0, "use only the first clips of each set; 0: all", unit="clips")
     reverse_test: bool = setting(False, "take each set from its end")
+    normalize_sample_rate: bool = setting(True, "resample clips of another sample rate; off: leave them out")
+    allow_skipped: str = setting(
+        USUALLY_ALLOWED, "clips of a set that may be unusable (missing, unreadable, ...): a number, or a share"
+    )
     engine: str = setting(
         "auto",
         "what computes the emissions: `file` runs the model file itself, in its own runtime; `batch` reads the weights "
@@ -113,6 +118,7 @@ class EvaluateSettings:
             if getattr(self, name) is not None and not isfinite(getattr(self, name)):
                 raise setting_error(name, getattr(self, name), "a finite number")
         hot_word_boosts(self.hot_words)
+        Allowance(self.allow_skipped)
         for name, choices in (
             ("engine", ENGINES),
             ("decoder", DECODERS),

@@ -22,6 +22,7 @@ from components.evaluate.settings import EvaluateSettings
 from components.evaluate.summary import SUMMARY, summary
 from components.evaluate.weights import copy_scorer, search
 from speech.artifacts import Checkpoint, Clips, Evaluation, ExternalScorer
+from speech.clips.tally import total
 from speech.decoding.ctc import ctc_losses
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, word_error_table
@@ -55,7 +56,7 @@ def run(
     sets = open_sets(settings, [Path(path) for path in csvs], subject)
     champion = find_champion(settings)
     epochs = _epochs(history or subject.path.parent / Checkpoint.HISTORY, needed=history is not None)
-    clips = items(sets, subject)
+    clips = items(settings, sets, subject)
     tuning = search(settings, subject, scorer, dev) if scorer is not None and settings.n_trials else None
     if tuning is not None:  # the decoder may run in a process of its own, with the weights that it got
         decoding = open_decoding(settings, subject.alphabet, scorer, subject.beam_width)
@@ -139,6 +140,7 @@ def headline(evaluation: Evaluation) -> dict[str, float]:
     """The numbers that a pipeline shows beside the step."""
     names = ("wer", "cer", "loss", "test_clips", "real_time_factor")
     found = {name: value for name in names if (value := evaluation.scores[name]) is not None}
+    found["clips_left_out"] = evaluation.scores["clips"]["skipped"]
     for name, value in (evaluation.scores.get("without_scorer") or {}).items():
         if name in ("wer", "cer"):
             found[f"{name}_without_scorer"] = value
@@ -164,10 +166,12 @@ def _scores(
         **measured,
         "real_time_factor": _real_time_factor(facts, measured["audio_s"]),
         "without_scorer": scores.scorer_effect(settings, samples),
+        "clips": total([one.tally for one in sets]),
         "sets": [
             {
                 "name": one.name,
                 "csv": str(one.manifest.path),
+                "clips": one.tally.to_dict(),
                 **scores.measure(settings, _of_set(samples, one.name)),
                 "without_scorer": scores.scorer_effect(settings, _of_set(samples, one.name)),
             }

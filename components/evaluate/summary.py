@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.evaluate.report import percent
+from speech.clips.tally import describe
 
 SUMMARY = "summary.md"
 ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
@@ -33,6 +34,8 @@ def summary(found: Mapping[str, Any], examples: list[tuple[str, str]]) -> str:
             f"{comparison['better_clips']} better, {comparison['worse_clips']} worse.",
             "",
         ]
+    if found["clips"]["skipped"]:
+        lines += [f"Clips: {_text(describe([found['clips']]))}.", ""]
     extra = (" WER without scorer |", "---:|") if found.get("without_scorer") else ("", "")
     lines += [f"| set | clips | WER | CER | loss |{extra[0]}", f"|---|---:|---:|---:|---:|{extra[1]}"]
     for one in found["sets"]:

@@ -29,16 +29,16 @@ def search(settings: EvaluateSettings, subject: Subject, scorer: Scorer, csvs: S
     if not csvs:
         raise InputError("--n_trials searches on a dev set: give --dev_files (not the test set)")
     sets = open_sets(replace(settings, limit_test=0, reverse_test=False), csvs, subject)
-    clips = items(sets, subject)
+    clips = items(settings, sets, subject)
     if 0 < settings.tune_clips < len(clips):
         clips = [clips[number * len(clips) // settings.tune_clips] for number in range(settings.tune_clips)]
-    emissions: list[np.ndarray] = [np.zeros(0)] * len(clips)
+    emissions: dict[int, np.ndarray] = {}
     for batch in Emitter(settings, subject, clips).run():
-        for number, found, _ in batch:
-            emissions[number] = found
+        emissions |= {number: found for number, found, _ in batch}
+    heard = sorted(emissions)
     tuned = tune(
-        emissions,
-        [clip.clip.transcript for clip in clips],
+        [emissions[number] for number in heard],
+        [clips[number].clip.transcript for number in heard],
         scorer,
         n_trials=settings.n_trials,
         beam_width=settings.tune_beam_width,

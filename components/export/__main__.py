@@ -8,6 +8,7 @@ from typing import TypeVar
 from components.export.settings import ExportSettings
 from speech.errors import InputError
 from speech.model_card import CardSettings
+from speech.preflight import Findings
 from speech.settings import command, setting, setting_error
 from speech.storage import is_remote, local_folder
 
@@ -82,11 +83,23 @@ def _run(given: ExportCommand) -> None:
     from speech import model_card
     from speech.artifacts import Corpus, Evaluation, ExportedModel
 
-    delivery.check_destination(given.export_dir, given.export_file_name, given.remove_export)
+    findings, evaluation, corpus = Findings(), None, None
+    with findings.noting():
+        delivery.check_destination(given.export_dir, given.export_file_name, given.remove_export)
+        findings.takes_files("export_dir", given.export_dir)
+    findings.exists("checkpoint_dir", given.checkpoint_dir)
     if given.scorer_path and not Path(given.scorer_path).is_file():
-        raise InputError(f"--scorer_path {given.scorer_path}: no such file")
-    evaluation = Evaluation.open(given.evaluation) if given.evaluation else None
-    corpus = Corpus.open(given.corpus) if given.corpus else None
+        findings.add(f"--scorer_path {given.scorer_path}: no such file")
+    if given.evaluation:
+        with findings.noting("evaluation"):
+            evaluation = Evaluation.open(given.evaluation)
+    if given.corpus:
+        with findings.noting("corpus"):
+            corpus = Corpus.open(given.corpus)
+    findings.has_packages("the export", ["tensorflow"], "export")
+    if given.export_onnx:
+        findings.has_packages("--export_onnx", ["onnxruntime"], "onnx")
+    findings.raise_found()
     with tempfile.TemporaryDirectory(prefix=".export-", dir=_disk(given.export_dir)) as scratch:
         folder = Path(scratch) / "model"
         checkpoint = local_folder(given.checkpoint_dir, Path(scratch) / "checkpoint")

@@ -193,6 +193,7 @@ def _training(folder: Path) -> dict[str, Any]:
     if history:
         facts |= {"epochs": len(history.get("epochs", ())), "best_dev_loss": history.get("best_dev_loss")}
         facts |= {"base": history["base"]} if "base" in history else {}
+        facts |= {"clips": history["clips"]} if "clips" in history else {}
     return facts
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from components.train import afterwards
+from components.train import afterwards, preflight
 from components.train.afterwards import ExportFlags, TestFlags
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
@@ -111,14 +111,17 @@ def _run(given: TrainCommand) -> None:
     with _log_level(given.log_level):
         given = _split_input(given)
         _check(given)
+        held = preflight.check_command(given)
         if given.saved_at == default_folder():
             print(f"checkpoints: {given.saved_at} (--checkpoint_dir says where else)", flush=True)
         if given.trains and not _train(given):
             return  # the chief of several workers has the checkpoint
+        del held
         alphabet = [f"--alphabet_config_path={given.alphabet_config_path}"] if given.alphabet_config_path else []
         alphabet += ["--bytes_output_mode=true"] if given.bytes_output_mode else []
         if given.test_files:
-            afterwards.run_step(given.test_command(given.saved_at, alphabet, given.export_beam_width))
+            more = [*alphabet, *_of_audio(given)]
+            afterwards.run_step(given.test_command(given.saved_at, more, given.export_beam_width))
         if given.export_dir:
             scorer = [f"--scorer_path={given.scorer_path}"] if given.export_zip and given.scorer_path else []
             afterwards.run_step(given.export_command(given.saved_at, given.load_evaluate, [*alphabet, *scorer]))
@@ -140,6 +143,14 @@ def _split_input(given: TrainCommand) -> TrainCommand:
     return replace(given, train_files=train, dev_files=dev, test_files=test, alphabet_config_path=alphabet)
 
 
+def _of_audio(given: TrainCommand) -> list[str]:
+    """Test audio is treated as training audio is."""
+    names = ("normalize_sample_rate", "allow_skipped")
+    return [
+        f"--{name}={getattr(given, name)}" for name in names if getattr(given, name) != getattr(TrainSettings, name)
+    ]
+
+
 def _check(given: TrainCommand) -> None:
     """Refuse now what would be missing after hours of training."""
     if given.corpus and given.train_files:
@@ -150,17 +161,6 @@ def _check(given: TrainCommand) -> None:
         )
     if given.bytes_output_mode and given.alphabet_config_path:
         raise InputError("--bytes_output_mode writes bytes and has no alphabet: leave out --alphabet_config_path")
-    for name, paths in (
-        ("train_files", given.train_files),
-        ("dev_files", given.dev_files),
-        ("metrics_files", given.metrics_files),
-        ("test_files", given.test_files),
-        ("one_shot_infer", (given.one_shot_infer,)),
-        ("scorer_path", (given.scorer_path,)),
-    ):
-        for path in paths:
-            if path and not is_remote(path) and not Path(path).exists():
-                raise InputError(f"--{name} {path}: no such file")
 
 
 def _train(given: TrainCommand) -> bool:

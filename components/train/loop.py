@@ -11,6 +11,7 @@ from components.train.interruption import Interruption
 from components.train.settings import TrainSettings
 from components.train.store import CheckpointStore
 from speech.augmentation import Augmenter
+from speech.clips.tally import NO_GRADIENT, NO_LOSS
 from speech.errors import InputError, RetryError
 from speech.feature_cache import FeatureCache
 from speech.nn.batches import Augmentation, Batch, ClipSet, Worker, stream, subset
@@ -120,6 +121,8 @@ class TrainingRun:
         if state.base is not None and state.base_is_best:
             name, loss = state.base["checkpoint"], state.base["dev_loss"]
             print(f"no epoch was better than {name} (dev loss {loss:.3f}): it stays the best", flush=True)
+        for clips in (self.train_set, *self.dev_sets, *self.metrics_sets):
+            clips.count_found(self.trainer.sum_of_workers(clips.found))
         return state
 
     def measure_base(self) -> None:
@@ -205,6 +208,8 @@ class TrainingRun:
                 progress.update(len(batches[batch.index]), loss=f"{state.loss_sum / max(1, state.loss_count):.3f}")
                 if state.batch == len(batches):
                     break  # the checkpoint of the epoch's end follows
+                if worker.of == 1:
+                    self.check_clips(self.train_set)
                 # Another worker's wish to stop comes with the step; this one's own may be younger than the step.
                 stop = result.stop if worker.of > 1 else interruption.requested
                 if stop or time.monotonic() - saved >= settings.checkpoint_secs > 0:
@@ -214,24 +219,33 @@ class TrainingRun:
                     step = self.trainer.global_step
                     raise RetryError(f"SIGTERM: saved at step {step}; the same command goes on from there")
         if not state.loss_count:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.train_set.skipped.counts.items())
+            reasons = self.train_set.tally.reasons()
             raise InputError(f"{self.train_set.source}: no clip could be trained on ({reasons}): check the audio files")
         state.batch = len(batches)
+        self.check_clips(self.train_set)
+
+    def check_clips(self, clips: ClipSet) -> None:
+        """Stop when too many clips turn out to be of no use, as soon as that shows; what was trained is kept."""
+        found = self.trainer.sum_of_workers(clips.found)
+        try:
+            clips.check_found(found)
+        except InputError as error:
+            self.save()
+            raise InputError(f"{error}; the same command goes on at step {self.trainer.global_step}") from error
 
     def train_batch(self, batch: Batch, stop: bool = False) -> StepResult:
         """One optimizer step; clips without a finite loss are named and left out.
 
         The result says that nothing was applied if no clip was left, on any worker.
         """
-        skipped = self.train_set.skipped
         result = self.trainer.train(batch, stop=stop)
         while not result.applied:
             finite = np.isfinite(result.losses)
             for position in batch.clips[~finite]:
-                skipped.add("loss is not finite", self.train_set.name(int(position)))
+                self.train_set.leave_out(int(position), NO_LOSS)
             if not result.n_not_finite:
                 for position in batch.clips:
-                    skipped.add("gradient is not finite", self.train_set.name(int(position)))
+                    self.train_set.leave_out(int(position), NO_GRADIENT)
             if result.n_not_finite in (0, result.n_clips):
                 break
             batch = subset(batch, finite)
@@ -250,10 +264,11 @@ class TrainingRun:
                 batches = plan_sorted(clips.n_frames, DEV_BATCH)
                 for batch in stream(clips, batches[self.worker.number :: self.worker.of]):
                     losses[batch.clips] = self.trainer.losses(batch)
+                    for position in batch.clips[~np.isfinite(losses[batch.clips])]:
+                        clips.leave_out(int(position), NO_LOSS)
                     progress.update(len(batch.clips) * self.worker.of)
             losses = self._of_all_workers(losses)
-            for position in np.flatnonzero(~np.isfinite(losses)):
-                clips.skipped.add("loss is not finite", clips.name(int(position)))
+            self.check_clips(clips)
             ordered = losses[np.argsort(clips.n_samples, kind="stable")]
             ordered = ordered[np.isfinite(ordered)][:: -1 if self.settings.reverse_dev else 1]
             size = self.settings.dev_batch_size

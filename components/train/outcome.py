@@ -20,6 +20,7 @@ NOT_IN_RUN_KEY: dict[str, Any] = {
     "alphabet_config_path": "",
     "skip_batch_test": False,
     "summary_dir": "",
+    "allow_skipped": TrainSettings.allow_skipped,
     "show_progressbar": True,
     "feature_cache": "",
     "cache_for_epochs": 0,
@@ -74,6 +75,8 @@ def headline(checkpoint: Checkpoint) -> dict[str, float]:
     numbers["dev_loss_before_training"] = history.get("base", {}).get("dev_loss")
     model = json.loads((checkpoint.folder / Checkpoint.MODEL).read_text(encoding="utf-8"))
     numbers["dropped_layers"] = len(model.get("dropped_layers", ()))
+    numbers["train_clips_used"] = history["clips"]["train"]["used"]
+    numbers["train_clips_left_out"] = history["clips"]["train"]["skipped"]
     if history["epochs"]:
         numbers["train_loss"] = history["epochs"][-1]["train_loss"]
     return {name: value for name, value in numbers.items() if value is not None}

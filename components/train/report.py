@@ -5,9 +5,11 @@ import io
 from pathlib import Path
 from typing import Any
 
+from speech.clips.tally import describe
 from speech.storage import write_bytes, write_text
 
 PLOT, PAGE = "loss.png", "loss.html"
+FIRST_CLIPS = 5  # of those that were left out for a reason
 
 
 def write_report(folder: Path, title: str, history: dict[str, Any]) -> None:
@@ -20,25 +22,37 @@ def write_report(folder: Path, title: str, history: dict[str, Any]) -> None:
         f"<td>{epoch['learning_rate']:g}</td><td>{epoch['seconds']:.1f}</td></tr>"
         for epoch in epochs
     )
-    skipped = history["skipped"]["train"]["counts"]
-    left_out = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "none"
-    base = history.get("base")
-    before = ""
+    base, before = history.get("base"), ""
     if base:
         kept = "; no epoch was better, so it stays the best" if base["is_best"] else ""
         before = f"Before training: dev loss {_number(base['dev_loss'])} ({base['checkpoint']}){kept}. "
+    sets = (("train", [history["clips"]["train"]]), ("dev", history["clips"]["dev"]))
+    clips = "".join(_clips(name, tallies) for name, tallies in sets if tallies)
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Training</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#222}}
 svg{{max-width:100%;height:auto}}table{{border-collapse:collapse}}td,th{{padding:.15rem .8rem;text-align:right}}
 th{{border-bottom:1px solid #999}}</style></head><body><h1>Training</h1><p>{html.escape(title)}</p>
 {svg[svg.index("<svg") :]}
-<p>{html.escape(before)}Best dev loss: {_number(history["best_dev_loss"])}.
-Training clips left out: {html.escape(left_out)}.</p>
+<p>{html.escape(before)}Best dev loss: {_number(history["best_dev_loss"])}.</p>
+{clips}
 <table><tr><th>epoch</th><th>train loss</th><th>dev loss</th><th>learning rate</th><th>seconds</th></tr>{rows}</table>
 </body></html>
 """
     write_text(folder / PAGE, page)
+
+
+def _clips(name: str, tallies: list[dict[str, Any]]) -> str:
+    """How many clips were used and why others were not, with the first of these by name."""
+    reasons: dict[str, list[str]] = {}
+    for tally in tallies:
+        for reason, names in tally["examples"].items():
+            reasons.setdefault(reason, []).extend(names)
+    first = "".join(
+        f"<li>{html.escape(reason)}: {html.escape(', '.join(names[:FIRST_CLIPS]))}</li>"
+        for reason, names in reasons.items()
+    )
+    return f"<p>{name}: {html.escape(describe(tallies))}.</p>" + (f"<ul>{first}</ul>" if first else "")
 
 
 def _number(value: float | None) -> str:

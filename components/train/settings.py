@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 
 from speech.augmentation import LegacyFlags, parse_augmentations
+from speech.clips.tally import USUALLY_ALLOWED, Allowance
+from speech.geometry import Geometry
 from speech.settings import setting, setting_error
 
 LOAD_METHODS = ("auto", "best", "last", "init")
@@ -68,6 +70,9 @@ class TrainSettings(LegacyFlags):
     limit_dev: int = setting(0, "use only so many clips of each dev set, the shortest; 0: all", unit="clips")
     reverse_dev: bool = setting(False, "dev sets from long to short clips: other groups of --dev_batch_size")
     normalize_sample_rate: bool = setting(True, "resample clips of another sample rate; off: leave them out")
+    allow_skipped: str = setting(
+        USUALLY_ALLOWED, "clips of a set that may be unusable (missing, unreadable, ...): a number, or a share"
+    )
     feature_cache: str = setting("", "path of a cache of features without augmentation; empty: computed as they go by")
     cache_for_epochs: int = setting(0, "empty --feature_cache every so many epochs; 0: never")
     augment: tuple[str, ...] = setting(
@@ -109,6 +114,7 @@ class TrainSettings(LegacyFlags):
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_augmentations(self.augment)
+        Allowance(self.allow_skipped)
         for name in (
             "augmentations_per_epoch",
             "train_batch_size",
@@ -152,3 +158,11 @@ class TrainSettings(LegacyFlags):
                 raise setting_error(name, getattr(self, name), "at least 1 ms")
         if 0 < self.feature_win_len < self.feature_win_step:
             raise setting_error("feature_win_step", self.feature_win_step, "from 1 ms to --feature_win_len")
+
+    def fresh_geometry(self, n_labels: int) -> Geometry:
+        """The geometry of a training from scratch; raises InputError if its windows do not fit."""
+        given = {flag: value for flag in GEOMETRY_FLAGS if (value := getattr(self, flag))}
+        geometry = Geometry(**{"n_hidden": DEFAULT_N_HIDDEN, "n_labels": n_labels, **given})
+        if geometry.feature_win_step > geometry.feature_win_len:
+            raise setting_error("feature_win_step", geometry.feature_win_step, f"at most {geometry.feature_win_len} ms")
+        return geometry

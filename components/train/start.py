@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.train.settings import DEFAULT_N_HIDDEN, GEOMETRY_FLAGS, TrainSettings
+from components.train.settings import GEOMETRY_FLAGS, TrainSettings
 from components.train.store import CheckpointStore, check_empty_of_checkpoints
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint
@@ -16,7 +16,6 @@ from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.nn import checkpoints
 from speech.nn.checkpoints import Snapshot
-from speech.settings import setting_error
 from speech.variables import LAYERS, initial_weights, layer_of
 
 SHOWN_SYMBOLS = 10  # of a difference between two alphabets
@@ -82,8 +81,7 @@ def is_finished(store: CheckpointStore) -> bool:
 
 def _is_to_load(settings: TrainSettings, load_dir: Path | None, store: CheckpointStore) -> bool:
     """Whether `load_dir` holds a checkpoint; raises InputError where it was meant to and does not."""
-    places = [] if load_dir is None else [load_dir, *Checkpoint.runs(load_dir)]
-    holds = any(any(place.glob("*.index")) for place in places)
+    holds = load_dir is not None and Checkpoint.is_in(load_dir)
     if not holds and settings.load_train in ("best", "last"):
         raise InputError(f"--load_train {settings.load_train}: {load_dir or store.root} holds no checkpoint to load")
     if not holds and load_dir is not None:
@@ -94,10 +92,7 @@ def _is_to_load(settings: TrainSettings, load_dir: Path | None, store: Checkpoin
 
 
 def _fresh(settings: TrainSettings, alphabet: Alphabet) -> Start:
-    given = {flag: value for flag in GEOMETRY_FLAGS if (value := getattr(settings, flag))}
-    geometry = Geometry(**{"n_hidden": DEFAULT_N_HIDDEN, "n_labels": len(alphabet), **given})
-    if geometry.feature_win_step > geometry.feature_win_len:
-        raise setting_error("feature_win_step", geometry.feature_win_step, f"at most {geometry.feature_win_len} ms")
+    geometry = settings.fresh_geometry(len(alphabet))
     bundle = Snapshot(geometry, initial_weights(geometry, settings.random_seed))
     return Start(bundle, alphabet, f"from scratch: n_hidden {geometry.n_hidden}, {len(alphabet)} symbols")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from components.train import start
+from components.train import preflight, start
 from components.train.data import TrainingClips
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at, keep_best
@@ -24,6 +24,7 @@ from components.train.store import CheckpointStore, check_place
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
 from speech.augmentation import Augmenter, LegacyFlags
+from speech.clips.tally import Allowance
 from speech.feature_cache import FeatureCache
 from speech.geometry import Geometry
 from speech.manifest import Manifest
@@ -92,6 +93,7 @@ def run(
     if mirror and _is_finished(settings, save_dir, mirror, run_key):
         print(f"{mirror} holds this run, finished: nothing to train", flush=True)
         return Checkpoint.open(save_dir)
+    preflight.check_run(settings, data.train, data.dev, data.metrics, save_dir, load_dir)
     threads = (settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads)
     devices = configure(settings.devices, *threads, settings.log_placement)
     with lost_workers(devices):
@@ -137,7 +139,7 @@ def _train(
     resampling = settings.normalize_sample_rate
 
     def clip_set(manifests: Sequence[Manifest], limit: int = 0) -> ClipSet:
-        return ClipSet(manifests, begin.alphabet, geometry, limit, resampling)
+        return ClipSet(manifests, begin.alphabet, geometry, limit, resampling, Allowance(settings.allow_skipped))
 
     train_set = clip_set(data.train, settings.limit_train)
     dev_sets = [clip_set([manifest], settings.limit_dev) for manifest in data.dev]
@@ -157,12 +159,15 @@ def _train(
     if begin.resumed:
         state = RunState.from_dict(begin.bundle.training_state)
         state.origin = state.origin or origin
-    run_facts = _run_facts(data.train, data.dev, train_set, dev_sets)
+    run_facts = _run_facts(data, train_set, dev_sets)
     if devices.is_chief:
         store.begin()
         _write_sidecars(store.folder, begin, state.origin, settings, run_facts)
         store.publish([ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
     print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
+    for name, clips in (("train", train_set), *(("dev", one) for one in dev_sets)):
+        if clips.tally.skipped:
+            print(f"{name}: {clips.tally}", flush=True)
     by = "" if compute.cudnn else f", {recurrence.describe(compute.dtype)}"
     print(f"{devices.describe()}, {precision}{by}", flush=True)
 
@@ -176,21 +181,20 @@ def _train(
     state = training.run()
     summaries.close()
     if devices.is_chief:
-        _write_report(store, state, (train_set, dev_sets), time.monotonic() - started)
+        _write_report(store, training, time.monotonic() - started)
     _leave_together(trainer)
     return Checkpoint.open(store.folder) if devices.is_chief else Checkpoint(store.folder)
 
 
-def _write_report(
-    store: CheckpointStore,
-    state: RunState,
-    sets: tuple[ClipSet, Sequence[ClipSet]],
-    seconds: float,
-) -> None:
-    train_set, dev_sets = sets
-    skipped = {"train": asdict_skipped(train_set), "dev": [asdict_skipped(clips) for clips in dev_sets]}
+def _write_report(store: CheckpointStore, run: TrainingRun, seconds: float) -> None:
+    clips = {
+        "train": run.train_set.tally.to_dict(),
+        "dev": [one.tally.to_dict() for one in run.dev_sets],
+        "metrics": [one.tally.to_dict() for one in run.metrics_sets],
+    }
+    state = run.state
     base = {"base": {**state.base, "is_best": state.base_is_best}} if state.base else {}
-    history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, **base, "skipped": skipped}
+    history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, **base, "clips": clips}
     write_json(store.folder / Checkpoint.HISTORY, {**history, "seconds": round(seconds, 2)})
     write_report(store.folder, state.origin["start"], history)
     store.publish([Checkpoint.HISTORY, PLOT, PAGE])
@@ -204,11 +208,6 @@ def _leave_together(trainer: Trainer) -> None:
     trainer.sum_of_workers(np.zeros(1))
     with contextlib.suppress(*LOST):
         trainer.sum_of_workers(np.zeros(1))
-
-
-def asdict_skipped(clips: ClipSet) -> dict[str, Any]:
-    """How many clips of a set were left out, by reason, and the first of each."""
-    return {"counts": clips.skipped.counts, "examples": clips.skipped.examples}
 
 
 def _alphabet(settings: TrainSettings, sources: Sequence[Path]) -> DataAlphabet | None:
@@ -273,15 +272,13 @@ def _dropout(settings: TrainSettings) -> Dropout:
     return Dropout(*(settings.dropout_rate if rate < 0 else rate for rate in rates))
 
 
-def _run_facts(
-    train: Sequence[Manifest], dev: Sequence[Manifest], train_set: ClipSet, dev_sets: Sequence[ClipSet]
-) -> dict[str, Any]:
+def _run_facts(data: _Data, train_set: ClipSet, dev_sets: Sequence[ClipSet]) -> dict[str, Any]:
     return {
-        "train_files": [str(manifest.path) for manifest in train],
-        "dev_files": [str(manifest.path) for manifest in dev],
+        "train_files": [str(manifest.path) for manifest in data.train],
+        "dev_files": [str(manifest.path) for manifest in data.dev],
         "train_clips": len(train_set),
         "dev_clips": sum(map(len, dev_sets)),
-        "train_hours": round(sum(manifest.hours for manifest in train), 4),
+        "train_hours": round(float(train_set.n_samples.sum()) / train_set.geometry.audio_sample_rate / 3600, 4),
     }
 
 

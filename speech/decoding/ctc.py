@@ -24,6 +24,11 @@ def ctc_losses(emissions: Sequence[np.ndarray], labels: Sequence[np.ndarray]) ->
     return losses
 
 
+def frames_needed(labels: np.ndarray) -> int:
+    """The fewest frames that can carry `labels`: one each, and a blank between equal neighbours."""
+    return len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
+
+
 def _batch_losses(emissions: list[np.ndarray], labels: list[np.ndarray]) -> np.ndarray:
     clips, classes = len(emissions), emissions[0].shape[1]
     n_frames = np.array([len(clip) for clip in emissions])

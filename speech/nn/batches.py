@@ -1,26 +1,33 @@
 """Manifests -> batches of features: clips are read, augmented and featurised on all cores, ahead of the device."""
 
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
 from speech.alphabet import Alphabet
-from speech.audio import WAV_HEADER_BYTES, ClipReader
+from speech.audio import ClipReader
 from speech.augmentation import Augmenter, Draw
+from speech.clips.selection import frames_of, samples_of, trainable
+from speech.clips.tally import (
+    FOUND_IN_TRAINING,
+    OF_THE_MODEL,
+    OTHER_RATE,
+    TOO_LONG,
+    UNREADABLE,
+    Allowance,
+    Tally,
+)
+from speech.decoding.ctc import frames_needed
 from speech.errors import InputError
 from speech.feature_cache import FeatureCache
 from speech.features import mfcc, spectrogram, spectrogram_to_mfcc
 from speech.geometry import Geometry
 from speech.manifest import Clip, Manifest
-from speech.nn.model import frames_needed
 from speech.processors import cores
-
-EXAMPLES_PER_REASON = 20
 
 
 @dataclass
@@ -45,46 +52,6 @@ class Row:
     labels: np.ndarray  # [L] int32
 
 
-@dataclass
-class Skipped:
-    """Clips left out of training, by reason: how many, and the first of them by name."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    _seen: set[tuple[str, str]] = field(default_factory=set)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, reason: str, clip: str) -> None:
-        """Count a clip, once for a reason."""
-        with self._lock:
-            if (reason, clip) in self._seen:
-                return
-            self._seen.add((reason, clip))
-            self.counts[reason] = self.counts.get(reason, 0) + 1
-            names = self.examples.setdefault(reason, [])
-            if len(names) < EXAMPLES_PER_REASON:
-                names.append(clip)
-
-    @property
-    def total(self) -> int:
-        """Clips skipped for any reason."""
-        return sum(self.counts.values())
-
-
-def samples_of(manifest: Manifest, sample_rate: int) -> np.ndarray:
-    """Samples of each clip, `[N]`, by its duration where it is known and else by its file's size."""
-    durations_s = np.fromiter((clip.duration_s for clip in manifest), np.float64, len(manifest))
-    sizes = np.fromiter((clip.wav_filesize for clip in manifest), np.int64, len(manifest))
-    by_size = np.maximum(0, sizes - WAV_HEADER_BYTES) // 2
-    return np.where(durations_s > 0, np.rint(durations_s * sample_rate).astype(np.int64), by_size)
-
-
-def frames_of(n_samples: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Feature frames of signals of `n_samples` `[N]`."""
-    frames = 1 + (n_samples - geometry.window_samples) // geometry.step_samples
-    return np.where(n_samples < geometry.window_samples, 0, frames)
-
-
 class ClipSet:
     """The usable clips of one or several manifests, their lengths and their labels."""
 
@@ -95,37 +62,39 @@ class ClipSet:
         geometry: Geometry,
         limit: int = 0,
         resampling: bool = True,
+        allowance: Allowance | None = None,
     ) -> None:
-        """Leave out (and name in `skipped`) clips whose transcript is empty, outside the alphabet, or too long.
+        """Leave out (and name in `tally`) clips whose file is not there, or whose transcript is of no use.
 
         With a `limit`, only so many of the shortest clips are kept. Without `resampling`, clips of another sample rate
-        are left out as they are read.
+        are left out.
 
-        Raises InputError when nothing is left.
+        Raises InputError when nothing is left, or more is left out than `allowance` (by default a tenth) allows.
         """
         self.geometry, self.alphabet, self.resampling = geometry, alphabet, resampling
-        self.skipped = Skipped()
+        self.source = names = ", ".join(str(manifest.path) for manifest in manifests)
+        self.allowance, self.tally = allowance or Allowance(), Tally(names)
         self._readers = [ClipReader(manifest, geometry.audio_sample_rate) for manifest in manifests]
         self._clips: list[Clip] = []
-        sources, lengths = [], []
+        sources, lengths, rows = [], [], []
         for source, manifest in enumerate(manifests):
-            n_samples = samples_of(manifest, geometry.audio_sample_rate)
-            kept = self._usable(manifest, frames_of(n_samples, geometry))
+            first = self.tally.listed
+            kept = trainable(manifest, alphabet, geometry, self.tally, resampling=resampling)
             self._clips += [manifest.clips[position] for position in kept]
             sources.append(np.full(len(kept), source, np.int16))
-            lengths.append(n_samples[kept])
-        self.source = names = ", ".join(str(manifest.path) for manifest in manifests)
-        if not self._clips:
-            reasons = (
-                ", ".join(f"{count} {reason}" for reason, count in self.skipped.counts.items()) or "it has no rows"
-            )
-            raise InputError(f"{names}: no usable clip ({reasons}): check the CSV and the alphabet")
-        self._sources, self.n_samples = np.concatenate(sources), np.concatenate(lengths)
+            lengths.append(samples_of(manifest, geometry.audio_sample_rate)[kept])
+            rows.append(first + kept)
+        self.tally.check(self.allowance)
+        self._sources, self.n_samples, self._rows = map(np.concatenate, (sources, lengths, rows))
         if limit:
             shortest = np.argsort(self.n_samples, kind="stable")[:limit]
+            self.tally.beyond_limit = len(self._clips) - len(shortest)
             self._clips = [self._clips[position] for position in shortest]
-            self._sources, self.n_samples = self._sources[shortest], self.n_samples[shortest]
-        self.n_frames = frames_of(self.n_samples, geometry)  # [N], by the manifests
+            self._sources, self.n_samples, self._rows = (
+                values[shortest] for values in (self._sources, self.n_samples, self._rows)
+            )
+        self.n_frames = frames_of(self.n_samples, geometry)  # [N], by the files' headers
+        self._before = dict(self.tally.counts)  # and what is added to them is found while reading
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -134,43 +103,49 @@ class ClipSet:
         """The name of a clip, for reports."""
         return self._clips[position].wav_filename
 
-    def _usable(self, manifest: Manifest, n_frames: np.ndarray) -> np.ndarray:
-        """The positions of the clips that can be trained on, as far as the manifest tells; the others are noted."""
-        unusable = np.zeros(len(manifest), bool)
-        for position, (clip, frames) in enumerate(zip(manifest, n_frames.tolist(), strict=True)):
-            if reason := self._reason_to_skip(clip, frames):
-                self.skipped.add(reason, clip.wav_filename)
-                unusable[position] = True
-        return np.flatnonzero(~unusable)
+    def leave_out(self, position: int, reason: str) -> None:
+        """Count a clip among those that are left out."""
+        self.tally.add(reason, int(self._rows[position]), self.name(position))
 
-    def _reason_to_skip(self, clip: Clip, frames: int) -> str:
-        text = clip.transcript
-        if not text:
-            return "empty transcript"
-        if self.alphabet.missing(text):
-            return "characters outside the alphabet"
-        # No label needs more than two frames, and no character has more than four bytes: most need no exact count.
-        if 2 * len(text) <= frames and (text.isascii() or 8 * len(text) <= frames):
-            return ""
-        known = clip.duration_s > 0 or clip.wav_filename.lower().endswith(".wav")
-        if known and frames_needed(self.alphabet.encode(text)) > frames:
-            return "transcript longer than the audio"
-        return ""
+    @property
+    def found(self) -> np.ndarray:
+        """How many clips this process left out since it read the first one, by `FOUND_IN_TRAINING`."""
+        counts, before = self.tally.counts, self._before
+        return np.array([counts.get(reason, 0) - before.get(reason, 0) for reason in FOUND_IN_TRAINING])
+
+    def count_found(self, found: np.ndarray) -> None:
+        """Take what all workers found for what was found."""
+        for reason, count in zip(FOUND_IN_TRAINING, found.tolist(), strict=True):
+            if total := self._before.get(reason, 0) + round(count):
+                self.tally.counts[reason] = total
+
+    def check_found(self, found: np.ndarray) -> None:
+        """Raise InputError if so many clips turned out to be of no use when they were read that something is wrong."""
+        bad = round(sum(n for n, reason in zip(found, FOUND_IN_TRAINING, strict=True) if reason not in OF_THE_MODEL))
+        if not bad:
+            return
+        self.tally.check(self.allowance)
+        if bad > (allowed := self.allowance.clips(len(self))):
+            raise InputError(
+                f"{self.source}: {bad} of {len(self)} clips ({bad / len(self):.1%}) cannot be used: "
+                f"{self.tally.reasons()}; --allow_skipped {self.allowance.text} allows {allowed}: mend the files, or "
+                "allow more (a number of clips or a share)"
+            )
 
     def _read(self, position: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Samples and labels of a clip; None (and a note in `skipped`) if it cannot be used."""
+        """Samples and labels of a clip; None (and a note in `tally`) if it cannot be used."""
         clip, reader = self._clips[position], self._readers[self._sources[position]]
         try:
             samples, rate = reader.read(clip) if not self.resampling else (reader.samples(clip), reader.sample_rate)
         except InputError:
-            self.skipped.add("unreadable audio", clip.wav_filename)
+            self.leave_out(position, UNREADABLE)
             return None
         if rate != reader.sample_rate:
-            self.skipped.add("another sample rate", clip.wav_filename)
+            self.leave_out(position, OTHER_RATE)
             return None
         encoded = self.alphabet.encode(clip.transcript)
         if frames_needed(encoded) > self.geometry.n_frames(len(samples)):
-            self.skipped.add("transcript longer than the audio", clip.wav_filename)
+            self.leave_out(position, TOO_LONG)
             return None
         return samples, encoded
 

@@ -152,8 +152,3 @@ def ctc_loss(logits: tf.Tensor, n_frames: tf.Tensor, labels: tf.Tensor, n_labels
         ctc_merge_repeated=True,
         ignore_longer_outputs_than_inputs=False,
     ).loss
-
-
-def frames_needed(labels: np.ndarray) -> int:
-    """The fewest frames that can carry `labels`: one each, and a blank between equal neighbours."""
-    return len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))

@@ -17,6 +17,7 @@ from components.evaluate.report import render
 from components.evaluate.samples import Reading, Sample
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.summary import summary
+from speech.clips.tally import Tally, total
 from speech.decoding.tuning import Trial, Tuning
 from speech.metrics import ErrorCount
 from tests.components.evaluate.samples import sample
@@ -57,10 +58,20 @@ class Page(HTMLParser):
 
 
 def found(samples: list[Sample]) -> dict[str, Any]:
+    tally = Tally("/corpus/test.csv", listed=len(samples) + 1)
+    tally.add("missing file", 0, "<gone>.wav")
     return {
         **scores.measure(SETTINGS, samples),
         "real_time_factor": 0.02,
-        "sets": [{"name": "test", "csv": "/corpus/test.csv", **scores.measure(SETTINGS, samples)}],
+        "clips": total([tally]),
+        "sets": [
+            {
+                "name": "test",
+                "csv": "/corpus/test.csv",
+                "clips": tally.to_dict(),
+                **scores.measure(SETTINGS, samples),
+            }
+        ],
         "groups": scores.group_scores(SETTINGS, samples),
         "emissions": {"engine": "batch", "checked_clips": 3, "largest_difference": 1e-6},
         "model": {

@@ -20,7 +20,7 @@ def test_traits_come_from_the_columns_of_any_release(exported: Path, clips: Path
         lines.append(f'{gender},"Wales, the north",{clips / name},{size},{text},{speaker}')
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
     subject = open_subject(SETTINGS, exported)
-    found = items(open_sets(SETTINGS, [tmp_path / "t.csv"], subject), subject)
+    found = items(SETTINGS, open_sets(SETTINGS, [tmp_path / "t.csv"], subject), subject)
     assert [item.traits for item in found] == [
         {"gender": "female", "accent": "Wales, the north"},
         {"gender": "", "accent": "Wales, the north"},

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -196,7 +197,9 @@ def test_references_that_the_model_cannot_write(exported: Path, clips: Path, tmp
     wavs[1] = wavs[1].replace(f",{wavs[1].split(',')[2]},", f",{'abcd' * 100},")  # more than its frames can carry
     wavs[2] = wavs[2].replace(f",{wavs[2].split(',')[2]},", ",,")  # nothing said
     (tmp_path / "odd.csv").write_text("\n".join([rows[0], *wavs]), encoding="utf-8")
-    made = step.run(QUIET, exported, [tmp_path / "odd.csv"], tmp_path / "out")
+    with pytest.raises(InputError, match=r"the model cannot write 1 of 3 transcripts .* alphabet lacks 'x' 'y' 'z'"):
+        step.run(QUIET, exported, [tmp_path / "odd.csv"], tmp_path / "out")
+    made = step.run(replace(QUIET, allow_skipped="1"), exported, [tmp_path / "odd.csv"], tmp_path / "out")
     samples = json.loads((made.folder / Evaluation.SAMPLES).read_text(encoding="utf-8"))
     assert [sample["loss"] is None for sample in samples] == [True, True, False]
     assert made.scores["clips_without_loss"] == 2
@@ -208,7 +211,7 @@ def test_run_on_clips_and_headline(exported: Path, clips: Path, tmp_path: Path) 
     artifacts = [Clips.open(as_clips(shutil.copytree(clips, tmp_path / name), name)) for name in ("test", "dev")]
     made = step.run_on_clips(QUIET, exported, artifacts, "dev, test", tmp_path / "out")
     assert [one["name"] for one in made.scores["sets"]] == ["dev", "test"]
-    assert set(step.headline(made)) == {"wer", "cer", "loss", "test_clips", "real_time_factor"}
+    assert set(step.headline(made)) == {"wer", "cer", "loss", "test_clips", "real_time_factor", "clips_left_out"}
     with pytest.raises(InputError, match="no set 'other' in the clips of this step: expected test or dev"):
         step.run_on_clips(QUIET, exported, artifacts, "test,other", tmp_path / "out")
     assert step.without_dev("dev, test", artifacts[0]) == "test"

@@ -61,14 +61,18 @@ WRONG_INPUT = {
     "no transcripts": ("csv", "wav_filename,wav_filesize\na.wav,9\n", r"data\.csv: line 1: no column transcript"),
     "another name": (
         "csv",
-        "wav_filename,size,transcript\na.wav,9,a\n",
-        r"no column wav_filesize: expected wav_filename,wav_filesize,transcript, found wav_filename,size,transcript",
+        "wav_filename,wav_filesize,text\na.wav,9,a\n",
+        r"no column transcript: expected wav_filename,wav_filesize,transcript, found wav_filename,wav_filesize,text",
     ),
     "no number": ("csv", "wav_filename,wav_filesize,transcript\na.wav,many,a\n", r"data\.csv: line 2: .*'many'"),
     "a short row": ("csv", "wav_filename,wav_filesize,transcript\na.wav,9,a\nb.wav\n", r"data\.csv: line 3"),
     "no rows": ("csv", "wav_filename,wav_filesize,transcript\n", r"data\.csv: no usable clip \(it has no rows\)"),
     "an empty file": ("csv", "", r"data\.csv: line 1: no column .* found nothing"),
-    "no audio": ("csv", "wav_filename,wav_filesize,transcript\nno.wav,90000,a\n", r"no clip could be trained on"),
+    "no audio": (
+        "csv",
+        "wav_filename,wav_filesize,transcript\nno.wav,90000,a\n",
+        r"usable clip \(1 missing file",
+    ),
     "other letters": ("csv", "wav_filename,wav_filesize,transcript\nno.wav,90000,Ж\n", r"outside the alphabet"),
 }
 
@@ -117,11 +121,12 @@ def test_an_unreadable_recording_is_named_and_skipped(tones: Path, tmp_path: Pat
     (tmp_path / "cut.wav").write_bytes((tones / "train-1.wav").read_bytes()[:40])
     rows += ["bad.wav,30000,ab,,,,", "cut.wav,30000,ab,,,,", "gone.wav,30000,ab,,,,"]
     (tmp_path / "data.csv").write_text("\n".join([header, *rows]) + "\n")
-    settings = replace(SETTINGS, epochs=1, alphabet_config_path=str(tones / "alphabet.txt"))
+    settings = replace(SETTINGS, epochs=1, alphabet_config_path=str(tones / "alphabet.txt"), allow_skipped="3")
     step.run(settings, [tmp_path / "data.csv"], [], tmp_path / "c")
-    skipped = json.loads((tmp_path / "c" / Checkpoint.HISTORY).read_text())["skipped"]["train"]
-    assert skipped["counts"] == {"unreadable audio": 3}
-    assert sorted(skipped["examples"]["unreadable audio"]) == ["bad.wav", "cut.wav", "gone.wav"]
+    skipped = json.loads((tmp_path / "c" / Checkpoint.HISTORY).read_text())["clips"]["train"]
+    assert (skipped["listed"], skipped["used"], skipped["skipped"]) == (25, 22, 3)
+    assert skipped["counts"] == {"unreadable audio": 2, "missing file": 1}
+    assert skipped["examples"] == {"unreadable audio": ["bad.wav", "cut.wav"], "missing file": ["gone.wav"]}
 
 
 def run(tones: Path, folder: Path) -> Path:

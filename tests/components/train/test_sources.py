@@ -58,7 +58,7 @@ def test_all_kinds_of_sources_at_once(tones: Path, tmp_path: Path) -> None:
     sidecar = json.loads((tmp_path / "c" / Checkpoint.MODEL).read_text())
     assert (sidecar["train_clips"], sidecar["dev_clips"]) == (22 + 2 + 2 + 2 + 2, 1 + 2)
     history = json.loads((tmp_path / "c" / Checkpoint.HISTORY).read_text())
-    assert history["skipped"]["train"]["counts"] == {}
+    assert history["clips"]["train"]["counts"] == {}
     assert list(history["epochs"][0]["metrics"]) == [str(tar)]
     assert np.isfinite(history["epochs"][0]["train_loss"])
 
@@ -109,8 +109,9 @@ def test_other_sample_rates(tmp_path: Path) -> None:
         names.append(Clip(f"{number}.wav", 10_924, "ab"))
     write_manifest(tmp_path / "x.csv", names)
     for flag, counts in ((True, {}), (False, {"another sample rate": 1})):
-        step.run(replace(SETTINGS, normalize_sample_rate=flag), [tmp_path / "x.csv"], [], tmp_path / str(flag))
-        assert json.loads((tmp_path / str(flag) / "history.json").read_text())["skipped"]["train"]["counts"] == counts
+        given = replace(SETTINGS, normalize_sample_rate=flag, allow_skipped="0.4")
+        step.run(given, [tmp_path / "x.csv"], [], tmp_path / str(flag))
+        assert json.loads((tmp_path / str(flag) / "history.json").read_text())["clips"]["train"]["counts"] == counts
     assert checkpoints.find(tmp_path / "False")
 
 
@@ -142,6 +143,6 @@ def test_the_progress_bar_can_be_switched_off(show: bool, tones: Path, tmp_path:
 def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF and no more")
     write_manifest(tmp_path / "x.csv", [Clip("a.wav", 50_000, "ab")])
-    with pytest.raises(InputError, match=r"x\.csv: no clip could be trained on \(1 unreadable audio\)"):
+    with pytest.raises(InputError, match=r"x\.csv: no usable clip \(1 unreadable audio \(a\.wav\)\)"):
         step.run(SETTINGS, [tmp_path / "x.csv"], [], tmp_path / "c")
     assert len(read_source(tmp_path / "x.csv")) == 1

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from speech.decoding.ctc import CLIPS_AT_ONCE, ctc_losses
+from speech.decoding.ctc import CLIPS_AT_ONCE, ctc_losses, frames_needed
 
 
 def emissions(generator: np.random.Generator, frames: int, classes: int) -> np.ndarray:
@@ -72,3 +72,7 @@ def test_agrees_with_tensorflow() -> None:
         for clip, text in zip(clips, labels, strict=True)
     ]
     assert ctc_losses(clips, labels) == pytest.approx(expected, rel=1e-4)
+
+
+def test_frames_needed_counts_blanks_between_repeats() -> None:
+    assert [frames_needed(np.array(labels)) for labels in ([], [1], [1, 2], [1, 1], [1, 1, 1, 2])] == [0, 1, 2, 3, 6]

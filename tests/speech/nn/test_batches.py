@@ -5,6 +5,7 @@ import pytest
 
 from speech.alphabet import Alphabet
 from speech.audio import wav_header
+from speech.clips.tally import Allowance
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.manifest import Clip, Manifest
@@ -37,27 +38,32 @@ def test_batches_hold_features_and_labels(tmp_path) -> None:
 
 
 def test_unusable_clips_are_named(tmp_path) -> None:
+    (tmp_path / "x.tar").write_bytes(bytes(16_044))
+    damaged = Clip("damaged.wav", 16_044, "ab", 0.5, "", "x.tar", 0)  # which shows when it is read
     clips = [
         write_clip(tmp_path, "good.wav", 8000, "ab"),
         write_clip(tmp_path, "empty.wav", 8000, ""),
         write_clip(tmp_path, "foreign.wav", 8000, "aç"),
         write_clip(tmp_path, "crowded.wav", 1600, "a" * 20),
         Clip("missing.wav", 20_000, "ab"),
+        damaged,
     ]
-    clip_set = ClipSet([Manifest(tmp_path / "train.csv", clips)], ALPHABET, GEOMETRY)
+    clip_set = ClipSet([Manifest(tmp_path / "train.csv", clips)], ALPHABET, GEOMETRY, allowance=Allowance("5"))
     batches = list(stream(clip_set, [np.array([1]), np.array([0, 1])]))
     assert [(batch.index, batch.clips.tolist()) for batch in batches] == [(1, [0])]
-    assert clip_set.skipped.examples == {
+    assert (clip_set.tally.listed, clip_set.tally.used) == (6, 1)
+    assert clip_set.tally.examples == {
         "empty transcript": ["empty.wav"],
         "characters outside the alphabet": ["foreign.wav"],
         "transcript longer than the audio": ["crowded.wav"],
-        "unreadable audio": ["missing.wav"],
+        "missing file": ["missing.wav"],
+        "unreadable audio": ["damaged.wav"],
     }
-    assert clip_set.skipped.total == 4
+    assert clip_set.tally.skipped == 5
 
 
 def test_nothing_usable_is_an_error(tmp_path) -> None:
-    with pytest.raises(InputError, match=r"no usable clip \(1 characters outside the alphabet\)"):
+    with pytest.raises(InputError, match=r"no usable clip \(1 characters outside the alphabet \(a\.wav\)\)"):
         ClipSet([Manifest(tmp_path / "x.csv", [Clip("a.wav", 8000, "xyz")])], ALPHABET, GEOMETRY)
     with pytest.raises(InputError, match="it has no rows"):
         ClipSet([Manifest(tmp_path / "x.csv", [])], ALPHABET, GEOMETRY)

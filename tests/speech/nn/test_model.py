@@ -7,7 +7,7 @@ import tensorflow as tf
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.nn.dropout import Dropout, Noise
-from speech.nn.model import AcousticModel, ctc_loss, frames_needed
+from speech.nn.model import AcousticModel, ctc_loss
 from speech.variables import BIAS, KERNEL, initial_weights, layer_of, weight_shapes
 
 GEOMETRIES = [Geometry(24, 5), Geometry(16, 29, layer_norm=True), Geometry(40, 3, relu_clip=0.5)]
@@ -138,7 +138,3 @@ def test_ctc_loss_is_the_sum_over_all_paths() -> None:
     found = ctc_loss(tf.constant(logits), tf.constant([5, 4]), tf.constant(labels), tf.constant([2, 1])).numpy()
     assert found[0] == pytest.approx(brute_force_ctc(logits[:, 0].astype(float), [0, 0]), rel=1e-5)
     assert found[1] == pytest.approx(brute_force_ctc(logits[:4, 1].astype(float), [1]), rel=1e-5)
-
-
-def test_frames_needed_counts_blanks_between_repeats() -> None:
-    assert [frames_needed(np.array(labels)) for labels in ([], [1], [1, 2], [1, 1], [1, 1, 1, 2])] == [0, 1, 2, 3, 6]

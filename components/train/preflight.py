@@ -1,0 +1,308 @@
+"""Checked before the work: what a training, and what follows it, would stumble over after hours; without TensorFlow."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.train.settings import TrainSettings
+from speech import checkpoints
+from speech.alphabet import Alphabet
+from speech.artifacts import ALPHABET, Checkpoint, Corpus
+from speech.augmentation import parse_augmentations
+from speech.clips.selection import readable, trainable
+from speech.clips.tally import FOREIGN, Allowance, Tally
+from speech.decoding.scorer import Scorer
+from speech.errors import InputError
+from speech.geometry import Geometry
+from speech.manifest import Clip, Manifest
+from speech.preflight import Findings
+from speech.sources import read_source
+from speech.storage import is_remote
+from speech.variables import MOMENTS, weight_shapes
+
+if TYPE_CHECKING:
+    from components.train.__main__ import TrainCommand
+
+READ = ("corpus", "train_files", "dev_files", "metrics_files", "test_files", "one_shot_infer", "scorer_path")
+SETS = {"train_files": "train", "dev_files": "dev", "metrics_files": "dev", "test_files": "test"}  # flag -> split
+SHOWN_SYMBOLS = 12
+BYTES_A_WEIGHT = 4
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a run starts from, as far as files without TensorFlow tell."""
+
+    geometry: Geometry
+    alphabet: Alphabet | None  # None: the one of the transcripts, or two sources disagree, which the run itself refuses
+
+
+def check_command(given: "TrainCommand") -> list[Manifest]:
+    """Check all that a command names, in seconds; gives the sets that were read, to be held until the run has them.
+
+    Raises InputError with a line for each finding. Sets behind `s3://` URIs are checked when they are here.
+    """
+    findings = Findings()
+    _check_paths(findings, given)
+    sets = {flag: _read(findings, flag, getattr(given, flag), split) for flag, split in SETS.items()}
+    if given.corpus and not is_remote(given.corpus):
+        for flag, split in (("train_files", "train"), ("dev_files", "dev")):
+            csv = Path(given.corpus) / f"{split}.csv"
+            if split == "train" or csv.is_file():
+                sets[flag] = _read(findings, "corpus", [given.corpus], split)
+    train, dev, metrics, test = sets.values()
+    if given.trains:
+        load = given.load_checkpoint_dir or given.checkpoint_dir
+        base = base_of(given, Path(load) if load and not is_remote(load) else None, train, dev)
+        _check_sets(findings, given, train, dev, metrics, base)
+    else:
+        base = _checkpoint(given, Path(given.saved_at)) if not is_remote(given.saved_at) else None
+    _check_test(findings, given, test, base)
+    _check_scorer(findings, given, base)
+    _check_packages(findings, given, [*train, *dev, *metrics], test, base)
+    _check_room(findings, given, base)
+    findings.raise_found()
+    return [manifest for manifests in sets.values() for manifest in manifests]
+
+
+def check_run(
+    settings: TrainSettings,
+    train: Sequence[Manifest],
+    dev: Sequence[Manifest],
+    metrics: Sequence[Manifest],
+    save_dir: Path,
+    load_dir: Path | None,
+) -> None:
+    """The same of a run whose sets are here; of what `check_command` has seen, it costs next to nothing."""
+    findings = Findings()
+    base = base_of(settings, load_dir, train, dev)
+    findings.takes_files("checkpoint_dir", str(save_dir))
+    _check_written(findings, settings)
+    _check_sets(findings, settings, train, dev, metrics, base)
+    _need_packages(findings, "training", settings, [*train, *dev, *metrics], base)
+    findings.raise_found()
+
+
+def base_of(
+    settings: TrainSettings, load_dir: Path | None, train: Sequence[Manifest], dev: Sequence[Manifest]
+) -> Base | None:
+    """The geometry and the alphabet that a run will have; None if that cannot be said yet."""
+    try:
+        found = None if load_dir is None or settings.load_train == "init" else _checkpoint(settings, load_dir)
+        alphabet = _alphabet(settings, found, train, dev)
+    except InputError:
+        return None  # said by the run, or noted already
+    if found is not None:
+        return Base(found.geometry, alphabet)
+    if alphabet is None:
+        return None
+    return Base(settings.fresh_geometry(len(alphabet)), alphabet)
+
+
+def _alphabet(
+    settings: TrainSettings, base: Base | None, train: Sequence[Manifest], dev: Sequence[Manifest]
+) -> Alphabet | None:
+    if settings.bytes_output_mode:
+        return Alphabet.bytes_output_mode()
+    if settings.alphabet_config_path:
+        return None if is_remote(settings.alphabet_config_path) else Alphabet.load(settings.alphabet_config_path)
+    path = train[0].path.parent / ALPHABET if train else None
+    beside = Alphabet.load(path) if path is not None and path.is_file() else None
+    if base is not None and base.alphabet is not None:
+        return base.alphabet if beside is None or beside.symbols == base.alphabet.symbols else None
+    if beside is None and base is None and train:
+        return Alphabet.collect(clip.transcript for manifest in (*train, *dev) for clip in manifest)
+    return beside
+
+
+def _checkpoint(settings: TrainSettings, folder: Path) -> Base | None:
+    """A checkpoint folder's geometry and alphabet; None if it holds none."""
+    if not Checkpoint.is_in(folder):
+        return None
+    load = settings.load_train if settings.load_train in ("best", "last") else "auto"
+    bundle, _ = checkpoints.open_first(checkpoints.find(folder, load))
+    geometry = checkpoints.geometry_of(bundle.prefix, bundle.shapes)
+    return Base(geometry, checkpoints.find_alphabet(bundle.prefix, geometry))
+
+
+def _check_paths(findings: Findings, given: "TrainCommand") -> None:
+    for flag in (*READ, "alphabet_config_path"):
+        value = getattr(given, flag)
+        for path in (value,) if isinstance(value, str) else value:
+            if path:
+                findings.exists(flag, path)
+    if given.alphabet_config_path and Path(given.alphabet_config_path).exists():
+        with findings.noting():
+            Alphabet.load(given.alphabet_config_path)
+    for augmentation in parse_augmentations(given.augment):
+        if source := getattr(augmentation, "source", ""):
+            findings.exists("augment: the source", source)
+    if given.trains:
+        findings.takes_files("save_checkpoint_dir" if given.save_checkpoint_dir else "checkpoint_dir", given.saved_at)
+    elif not is_remote(given.saved_at) and not Checkpoint.is_in(Path(given.saved_at)):
+        findings.add(f"--checkpoint_dir {given.saved_at}: no checkpoint in it to test, export or infer with")
+    _check_written(findings, given)
+    if given.export_dir:
+        findings.takes_files("export_dir", given.export_dir)
+    if given.test_files and given.evaluation:
+        findings.takes_files("evaluation", given.evaluation)
+    if given.test_files and given.test_output_file:
+        findings.takes_file("test_output_file", given.test_output_file)
+
+
+def _check_written(findings: Findings, settings: TrainSettings) -> None:
+    if settings.summary_dir:
+        findings.takes_files("summary_dir", settings.summary_dir)
+    if settings.feature_cache:
+        findings.takes_file("feature_cache", settings.feature_cache)
+
+
+def _read(findings: Findings, flag: str, paths: Sequence[str], split: str) -> list[Manifest]:
+    manifests = []
+    for path in paths:
+        if not is_remote(path) and Path(path).exists():
+            with findings.noting():
+                if Path(path).is_dir() and not Corpus.open(path).csv(split).is_file():
+                    raise InputError(f"--{flag} {path}: the corpus has no {split}.csv")
+                manifests.append(read_source(path, split))
+    return manifests
+
+
+def _check_sets(
+    findings: Findings,
+    settings: TrainSettings,
+    train: Sequence[Manifest],
+    dev: Sequence[Manifest],
+    metrics: Sequence[Manifest],
+    base: Base | None,
+) -> None:
+    """Whether enough of each set can be used, as the run will count it; the training sets count as one."""
+    if base is None:
+        return
+    for manifests in (train, *([one] for one in (*dev, *metrics))):
+        if not manifests:
+            continue
+        tally = Tally(", ".join(str(manifest.path) for manifest in manifests))
+        alphabet = base.alphabet or Alphabet.collect(clip.transcript for manifest in manifests for clip in manifest)
+        for manifest in manifests:
+            trainable(manifest, alphabet, base.geometry, tally, resampling=settings.normalize_sample_rate)
+        found = tally.finding(Allowance(settings.allow_skipped))
+        if found and FOREIGN in tally.counts:
+            found += f"; the alphabet lacks {_foreign(manifests, alphabet)}"
+        findings.add(found)
+
+
+def _check_test(findings: Findings, given: "TrainCommand", test: Sequence[Manifest], base: Base | None) -> None:
+    """Whether the test sets can be heard and written, as the evaluation will count them: each alone, from its start."""
+    for manifest in test if base is not None else ():
+        assert base is not None
+        clips = manifest.clips[::-1] if given.reverse_test else manifest.clips
+        chosen = Manifest(manifest.path, clips[: given.limit_test]) if given.limit_test else manifest
+        allowance, tally = Allowance(given.allow_skipped), Tally(str(manifest.path))
+        readable(chosen, base.geometry.audio_sample_rate, tally, resampling=given.normalize_sample_rate)
+        findings.add(tally.finding(allowance))
+        if base.alphabet is not None:
+            foreign = sum(bool(base.alphabet.missing(clip.transcript)) for clip in chosen)
+            if foreign > allowance.clips(len(chosen)):
+                findings.add(
+                    f"{manifest.path}: the model could not write {foreign} of {len(chosen)} transcripts, its alphabet "
+                    f"lacks {_foreign([chosen], base.alphabet)}: --allow_skipped {given.allow_skipped} allows "
+                    f"{allowance.clips(len(chosen))}"
+                )
+
+
+def _foreign(manifests: Sequence[Manifest], alphabet: Alphabet) -> str:
+    """The characters that the alphabet lacks, the most frequent first: `'é' (12 transcripts, such as a.wav)`."""
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for manifest in manifests:
+        for clip in manifest:
+            for symbol in alphabet.missing(clip.transcript):
+                counts[symbol] += 1
+                first.setdefault(symbol, clip.wav_filename)
+    shown = [
+        f"{symbol!r} ({count} transcript{'s' if count > 1 else ''}, such as {first[symbol]})"
+        for symbol, count in counts.most_common(SHOWN_SYMBOLS)
+    ]
+    return ", ".join(shown) + (f" and {len(counts) - SHOWN_SYMBOLS} more" if len(counts) > SHOWN_SYMBOLS else "")
+
+
+def _check_scorer(findings: Findings, given: "TrainCommand", base: Base | None) -> None:
+    if not given.scorer_path or is_remote(given.scorer_path) or not Path(given.scorer_path).is_file():
+        return
+    if base is not None and base.alphabet is not None:
+        with findings.noting("scorer_path"):
+            Scorer(given.lm_alpha, given.lm_beta, given.scorer_path, base.alphabet)
+
+
+def _one_shot(findings: Findings, given: "TrainCommand") -> list[Manifest]:
+    """The recording of `--one_shot_infer` as a set of its own, if it is here."""
+    path = Path(given.one_shot_infer)
+    if not given.one_shot_infer or not path.exists():
+        return []
+    alone = Manifest(path, [Clip(path.name, 0, "")])
+    for reason in alone.survey.reasons.values():
+        findings.add(f"--one_shot_infer {path}: {reason}")
+    return [alone]
+
+
+def _check_packages(
+    findings: Findings,
+    given: "TrainCommand",
+    training: Sequence[Manifest],
+    test: Sequence[Manifest],
+    base: Base | None,
+) -> None:
+    """Of what this command does later, too."""
+    if given.trains:
+        _need_packages(findings, "training", given, training, base)
+    if given.test_files:
+        audio = [*_of_audio(test, base), "soundfile"]  # the report plays the worst clips
+        findings.has_packages("--test_files", ["tensorflow", "rapidfuzz", "jinja2", *audio], "evaluate")
+    one_shot = _one_shot(findings, given)
+    if one_shot:
+        findings.has_packages("--one_shot_infer", ["tensorflow", *_of_audio(one_shot, base)], "train")
+    if given.export_dir:
+        findings.has_packages("--export_dir", ["tensorflow"], "export")
+
+
+def _need_packages(
+    findings: Findings, needed_for: str, settings: TrainSettings, manifests: Sequence[Manifest], base: Base | None
+) -> None:
+    augmentation = [
+        package
+        for kind, package in (("codec", "soundfile"), ("resample", "soxr"))
+        if any(item.startswith(kind) for item in settings.augment)
+    ]
+    modules = ["tensorflow", "matplotlib", *_of_audio(manifests, base), *augmentation]
+    findings.has_packages(needed_for, modules, "train")
+
+
+def _of_audio(manifests: Sequence[Manifest], base: Base | None) -> list[str]:
+    """The packages that read these sets: libsndfile for other files than plain WAV, soxr for other rates."""
+    rate = base.geometry.audio_sample_rate if base is not None else TrainSettings.audio_sample_rate
+    decoded = any(manifest.survey.n_decoded for manifest in manifests)
+    rates = any(((one.survey.rates_hz != 0) & (one.survey.rates_hz != rate)).any() for one in manifests)
+    return (["soundfile"] if decoded else []) + (["soxr"] if rates else [])
+
+
+def _check_room(findings: Findings, given: "TrainCommand", base: Base | None) -> None:
+    """Disk space for the checkpoints: those that are kept, the best one, and the one that is just being written."""
+    if base is None:
+        return
+    weights = 0
+    for shape in weight_shapes(base.geometry).values():
+        size = BYTES_A_WEIGHT
+        for length in shape:
+            size *= length
+        weights += size
+    if given.trains and not is_remote(given.saved_at):
+        kept = given.max_to_keep + 2
+        there = sum(path.stat().st_size for path in Path(given.saved_at).glob("*.data-*"))  # some of which will go
+        needed = weights * (1 + len(MOMENTS)) * kept - there
+        what = f"{kept} checkpoints of n_hidden {base.geometry.n_hidden} (--max_to_keep, the best, and a new one)"
+        findings.has_room("checkpoint_dir", given.saved_at, needed, what)
+    if given.export_dir:
+        findings.has_room("export_dir", given.export_dir, 3 * weights, "the files of the export")
