@@ -67,10 +67,10 @@ class Stream:
             raise InputError(f"{self._runner.path}: this IR takes whole utterances: stream with one without `_audio`")
         self._runner.reset()
         geometry = self._runner.geometry
-        self._samples = np.zeros(0, np.int16)  # not yet in a frame, or needed for the next one
+        self._samples: np.ndarray = np.zeros(0, np.int16)  # not yet in a frame, or needed for the next one
         self._padding = np.zeros((geometry.n_context, geometry.n_input), np.float32)
-        self._features = self._padding  # of frames that have no context yet, and their left context
-        self._emissions = [np.zeros((0, geometry.n_classes), np.float32)]
+        self._features: np.ndarray = self._padding  # of frames that have no context yet, and their left context
+        self._emissions: list[np.ndarray] = [np.zeros((0, geometry.n_classes), np.float32)]
 
     def feed(self, samples: np.ndarray) -> None:
         """Take the next int16 samples `[N]`."""
