@@ -12,7 +12,6 @@ from speech.errors import InputError
 from speech.sample_database import read_sample_database
 from tests.peers.environments import Peer
 
-
 needs_libopus = pytest.mark.skipif(
     ctypes.util.find_library("opus") is None,
     reason="the peer's own writer loads the system's libopus (Debian, Ubuntu: apt-get install libopus0)",
