@@ -21,7 +21,7 @@ from speech.artifacts import ALPHABET, Checkpoint, Corpus, ExportedModel, Extern
 from speech.decoding.language_model import read_layout
 from speech.decoding.packaging import Vocabulary, looks_like_code_points, write_scorer
 from speech.decoding.query import LanguageModelReader
-from speech.decoding.scorer import Scorer
+from speech.decoding.scorer import Scorer, require_word_ends
 from speech.errors import InputError
 from speech.manifest import read_manifest
 from speech.storage import atomic_path, download_file, is_remote, write_text
@@ -42,6 +42,7 @@ def run(
 ) -> ExternalScorer:
     """Build a scorer for models with `alphabet` into `folder`; `keep_binary` leaves the language model beside it."""
     alphabet = choose_alphabet(settings, alphabet)
+    require_word_ends(alphabet, folder / ExternalScorer.SCORER)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch_name:
         scratch = Path(scratch_name)

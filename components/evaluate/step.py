@@ -255,4 +255,5 @@ def _describe(subject: Subject) -> dict[str, Any]:
         "sha256": subject.sha256,
         "geometry": subject.geometry.to_dict(),
         "alphabet": len(subject.alphabet),
+        "alphabet_has_space": subject.alphabet.has_space,
     }
