@@ -82,9 +82,8 @@ def _open_folder(settings: EvaluateSettings, folder: Path) -> Subject:
         return _checkpoint(settings, folder)
     if not names:
         raise InputError(f"{folder}: no model in it: expected one of {', '.join(FORMATS)}, or a checkpoint")
-    if (folder / ExportedModel.MODEL).is_file():  # compare the sizes of the files with the sidecar
-        artifact = IntermediateRepresentation if names == [IntermediateRepresentation.XML] else ExportedModel
-        artifact.open(folder)
+    if names[0] != IntermediateRepresentation.XML and (folder / ExportedModel.MODEL).is_file():
+        ExportedModel.open(folder)  # compares the sizes of the files with the sidecar; that of an IR is looked at below
     return open_subject(settings, folder / names[0])
 
 
@@ -127,7 +126,7 @@ def _openvino(settings: EvaluateSettings, path: Path) -> Subject:
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise InputError(f"{weights}: no such file: expected the weights beside {path.name}")
-    if (path.parent / IntermediateRepresentation.MODEL).is_file():
+    if IntermediateRepresentation.sidecar_in(path.parent) is not None:
         geometry = IntermediateRepresentation.open(path.parent).geometry
     else:
         n_hidden, n_classes, window_frames, n_input = sizes(path)

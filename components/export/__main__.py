@@ -37,7 +37,7 @@ class ExportCommand(CardSettings, ExportSettings):
     export_onnx: bool = setting(False, "write an ONNX model, too; needs onnxruntime")
     export_zip: bool = setting(False, "pack the export, and the scorer if one is given, into EXPORT_DIR.zip as well")
     scorer_path: str = setting("", "scorer to pack with --export_zip")
-    remove_export: bool = setting(False, "remove what EXPORT_DIR holds of earlier exports")
+    remove_export: bool = setting(False, "remove what EXPORT_DIR holds of earlier exports of ours; other files stay")
     evaluation: str = setting("", "folder that evaluate made, for the model card")
     corpus: str = setting("", "corpus folder that the model was trained on, for the model card")
     client_python: tuple[str, ...] = setting(
@@ -80,7 +80,15 @@ def _run(given: ExportCommand) -> None:
     from components.export import card, clients, delivery, step
     from speech.artifacts import Corpus, Evaluation, ExportedModel
 
-    delivery.check_destination(given.export_dir, given.export_file_name, given.remove_export)
+    endings = (
+        ".pb",
+        ".pbmm",
+        *((".tflite",) if given.export_tflite else ()),
+        *((".onnx",) if given.export_onnx else ()),
+    )
+    names = [given.export_file_name + ending for ending in endings]
+    names += [card.file_name(_part(CardSettings, given)), card.JSON_NAME, ExportedModel.MODEL]
+    delivery.check_destination(given.export_dir, names, given.remove_export)
     if given.scorer_path and not Path(given.scorer_path).is_file():
         raise InputError(f"--scorer_path {given.scorer_path}: no such file")
     evaluation = Evaluation.open(given.evaluation) if given.evaluation else None
@@ -101,9 +109,9 @@ def _run(given: ExportCommand) -> None:
         model = step.add_files(model, [page.name for page in pages])
         if given.export_zip:
             print(f"packed as {delivery.archive(model, given.scorer_path, given.export_dir)}", flush=True)
-        names = (*model.sidecar["files"], ExportedModel.MODEL)
+        made = (*model.sidecar["files"], ExportedModel.MODEL)
         delivery.deliver(model, given.export_dir, given.remove_export)
-    print(f"exported to {given.export_dir}: {', '.join(names)}", flush=True)
+    print(f"exported to {given.export_dir}: {', '.join(made)}", flush=True)
 
 
 def _part(settings_class: type[S], given: ExportCommand) -> S:
