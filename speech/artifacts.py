@@ -3,6 +3,7 @@
 The file that says "complete" is written last, so a folder without it is unfinished work of an interrupted step.
 """
 
+import contextlib
 import json
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from speech.alphabet import Alphabet
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.manifest import Manifest, read_manifest
-from speech.ownership import listed
+from speech.ownership import Place, listed
 from speech.storage import sha256, write_json
 
 ALPHABET = "alphabet.txt"
@@ -296,6 +297,16 @@ def describe_files(folder: Path, names: list[str], found: Container[str] = ()) -
         if name in found:
             files[name]["found"] = True
     return files
+
+
+def serving_alphabet(place: Place, alphabet: Alphabet) -> bool:
+    """Whether somebody else's alphabet file lies there and has the same symbols: it stays, and serves."""
+    path = place.foreign(ALPHABET)
+    if path is None:
+        return False
+    with contextlib.suppress(InputError):
+        return Alphabet.load(path) == alphabet
+    return alphabet.bytes_mode and path.is_file() and path.read_bytes() == alphabet.to_text().encode("utf-8")
 
 
 def names_of_export(sidecar: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,8 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from speech.errors import InputError
@@ -43,31 +44,30 @@ class Place:
         self.folder, self.records, self.flag, self.never = folder, records, flag, never
         self._claim = folder / f".{next(iter(records))}.claim"
 
-    def own(self) -> set[str]:
-        """What the records in the folder list, and those records."""
+    @cached_property
+    def own(self) -> frozenset[str]:
+        """What the records in the folder listed when this was first asked, and those records."""
         found: set[str] = set()
         for record, names in self.records.items():
-            listed_there = [name for name in names(_read(self.folder / record)) if _is_inside(name)]
-            found |= {*listed_there, record} if listed_there else set()
-        return found
+            there = [name for name in names(_read(self.folder / record)) if _is_inside(name)]
+            found.update(there, [record] if there else [])
+        return frozenset(found)
 
     def check(self, names: Iterable[str]) -> None:
         """Raise InputError if writing `names` (relative) would replace a file that is not the step's own."""
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"{self.flag} {self.folder}: it is a file, expected a folder")
-        own, claim = self.own(), self._claimed()
+        claim = self._claimed()
         for name in names:
-            if name not in own and _is_foreign(name, claim) and os.path.lexists(self.folder / name):
+            if self._is_foreign(name, claim):
                 raise InputError(
                     f"{self.folder / name} would be replaced, but no record there says that this step wrote it: give "
                     f"another {self.flag}, or move the file away"
                 )
 
-    def found(self, name: str, content: bytes) -> bool:
-        """Whether somebody else's file `name` lies there with this very content: then it stays, and serves as well."""
-        path = self.folder / name
-        foreign = name not in self.own() and _is_foreign(name, self._claimed())
-        return foreign and path.is_file() and path.read_bytes() == content
+    def foreign(self, name: str) -> Path | None:
+        """The file `name` if there is one and it is somebody else's."""
+        return self.folder / name if self._is_foreign(name, self._claimed()) else None
 
     @contextlib.contextmanager
     def writing(self, names: Iterable[str]) -> Iterator[None]:
@@ -77,35 +77,33 @@ class Place:
         began = not self._claim.exists()
         if began:
             self.folder.mkdir(parents=True, exist_ok=True)
-            folders = sorted({PurePosixPath(name).parent.as_posix() for name in names})
+            folders = sorted({_folder_of(name) for name in names})
             write_json(self._claim, {"folders": folders, "foreign": sorted(self._others(folders))})
         try:
             yield
         except InputError:
             if began:
-                self.release()
+                self._claim.unlink(missing_ok=True)
             raise
-        self.release()
-
-    def release(self) -> None:
-        """The work is complete, or there is none."""
         self._claim.unlink(missing_ok=True)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove those of `names` that are the step's own."""
-        own = self.own()
         for name in names:
-            if name in own:
+            if name in self.own:
                 (self.folder / name).unlink(missing_ok=True)
+
+    def _is_foreign(self, name: str, claim: _Claim | None) -> bool:
+        known = name in self.own or (claim is not None and _folder_of(name) in claim[0] and name not in claim[1])
+        return not known and os.path.lexists(self.folder / name)
 
     def _others(self, folders: Iterable[str]) -> Iterator[str]:
         """What lies in `folders` and is not the step's own."""
-        own = self.own()
         for folder in folders:
             with contextlib.suppress(FileNotFoundError), os.scandir(self.folder / folder) as entries:
                 for entry in entries:
-                    name = (PurePosixPath(folder) / entry.name).as_posix()
-                    if name not in own and not name.endswith(self.never):
+                    name = f"{folder}/{entry.name}" if folder else entry.name
+                    if name not in self.own and not name.endswith(self.never):
                         yield name
 
     def _claimed(self) -> _Claim | None:
@@ -115,9 +113,8 @@ class Place:
         return (set(folders), set(foreign)) if isinstance(folders, list) and isinstance(foreign, list) else None
 
 
-def _is_foreign(name: str, claim: _Claim | None) -> bool:
-    """Whether a file of this name, if there is one and no record lists it, is somebody else's."""
-    return claim is None or name in claim[1] or PurePosixPath(name).parent.as_posix() not in claim[0]
+def _folder_of(name: str) -> str:
+    return name.rpartition("/")[0]  # pathlib would keep every name that it has seen
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,7 +16,14 @@ from components.convert_openvino.front_end import audio_network, portable
 from components.convert_openvino.network import ANY, Builder
 from components.convert_openvino.settings import OpenVinoSettings
 from components.convert_openvino.weights import SourceModel, load
-from speech.artifacts import ALPHABET, IntermediateRepresentation, describe_files, names_of_ir, write_sidecar
+from speech.artifacts import (
+    ALPHABET,
+    IntermediateRepresentation,
+    describe_files,
+    names_of_ir,
+    serving_alphabet,
+    write_sidecar,
+)
 from speech.geometry import Geometry
 from speech.ownership import Place
 from speech.storage import download_file, download_folder, fsync_folder, is_remote
@@ -51,7 +58,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="speechmill-") as downloads:
         source = load(_local(input_model, Path(downloads)), settings.alphabet_config_path)
         form = form_of(source.geometry) if form_of else Form(settings.n_steps, settings.batch)
-        found = [ALPHABET] if place.found(ALPHABET, source.alphabet.to_text().encode("utf-8")) else []
+        found = [ALPHABET] if serving_alphabet(place, source.alphabet) else []
         place.check([*_files(settings), *(() if found else (ALPHABET,))])
         output_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".converting-", dir=output_dir) as scratch:
@@ -123,8 +130,7 @@ class _Conversion:
         files = _files(self.settings)
         folder, names = place.folder, [name for name in (*files, ALPHABET) if name not in found]
         with place.writing([*names, IntermediateRepresentation.MODEL]):
-            sidecars = [name for name in RECORDS if name in place.own()]
-            place.remove([*sidecars, *sorted(place.own() - {*sidecars, *names})])
+            place.remove([*RECORDS, *sorted(place.own - {*RECORDS, *names})])
             for file in files:
                 _fsync(self.scratch / file)
                 (self.scratch / file).replace(folder / file)

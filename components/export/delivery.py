@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from components.export.step import place
-from speech.artifacts import ALPHABET, ExportedModel, write_sidecar
+from speech.artifacts import ALPHABET, ExportedModel, describe_files, serving_alphabet, write_sidecar
 from speech.errors import InputError
 from speech.storage import atomic_path, is_remote, upload_file, upload_folder
 
@@ -52,13 +52,12 @@ def deliver(model: ExportedModel, destination: str, remove: bool) -> None:
         return
     folder = Path(destination)
     target = place(folder)
-    found = [ALPHABET] if target.found(ALPHABET, (model.folder / ALPHABET).read_bytes()) else []
+    found = [ALPHABET] if serving_alphabet(target, model.alphabet) else []
     names = [name for name in (*model.sidecar["files"], *model.sidecar.get("also", ())) if name not in found]
     with target.writing([*names, ExportedModel.MODEL]):
-        before = target.own()
-        target.remove([ExportedModel.MODEL, *sorted(before - {ExportedModel.MODEL, *names})])
+        target.remove([ExportedModel.MODEL, *sorted(target.own - {ExportedModel.MODEL, *names})])
         for name in found:
-            files = {**model.sidecar["files"], name: {**model.sidecar["files"][name], "found": True}}
+            files = {**model.sidecar["files"], **describe_files(folder, [name], found)}
             write_sidecar(model.folder, ExportedModel.MODEL, {**model.sidecar, "files": files})
         for name in (*names, ExportedModel.MODEL):
             (model.folder / name).replace(folder / name)

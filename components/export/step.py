@@ -12,7 +12,15 @@ import numpy as np
 from components.export.settings import ExportSettings
 from speech import checkpoints
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, Checkpoint, ExportedModel, describe_files, names_of_export, write_sidecar
+from speech.artifacts import (
+    ALPHABET,
+    Checkpoint,
+    ExportedModel,
+    describe_files,
+    names_of_export,
+    serving_alphabet,
+    write_sidecar,
+)
 from speech.bundle import Bundle
 from speech.errors import InputError
 from speech.geometry import Geometry
@@ -140,7 +148,7 @@ class _Output:
 
     def __init__(self, folder: Path, alphabet: Alphabet, names: list[str], also: Sequence[str] = ()) -> None:
         self.folder, self.alphabet, self.place = folder, alphabet, place(folder)
-        self.found = [ALPHABET] if self.place.found(ALPHABET, alphabet.to_text().encode("utf-8")) else []
+        self.found = [ALPHABET] if serving_alphabet(self.place, alphabet) else []
         self.names, self.also = list(dict.fromkeys([*names, ALPHABET])), list(also)
 
     @contextlib.contextmanager
@@ -151,8 +159,7 @@ class _Output:
         names = [*self.names, *self.also, ExportedModel.MODEL]
         with self.place.writing([name for name in names if name not in self.found]):
             if anew:
-                before = self.place.own()
-                self.place.remove([ExportedModel.MODEL, *(before - {ExportedModel.MODEL})])
+                self.place.remove([ExportedModel.MODEL, *sorted(self.place.own - {ExportedModel.MODEL})])
             yield
 
     def complete(self, description: dict[str, Any]) -> ExportedModel:
@@ -162,8 +169,7 @@ class _Output:
         before = description.get("files", {})
         others = [name for name in before if (self.folder / name).is_file()]
         files = describe_files(self.folder, list(dict.fromkeys([*others, *self.names])), self.found)
-        own = self.place.own()
-        also = [*self.also, *(name for name in description.get("also", ()) if name in own)]
+        also = [*self.also, *(name for name in description.get("also", ()) if name in self.place.own)]
         kept = {name: value for name, value in description.items() if name not in ("files", "also")}
         sidecar = {**kept, **({"also": also} if also else {}), "files": files}
         write_sidecar(self.folder, ExportedModel.MODEL, sidecar)
