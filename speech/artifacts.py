@@ -15,7 +15,7 @@ from speech.alphabet import Alphabet
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.manifest import Manifest, read_manifest
-from speech.ownership import Place, listed
+from speech.ownership import Names, Place, listed
 from speech.storage import sha256, write_json
 
 ALPHABET = "alphabet.txt"
@@ -230,6 +230,7 @@ class ExternalScorer:
     LANGUAGE_MODEL: ClassVar[str] = "lm.binary"  # kept on demand
     MODEL: ClassVar[str] = "scorer.json"  # written last: settings, counts, size and sha256
     NONE: ClassVar[str] = "none.txt"  # alone in the folder: the run is one without a scorer
+    NONE_TEXT: ClassVar[str] = "This run has no scorer.\n"
     MAKER: ClassVar[str] = "python -m components.build_scorer"
 
     @classmethod
@@ -275,6 +276,20 @@ class Evaluation:
     def scores(self) -> dict[str, Any]:
         """WER, CER, loss and the counts behind them."""
         return _read_json(self.folder / self.SCORES)
+
+
+def names_of_scorer(description: Mapping[str, Any]) -> list[str]:
+    """What the sidecar of a scorer lists as written by its step; nothing for one of another kind."""
+    return listed(description) if "default_alpha" in description else []
+
+
+def place_of_scorer(folder: Path, flag: str, more: Names = names_of_scorer) -> Place:
+    """A folder that takes a scorer, or the note of a run without one, beside whatever else it holds."""
+    note = folder / ExternalScorer.NONE
+    records: dict[str, Names] = {ExternalScorer.MODEL: more}
+    if note.is_file() and note.read_bytes() == ExternalScorer.NONE_TEXT.encode("ascii"):
+        records[ExternalScorer.NONE] = lambda _: [ExternalScorer.NONE]
+    return Place(folder, records, flag)
 
 
 def read_alphabet(folder: Path, geometry: Geometry) -> Alphabet:
