@@ -74,7 +74,7 @@ class Place:
         """Write `names` inside, the record last; raises InputError as `check` does, before anything is written."""
         names = list(names)
         self.check(names)
-        began = not self._claim.exists()
+        began, made = not self._claim.exists(), not self.folder.exists()
         if began:
             self.folder.mkdir(parents=True, exist_ok=True)
             folders = sorted({_folder_of(name) for name in names})
@@ -84,6 +84,9 @@ class Place:
         except InputError:
             if began:
                 self._claim.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is not empty
+                if made:
+                    self.folder.rmdir()
             raise
         self._claim.unlink(missing_ok=True)
 

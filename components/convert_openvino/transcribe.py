@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.convert_openvino.runner import Runner
 from speech.alphabet import Alphabet
 from speech.audio import decode, parse_wav, resample
 from speech.decoding.greedy import best_path
 from speech.errors import InputError
+from speech.extras import require
 from speech.features import mfcc
 from speech.settings import command, setting, setting_error
 
@@ -43,7 +43,9 @@ class Transcriber:
 
         Decodes greedily; with a `scorer` file or a `beam_width` by beam search.
         """
-        self.runner = Runner(model, precision=precision, threads=threads, alphabet=alphabet)
+        from components.convert_openvino.runner import Runner
+
+        self.runner: Runner = Runner(model, precision=precision, threads=threads, alphabet=alphabet)
         self.alphabet = self.runner.description.alphabet
         self.sample_rate = self.runner.geometry.audio_sample_rate
         self.decode = _decoder(self.alphabet, scorer, beam_width)
@@ -153,6 +155,7 @@ def run(settings: TranscribeCommand) -> None:
     """Print one line of text a file."""
     if not settings.model or not settings.audio:
         raise InputError("--model and --audio are needed: --model output_graph.xml --audio a.wav")
+    require("convert-openvino")
     transcriber = Transcriber(
         settings.model,
         alphabet=Alphabet.load(settings.alphabet_config_path) if settings.alphabet_config_path else None,

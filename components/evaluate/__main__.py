@@ -9,6 +9,7 @@ from components.evaluate import locations
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation, ExternalScorer
 from speech.errors import InputError
+from speech.extras import require
 from speech.settings import command, setting
 from speech.storage import is_remote, write_text
 
@@ -69,6 +70,9 @@ class EvaluateCommand(EvaluateSettings):
 
 def run(settings: EvaluateCommand) -> None:
     """Evaluate, and say what came out."""
+    require("evaluate")
+    if settings.n_trials:
+        require("evaluate", modules=("optuna",))
     from components.evaluate import step
     from components.evaluate.console import totals
 

@@ -13,6 +13,7 @@ from components.evaluate.settings import EvaluateSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel, IntermediateRepresentation, read_alphabet
 from speech.errors import InputError
+from speech.extras import require
 from speech.geometry import Geometry
 from speech.storage import sha256
 from speech.variables import weight_shapes
@@ -73,6 +74,8 @@ def open_subject(settings: EvaluateSettings, model: Path) -> Subject:
         return _open_folder(settings, model)
     if model.suffix not in OPENERS:
         raise InputError(f"{model}: unknown model format: expected {', '.join(OPENERS)}")
+    if model.suffix != ".xml":
+        require("evaluate", modules=("tensorflow",))
     return OPENERS[model.suffix](settings, model)
 
 
@@ -121,6 +124,7 @@ def _tflite(settings: EvaluateSettings, path: Path) -> Subject:
 
 
 def _openvino(settings: EvaluateSettings, path: Path) -> Subject:
+    require("evaluate", modules=("openvino",))
     from components.evaluate.openvino_runtime import OpenVinoModel, sizes
 
     weights = path.with_suffix(".bin")
@@ -145,6 +149,7 @@ def _sidecar_beam_width(path: Path) -> int:
 
 
 def _checkpoint(settings: EvaluateSettings, folder: Path) -> Subject:
+    require("evaluate", modules=("tensorflow",))
     from speech.nn import checkpoints
 
     bundle, problems = checkpoints.load_first(checkpoints.find(folder, settings.load_evaluate))

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from components.export.settings import CardSettings, ExportSettings
 from speech.errors import InputError
+from speech.extras import require
 from speech.settings import command, setting, setting_error
 from speech.storage import is_remote, local_folder
 
@@ -77,6 +78,7 @@ def _run(given: ExportCommand) -> None:
     for flag in ("checkpoint_dir", "export_dir"):
         if not getattr(given, flag):
             raise InputError(f"--{flag} is missing: `python -m components.export --checkpoint_dir C --export_dir D`")
+    require("export", *(("onnx",) if given.export_onnx else ()))
     from components.export import card, clients, delivery, step
     from speech.artifacts import Corpus, Evaluation, ExportedModel
 
