@@ -122,14 +122,18 @@ _STRING_OR_COMMENT = re.compile(
     rb'''"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\'|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(#[^\n]*)'''
 )
 
+_NEWLINE = b"\0"  # of a string: it stays where those of the code may go
+
 
 def _what_runs(code: bytes) -> bytes:
     """Python code without comments, docstrings and empty lines; the same under every version of Python."""
     lines = code.splitlines()
     for text in _docstrings(ast.parse(code).body):
         lines[text.lineno - 1 : text.end_lineno] = [b""] * ((text.end_lineno or text.lineno) - text.lineno + 1)
-    left = _STRING_OR_COMMENT.sub(lambda found: b"" if found.group(1) else found.group(), b"\n".join(lines))
-    return b"\n".join(line.rstrip() for line in left.splitlines() if line.strip())
+    left = _STRING_OR_COMMENT.sub(
+        lambda found: b"" if found[1] else found[0].replace(b"\n", _NEWLINE), b"\n".join(lines)
+    )
+    return b"\n".join(line.rstrip() for line in left.splitlines() if line.strip()).replace(_NEWLINE, b"\n")
 
 
 def _docstrings(body: list[ast.stmt]) -> Iterator[ast.Expr]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from speech.errors import InputError, one_line_errors
+from speech.extras import STEPS, require
 from speech.settings import command, setting
 
 URIS = (
@@ -51,6 +52,8 @@ def run(argv: Sequence[str]) -> None:
 
 
 def _run(flags: Any) -> None:
+    if flags.runner == "subprocess":
+        require(*STEPS)
     from pipelines import local
 
     given = {field.name for field in fields(RunBase)}
@@ -150,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         if name not in COMMANDS:
             raise InputError(f"unknown command {name}: expected {', '.join(COMMANDS)}")
+        require("pipeline")
     COMMANDS[name][0](arguments[1:])
 
 

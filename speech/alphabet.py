@@ -34,14 +34,12 @@ class Alphabet:
     def from_symbols(cls, symbols: Sequence[str], where: str) -> "Alphabet":
         """Check and wrap symbols; raises InputError for an empty or ambiguous alphabet."""
         if not symbols:
-            raise InputError(f"{where}: the alphabet is empty: expected one symbol a line, the space among them")
+            raise InputError(f"{where}: the alphabet is empty: expected one symbol a line")
         seen: set[str] = set()
         for symbol in symbols:
             if symbol in seen:
                 raise InputError(f"{where}: symbol {symbol!r} occurs twice: remove one of the lines")
             seen.add(symbol)
-        if " " not in seen:
-            raise InputError(f"{where}: the alphabet has no space: add a line that holds a single space")
         return cls(tuple(symbols))
 
     @classmethod
@@ -75,6 +73,11 @@ class Alphabet:
 
     def __len__(self) -> int:
         return len(self.symbols)
+
+    @property
+    def has_space(self) -> bool:
+        """Whether words can be told apart; without, a sentence is one word (Chinese, Thai, ...)."""
+        return " " in self.symbols
 
     @property
     def blank(self) -> int:

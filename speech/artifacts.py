@@ -3,8 +3,10 @@
 The file that says "complete" is written last, so a folder without it is unfinished work of an interrupted step.
 """
 
+import contextlib
 import json
 import re
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,7 @@ from speech.alphabet import Alphabet
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.manifest import Manifest, read_manifest
+from speech.ownership import Names, Place, listed
 from speech.storage import sha256, write_json
 
 ALPHABET = "alphabet.txt"
@@ -231,30 +234,44 @@ class IntermediateRepresentation:
     folder: Path
     XML: ClassVar[str] = "output_graph.xml"
     BIN: ClassVar[str] = "output_graph.bin"
-    MODEL: ClassVar[str] = "model.json"  # written last
+    MODEL: ClassVar[str] = "openvino.json"  # written last; beside an exported model's own sidecar if need be
+    OLDER: ClassVar[str] = "model.json"  # its name in IRs of earlier versions
     MAKER: ClassVar[str] = "python -m components.convert_openvino"
 
     @classmethod
     def open(cls, folder: str | Path) -> "IntermediateRepresentation":
         """Open a complete IR whose files have the sizes that the sidecar records."""
-        model = _require(Path(folder), cls.MODEL, "OpenVINO IR", cls.MAKER)
+        model = cls.sidecar_in(Path(folder)) or _require(Path(folder), cls.MODEL, "OpenVINO IR", cls.MAKER)
         _check_files(Path(folder), _read_json(model).get("files", {}))
         return cls(Path(folder))
+
+    @classmethod
+    def sidecar_in(cls, folder: Path) -> Path | None:
+        """Where the sidecar of an IR is in a folder; None if there is none."""
+        older = folder / cls.OLDER
+        if (folder / cls.MODEL).is_file():
+            return folder / cls.MODEL
+        return older if older.is_file() and names_of_ir(_read_json(older)) else None
 
     @property
     def xml(self) -> Path:
         """The network; its weights lie beside it."""
         return self.folder / self.sidecar.get("xml", self.XML)
 
+    @property
+    def sidecar_path(self) -> Path:
+        """Where the sidecar is."""
+        return self.sidecar_in(self.folder) or self.folder / self.MODEL
+
     @cached_property
     def sidecar(self) -> dict[str, Any]:
         """Geometry, conversion settings, and the files."""
-        return _read_json(self.folder / self.MODEL)
+        return _read_json(self.sidecar_path)
 
     @property
     def geometry(self) -> Geometry:
         """The model's geometry."""
-        return Geometry.from_dict(self.sidecar.get("geometry", {}), str(self.folder / self.MODEL))
+        return Geometry.from_dict(self.sidecar.get("geometry", {}), str(self.sidecar_path))
 
     @cached_property
     def alphabet(self) -> Alphabet:
@@ -271,6 +288,7 @@ class ExternalScorer:
     LANGUAGE_MODEL: ClassVar[str] = "lm.binary"  # kept on demand
     MODEL: ClassVar[str] = "scorer.json"  # written last: settings, counts, size and sha256
     NONE: ClassVar[str] = "none.txt"  # alone in the folder: the run is one without a scorer
+    NONE_TEXT: ClassVar[str] = "This run has no scorer.\n"
     MAKER: ClassVar[str] = "python -m components.build_scorer"
 
     @classmethod
@@ -318,6 +336,20 @@ class Evaluation:
         return _read_json(self.folder / self.SCORES)
 
 
+def names_of_scorer(description: Mapping[str, Any]) -> list[str]:
+    """What the sidecar of a scorer lists as written by its step; nothing for one of another kind."""
+    return listed(description) if "default_alpha" in description else []
+
+
+def place_of_scorer(folder: Path, flag: str, more: Names = names_of_scorer) -> Place:
+    """A folder that takes a scorer, or the note of a run without one, beside whatever else it holds."""
+    note = folder / ExternalScorer.NONE
+    records: dict[str, Names] = {ExternalScorer.MODEL: more}
+    if note.is_file() and note.read_bytes() == ExternalScorer.NONE_TEXT.encode("ascii"):
+        records[ExternalScorer.NONE] = lambda _: [ExternalScorer.NONE]
+    return Place(folder, records, flag)
+
+
 def read_alphabet(folder: Path, geometry: Geometry) -> Alphabet:
     """The alphabet beside a model; bytes output mode is recognised by its marker file."""
     path = folder / ALPHABET
@@ -330,9 +362,35 @@ def read_alphabet(folder: Path, geometry: Geometry) -> Alphabet:
     return alphabet
 
 
-def describe_files(folder: Path, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Size and checksum of each file, for a sidecar."""
-    return {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
+def describe_files(folder: Path, names: list[str], found: Container[str] = ()) -> dict[str, dict[str, Any]]:
+    """Size and checksum of each file, for a sidecar; those in `found` are marked as not written by the step."""
+    files: dict[str, dict[str, Any]] = {}
+    for name in names:
+        files[name] = {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
+        if name in found:
+            files[name]["found"] = True
+    return files
+
+
+def serving_alphabet(place: Place, alphabet: Alphabet) -> bool:
+    """Whether somebody else's alphabet file lies there and has the same symbols: it stays, and serves."""
+    path = place.foreign(ALPHABET)
+    if path is None:
+        return False
+    with contextlib.suppress(InputError):
+        return Alphabet.load(path) == alphabet
+    return alphabet.bytes_mode and path.is_file() and path.read_bytes() == alphabet.to_text().encode("utf-8")
+
+
+def names_of_export(sidecar: Mapping[str, Any]) -> list[str]:
+    """What the sidecar of an exported model lists as written by the export; nothing for one of another kind."""
+    return listed(sidecar) if "geometry" in sidecar and not names_of_ir(sidecar) else []
+
+
+def names_of_ir(sidecar: Mapping[str, Any]) -> list[str]:
+    """The same for an OpenVINO IR."""
+    names = listed(sidecar)
+    return names if any(name.endswith(".xml") for name in names) else []
 
 
 def write_sidecar(folder: Path, name: str, description: dict[str, Any]) -> None:

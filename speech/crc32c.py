@@ -48,7 +48,7 @@ def masked(data: Bytes) -> int:
 
 @cache
 def _byte_table() -> Table:
-    table = np.arange(256, dtype=np.uint32)
+    table: Table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, table >> 1 ^ _POLYNOMIAL, table >> 1).astype(np.uint32)
     return table

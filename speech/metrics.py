@@ -106,6 +106,12 @@ class ErrorTable:
             np.bincount(units, self.edits).astype(np.int64), np.bincount(units, self.reference_tokens).astype(np.int64)
         )
 
+    def by_speaker(self, speakers: Sequence[str]) -> "ErrorTable":
+        """Summed over the clips of each speaker; a clip of an unknown one ("") stands for itself."""
+        units: dict[str | int, int] = {}
+        numbers = [units.setdefault(speaker or clip, len(units)) for clip, speaker in enumerate(speakers)]
+        return self.sums(np.array(numbers, np.int64))
+
 
 def word_error_table(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorTable:
     """`word_errors` of many pairs."""

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from speech import transfer
 from speech.errors import InputError, RetryError
@@ -88,11 +87,33 @@ def of_artifact_store(uri: str) -> str:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """`s3://bucket/some/key` -> (`bucket`, `some/key`)."""
-    parsed = urlparse(uri)
-    if parsed.scheme != "s3" or not parsed.netloc:
+    """`s3://bucket/some/key` -> (`bucket`, `some/key`).
+
+    All behind the bucket's slash is the key, as it is: `?`, `#`, `%20` and doubled slashes are characters of keys.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not is_remote(uri) or not bucket:
         raise InputError(f"{uri} is not an object-store URI: expected s3://BUCKET/KEY")
-    return parsed.netloc, parsed.path.lstrip("/")
+    return bucket, key
+
+
+def local_names(uri: str, names: Iterable[str]) -> list[str]:
+    """`names`, what keys hold behind the prefix `uri`, as relative paths of files; markers of folders are left out.
+
+    Who can write into a bucket chooses its keys: raises InputError for one that would lead to another place than a
+    file of its own below a folder.
+    """
+    files = [name for name in names if name and not name.endswith("/")]
+    folders = {name[:end] for name in files for end, character in enumerate(name) if character == "/"}
+    for name in files:
+        if any(part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > 255 for part in name.split("/")):
+            problem = "is no path of a file below a folder"
+        elif name in folders:
+            problem = "is a file and a folder at once"
+        else:
+            continue
+        raise InputError(f"{uri}: the object {name!r} there {problem}: rename it, or name a prefix without it")
+    return files
 
 
 READ_TIMEOUT_S = 60  # a server that is silent for longer is asked again, on another connection
@@ -189,12 +210,12 @@ def upload_file(path: Path, uri: str) -> None:
 
 
 def download_folder(uri: str, folder: Path) -> None:
-    """Copy every object under `uri/` into `folder`, keeping the relative names."""
+    """Copy every object under `uri/` into `folder`, keeping the relative names; raises InputError for unusable ones."""
     bucket, prefix = split_uri(uri.rstrip("/") + "/")
-    names = [key[len(prefix) :] for key, _ in list_keys(uri.rstrip("/") + "/")]
-    if not names:
+    found = [key[len(prefix) :] for key, _ in list_keys(uri.rstrip("/") + "/")]
+    if not found:
         raise InputError(f"{uri}: no objects under this prefix")
-    names = [name for name in names if name and not name.endswith("/") and ".." not in Path(name).parts]
+    names = local_names(uri, found)
     transfer.each(lambda name: download_file(f"s3://{bucket}/{prefix}{name}", folder / name), names)
 
 

@@ -41,7 +41,7 @@ def layer_of(variable: str) -> str:
 
 def initial_weights(geometry: Geometry, seed: int) -> dict[str, np.ndarray]:
     """Fresh weights as the peers draw them: Glorot uniform matrices, zero biases; reproducible from `seed`."""
-    weights = {}
+    weights: dict[str, np.ndarray] = {}
     for position, (name, shape) in enumerate(weight_shapes(geometry).items()):
         if len(shape) == 1:
             weights[name] = np.full(shape, 1.0 if name.endswith("gamma") else 0.0, np.float32)

@@ -5,7 +5,7 @@ import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,29 @@ from components.build_scorer.settings import BuildScorerSettings
 from components.build_scorer.spaces import placeholder, put_space
 from components.build_scorer.text import PreparedText, prepare, read_lines, split_code_points
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, Checkpoint, Corpus, ExportedModel, ExternalScorer, describe_files, write_sidecar
+from speech.artifacts import (
+    ALPHABET,
+    Checkpoint,
+    Corpus,
+    ExportedModel,
+    ExternalScorer,
+    describe_files,
+    names_of_scorer,
+    place_of_scorer,
+    serving_alphabet,
+    write_sidecar,
+)
 from speech.decoding.language_model import read_layout
 from speech.decoding.packaging import Vocabulary, looks_like_code_points, write_scorer
 from speech.decoding.query import LanguageModelReader
-from speech.decoding.scorer import Scorer
+from speech.decoding.scorer import Scorer, require_word_ends
 from speech.errors import InputError
 from speech.manifest import read_manifest
+from speech.ownership import Place, listed
 from speech.storage import atomic_path, download_file, is_remote, write_text
 
 SHOWN = 5
+LANGUAGE_MODEL_RECORD = "lm.json"  # beside a language model without a scorer: what was written
 
 
 @dataclass(frozen=True)
@@ -42,23 +55,31 @@ def run(
 ) -> ExternalScorer:
     """Build a scorer for models with `alphabet` into `folder`; `keep_binary` leaves the language model beside it."""
     alphabet = choose_alphabet(settings, alphabet)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch_name:
-        scratch = Path(scratch_name)
-        made = language_model(settings, sources, alphabet.bytes_mode, scratch)
-        package = folder / ExternalScorer.SCORER
-        words = [" " if word == made.space else word for word in made.vocabulary]
-        vocabulary = write_scorer(
-            made.estimate.binary, words, alphabet, package, settings.default_alpha, settings.default_beta
-        )
-        write_vocabulary(folder, settings.top_k, vocabulary.words)
-        if keep_binary:
-            _move(made.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
-    Scorer(None, None, package, alphabet)  # what was written can be read
-    alphabet.save(folder / ALPHABET)
-    description = _describe(settings, made, vocabulary, alphabet)
-    description["files"] = describe_files(folder, [ExternalScorer.SCORER, ALPHABET])
-    write_sidecar(folder, ExternalScorer.MODEL, description)
+    require_word_ends(alphabet, folder / ExternalScorer.SCORER)
+    place = _place(folder)
+    found = [ALPHABET] if serving_alphabet(place, alphabet) else []
+    also = [vocabulary_name(settings.top_k), *([ExternalScorer.LANGUAGE_MODEL] if keep_binary else ())]
+    names = [name for name in (ExternalScorer.SCORER, ALPHABET, *also) if name not in found]
+    with place.writing([*names, ExternalScorer.MODEL]):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch_name:
+            scratch = Path(scratch_name)
+            made = language_model(settings, sources, alphabet.bytes_mode, scratch)
+            package = scratch / ExternalScorer.SCORER
+            words = [" " if word == made.space else word for word in made.vocabulary]
+            vocabulary = write_scorer(
+                made.estimate.binary, words, alphabet, package, settings.default_alpha, settings.default_beta
+            )
+            Scorer(None, None, package, alphabet)  # what was written can be read
+            place.remove([ExternalScorer.MODEL, *sorted(place.own - {*names, ExternalScorer.MODEL})])
+            _move(package, folder / ExternalScorer.SCORER)
+            write_vocabulary(folder, settings.top_k, vocabulary.words)
+            if keep_binary:
+                _move(made.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
+        if not found:
+            alphabet.save(folder / ALPHABET)
+        files = describe_files(folder, [ExternalScorer.SCORER, ALPHABET], found)
+        description = {**_describe(settings, made, vocabulary, alphabet), "also": also, "files": files}
+        write_sidecar(folder, ExternalScorer.MODEL, description)
     for line in summary(description):
         print(line, flush=True)
     return ExternalScorer.open(folder)
@@ -66,12 +87,28 @@ def run(
 
 def build_language_model(settings: BuildScorerSettings, sources: Sources, folder: Path) -> Path:
     """What the peers' generate_lm.py makes: lm.binary and the vocabulary, for a package to be made later."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch:
-        made = language_model(settings, sources, bool(settings.bytes_output_mode), Path(scratch))
-        write_vocabulary(folder, settings.top_k, [word for word in made.vocabulary if word != made.space])
-        _move(made.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
+    names = [vocabulary_name(settings.top_k), ExternalScorer.LANGUAGE_MODEL]
+    with _place(folder).writing([*names, LANGUAGE_MODEL_RECORD]):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch:
+            made = language_model(settings, sources, bool(settings.bytes_output_mode), Path(scratch))
+            write_vocabulary(folder, settings.top_k, [word for word in made.vocabulary if word != made.space])
+            _move(made.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
+        write_sidecar(folder, LANGUAGE_MODEL_RECORD, {"also": names})
     return folder / ExternalScorer.LANGUAGE_MODEL
+
+
+def _place(folder: Path) -> Place:
+    place = place_of_scorer(folder, "--output_dir", _own_names)
+    place.records = {**place.records, LANGUAGE_MODEL_RECORD: listed}
+    return place
+
+
+def _own_names(description: Mapping[str, Any]) -> list[str]:
+    """What a scorer's description lists; those of earlier versions did not name the vocabulary and lm.binary."""
+    names = names_of_scorer(description)
+    if names and "also" not in description and isinstance(settings := description.get("settings"), dict):
+        names += [vocabulary_name(settings.get("top_k", 0)), ExternalScorer.LANGUAGE_MODEL]
+    return names
 
 
 def package(
@@ -162,9 +199,14 @@ def _move(source: Path, target: Path) -> None:
 
 def write_vocabulary(folder: Path, top_k: int, words: Sequence[str]) -> Path:
     """The vocabulary under the peers' name, one word a line; the space of a bytes-mode scorer cannot be in it."""
-    path = folder / f"vocab-{top_k}.txt"
+    path = folder / vocabulary_name(top_k)
     write_text(path, "".join(f"{word}\n" for word in words if word != " "))
     return path
+
+
+def vocabulary_name(top_k: int) -> str:
+    """The peers' name of the vocabulary."""
+    return f"vocab-{top_k}.txt"
 
 
 def _describe(
@@ -234,11 +276,13 @@ def run_in_pipeline(
 
 def adopt(uri: str, model: Path, folder: Path) -> ExternalScorer | None:
     """Take a scorer that is there already, if it fits the model; without one, leave a note that says so."""
-    folder.mkdir(parents=True, exist_ok=True)
+    place = _place(folder)
     if not uri:
-        write_text(folder / ExternalScorer.NONE, "This run has no scorer.\n")
+        with place.writing([ExternalScorer.NONE]):
+            write_text(folder / ExternalScorer.NONE, ExternalScorer.NONE_TEXT)
         return None
     alphabet = alphabet_in(model)
+    place.check([ExternalScorer.SCORER, ALPHABET, ExternalScorer.MODEL])
     with atomic_path(folder / ExternalScorer.SCORER) as temporary:
         if is_remote(uri):
             download_file(uri, temporary)

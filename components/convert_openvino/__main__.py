@@ -9,6 +9,7 @@ from typing import Any
 from components.convert_openvino import model_optimizer
 from components.convert_openvino.settings import OpenVinoSettings
 from speech.errors import InputError
+from speech.extras import require
 from speech.settings import command, setting
 
 
@@ -36,6 +37,7 @@ def run(given: OpenVinoCommand) -> None:
     """Convert and say what was made."""
     if not given.input_model:
         raise InputError("--input_model is missing: the frozen graph, memory-mapped graph or checkpoint to convert")
+    require("convert-openvino")
     from components.convert_openvino import step
 
     values: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(OpenVinoSettings)}

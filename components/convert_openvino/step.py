@@ -1,7 +1,5 @@
 """Convert a DeepSpeech model to OpenVINO: networks built from the weights, written as IRs."""
 
-import contextlib
-import json
 import os
 import tempfile
 import time
@@ -18,12 +16,20 @@ from components.convert_openvino.front_end import audio_network, portable
 from components.convert_openvino.network import ANY, Builder
 from components.convert_openvino.settings import OpenVinoSettings
 from components.convert_openvino.weights import SourceModel, load
-from speech.artifacts import ALPHABET, IntermediateRepresentation, describe_files, write_sidecar
-from speech.errors import InputError
+from speech.artifacts import (
+    ALPHABET,
+    IntermediateRepresentation,
+    describe_files,
+    names_of_ir,
+    serving_alphabet,
+    write_sidecar,
+)
 from speech.geometry import Geometry
+from speech.ownership import Place
 from speech.storage import download_file, download_folder, fsync_folder, is_remote
 
 ENDINGS = (".bin", ".xml")
+RECORDS = {IntermediateRepresentation.MODEL: names_of_ir, IntermediateRepresentation.OLDER: names_of_ir}
 
 
 @dataclass(frozen=True)
@@ -47,16 +53,19 @@ def run(
     With `dev_files` (CSVs) each IR's WER is measured, and one that lost too much is refused: then nothing is written.
     `form_of` decides the form of the main IR from the model's geometry; the settings do by default.
     """
-    _check_folder(output_dir)
+    place = Place(output_dir, RECORDS, "--output_dir")
+    place.check([IntermediateRepresentation.MODEL])
     with tempfile.TemporaryDirectory(prefix="speechmill-") as downloads:
         source = load(_local(input_model, Path(downloads)), settings.alphabet_config_path)
         form = form_of(source.geometry) if form_of else Form(settings.n_steps, settings.batch)
+        found = [ALPHABET] if serving_alphabet(place, source.alphabet) else []
+        place.check([*_files(settings), *(() if found else (ALPHABET,))])
         output_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".converting-", dir=output_dir) as scratch:
             conversion = _Conversion(settings, source, form, Path(scratch))
             conversion.write()
             metrics = conversion.measure(dev_files)
-            return conversion.install(output_dir, metrics)
+            return conversion.install(place, found, metrics)
 
 
 class _Conversion:
@@ -113,18 +122,29 @@ class _Conversion:
             return self.scratch / f"{name}.xml"
         return self._save(self.builder.streaming(self.form.n_steps or ANY), ".measured")
 
-    def install(self, folder: Path, metrics: dict[str, float]) -> IntermediateRepresentation:
-        """Move the finished files into place, weights before the networks that need them, the sidecar last."""
+    def install(self, place: Place, found: Sequence[str], metrics: dict[str, float]) -> IntermediateRepresentation:
+        """Move the finished files into place, weights before the networks that need them, the sidecar last.
+
+        What `found` names lies there already and stays.
+        """
+        files = _files(self.settings)
+        folder, names = place.folder, [name for name in (*files, ALPHABET) if name not in found]
+        with place.writing([*names, IntermediateRepresentation.MODEL]):
+            place.remove([*RECORDS, *sorted(place.own - {*RECORDS, *names})])
+            for file in files:
+                _fsync(self.scratch / file)
+                (self.scratch / file).replace(folder / file)
+            fsync_folder(folder)
+            if not found:
+                self.source.alphabet.save(folder / ALPHABET)
+            sidecar = self._sidecar(folder, describe_files(folder, [*files, ALPHABET], found), metrics)
+            write_sidecar(folder, IntermediateRepresentation.MODEL, sidecar)
+        return IntermediateRepresentation.open(folder)
+
+    def _sidecar(self, folder: Path, files: dict[str, Any], metrics: dict[str, float]) -> dict[str, Any]:
         main = self.settings.model_name
-        files = [f"{name}{ending}" for name in self.networks for ending in ENDINGS]
-        _remove_previous(folder, keep=files)
-        for file in files:
-            _fsync(self.scratch / file)
-            (self.scratch / file).replace(folder / file)
-        fsync_folder(folder)
-        self.source.alphabet.save(folder / ALPHABET)
         megabytes = sum((folder / f"{main}{ending}").stat().st_size for ending in ENDINGS) / 1e6
-        sidecar: dict[str, Any] = {
+        return {
             "geometry": self.source.geometry.to_dict(),
             "xml": f"{main}.xml",
             "n_steps": self.form.n_steps,
@@ -132,38 +152,21 @@ class _Conversion:
             "converted_from": self.source.origin,
             "settings": asdict(self.settings),
             "metrics": {"megabytes": round(megabytes, 3), **metrics},
-            "files": describe_files(folder, [*files, ALPHABET]),
+            "files": files,
         }
-        write_sidecar(folder, IntermediateRepresentation.MODEL, sidecar)
-        return IntermediateRepresentation.open(folder)
 
 
-def _remove_previous(folder: Path, keep: Sequence[str]) -> None:
-    """Take the completeness off an earlier IR, and the files that will not be replaced."""
-    sidecar = folder / IntermediateRepresentation.MODEL
-    if not sidecar.is_file():
-        return
-    with contextlib.suppress(ValueError, AttributeError):
-        previous = json.loads(sidecar.read_text(encoding="utf-8")).get("files", {})
-        sidecar.unlink()
-        for name in previous:
-            if name not in keep and Path(name).suffix in ENDINGS:
-                (folder / Path(name).name).unlink(missing_ok=True)
-    sidecar.unlink(missing_ok=True)
+def _files(settings: OpenVinoSettings) -> list[str]:
+    """The files of the IRs that the settings ask for."""
+    name = settings.model_name
+    names = [name, *([f"{name}_stateful"] if settings.stateful else ())]
+    names += [f"{name}_audio"] if settings.with_features else []
+    return [f"{one}{ending}" for one in names for ending in ENDINGS]
 
 
 def _fsync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise InputError if `folder` cannot take an IR: it is a file, or another step's artifact."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output_dir {folder}: it is a file, expected a folder for the IR")
-    sidecar = folder / IntermediateRepresentation.MODEL
-    if sidecar.is_file() and '.xml"' not in sidecar.read_text(encoding="utf-8", errors="replace"):
-        raise InputError(f"--output_dir {folder}: it holds another artifact: give the IR a folder of its own")
 
 
 def _local(input_model: str, scratch: Path) -> Path:

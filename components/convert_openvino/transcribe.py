@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.convert_openvino.runner import Runner
 from speech.alphabet import Alphabet
 from speech.audio import decode, parse_wav, resample
 from speech.decoding.greedy import best_path
 from speech.errors import InputError
+from speech.extras import require
 from speech.features import mfcc
 from speech.settings import command, setting, setting_error
 
@@ -43,7 +43,9 @@ class Transcriber:
 
         Decodes greedily; with a `scorer` file or a `beam_width` by beam search.
         """
-        self.runner = Runner(model, precision=precision, threads=threads, alphabet=alphabet)
+        from components.convert_openvino.runner import Runner
+
+        self.runner: Runner = Runner(model, precision=precision, threads=threads, alphabet=alphabet)
         self.alphabet = self.runner.description.alphabet
         self.sample_rate = self.runner.geometry.audio_sample_rate
         self.decode = _decoder(self.alphabet, scorer, beam_width)
@@ -67,10 +69,10 @@ class Stream:
             raise InputError(f"{self._runner.path}: this IR takes whole utterances: stream with one without `_audio`")
         self._runner.reset()
         geometry = self._runner.geometry
-        self._samples = np.zeros(0, np.int16)  # not yet in a frame, or needed for the next one
+        self._samples: np.ndarray = np.zeros(0, np.int16)  # not yet in a frame, or needed for the next one
         self._padding = np.zeros((geometry.n_context, geometry.n_input), np.float32)
-        self._features = self._padding  # of frames that have no context yet, and their left context
-        self._emissions = [np.zeros((0, geometry.n_classes), np.float32)]
+        self._features: np.ndarray = self._padding  # of frames that have no context yet, and their left context
+        self._emissions: list[np.ndarray] = [np.zeros((0, geometry.n_classes), np.float32)]
 
     def feed(self, samples: np.ndarray) -> None:
         """Take the next int16 samples `[N]`."""
@@ -153,6 +155,7 @@ def run(settings: TranscribeCommand) -> None:
     """Print one line of text a file."""
     if not settings.model or not settings.audio:
         raise InputError("--model and --audio are needed: --model output_graph.xml --audio a.wav")
+    require("convert-openvino")
     transcriber = Transcriber(
         settings.model,
         alphabet=Alphabet.load(settings.alphabet_config_path) if settings.alphabet_config_path else None,

@@ -9,6 +9,7 @@ from components.evaluate import locations
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation, ExternalScorer
 from speech.errors import InputError
+from speech.extras import require
 from speech.manifest import Manifest
 from speech.preflight import Findings
 from speech.settings import command, setting
@@ -93,16 +94,16 @@ def check(settings: EvaluateCommand, model: str) -> list[Manifest]:
     for flag in ("test_output_file", "dump"):
         if path := getattr(settings, flag):
             findings.takes_file(flag, path)
-    audio = ["soundfile"] if settings.report_players or any(one.survey.n_decoded for one in held) else []
     search = ["optuna"] if settings.n_trials else []
     runtime = "openvino" if model.endswith(".xml") else "tensorflow"
-    findings.has_packages("the evaluation", [runtime, "rapidfuzz", "jinja2", *audio, *search], "evaluate")
+    findings.has_packages("the evaluation", [runtime, *search], "evaluate")
     findings.raise_found()
     return held
 
 
 def run(settings: EvaluateCommand) -> None:
     """Evaluate, and say what came out."""
+    require("evaluate")
     from components.evaluate import step
     from components.evaluate.console import totals
 

@@ -15,7 +15,7 @@ from components.evaluate.scores import chance_below_zero, limits, resampled_diff
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
-from speech.metrics import NORMALIZATIONS, ErrorCount, word_error_table
+from speech.metrics import NORMALIZATIONS, ErrorCount, ErrorTable, word_error_table
 from speech.storage import download_file, is_remote
 
 POINTER = "champion.json"  # beside published versions
@@ -146,7 +146,7 @@ def compare(
         for sample, text, edits, tokens in zip(common, heard, table.edits, table.reference_tokens, strict=True)
     ]
     edits = np.array([change.edits for change in changes])
-    differences = resampled_differences(settings, edits, table.reference_tokens)
+    differences = resampled_differences(settings, common, ErrorTable(edits, table.reference_tokens))
     return Comparison(
         changes=changes,
         wer=sum((change.sample.words for change in changes), ErrorCount(0, 0)).rate,

@@ -13,6 +13,7 @@ from components.evaluate.settings import EvaluateSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel, IntermediateRepresentation, read_alphabet
 from speech.errors import InputError
+from speech.extras import require
 from speech.geometry import Geometry
 from speech.storage import sha256
 from speech.variables import weight_shapes
@@ -73,6 +74,8 @@ def open_subject(settings: EvaluateSettings, model: Path) -> Subject:
         return _open_folder(settings, model)
     if model.suffix not in OPENERS:
         raise InputError(f"{model}: unknown model format: expected {', '.join(OPENERS)}")
+    if model.suffix != ".xml":
+        require("evaluate", modules=("tensorflow",))
     return OPENERS[model.suffix](settings, model)
 
 
@@ -82,9 +85,8 @@ def _open_folder(settings: EvaluateSettings, folder: Path) -> Subject:
         return _checkpoint(settings, folder)
     if not names:
         raise InputError(f"{folder}: no model in it: expected one of {', '.join(FORMATS)}, or a checkpoint")
-    if (folder / ExportedModel.MODEL).is_file():  # compare the sizes of the files with the sidecar
-        artifact = IntermediateRepresentation if names == [IntermediateRepresentation.XML] else ExportedModel
-        artifact.open(folder)
+    if names[0] != IntermediateRepresentation.XML and (folder / ExportedModel.MODEL).is_file():
+        ExportedModel.open(folder)  # compares the sizes of the files with the sidecar; that of an IR is looked at below
     return open_subject(settings, folder / names[0])
 
 
@@ -122,12 +124,13 @@ def _tflite(settings: EvaluateSettings, path: Path) -> Subject:
 
 
 def _openvino(settings: EvaluateSettings, path: Path) -> Subject:
+    require("evaluate", modules=("openvino",))
     from components.evaluate.openvino_runtime import OpenVinoModel, sizes
 
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise InputError(f"{weights}: no such file: expected the weights beside {path.name}")
-    if (path.parent / IntermediateRepresentation.MODEL).is_file():
+    if IntermediateRepresentation.sidecar_in(path.parent) is not None:
         geometry = IntermediateRepresentation.open(path.parent).geometry
     else:
         n_hidden, n_classes, window_frames, n_input = sizes(path)
@@ -146,6 +149,7 @@ def _sidecar_beam_width(path: Path) -> int:
 
 
 def _checkpoint(settings: EvaluateSettings, folder: Path) -> Subject:
+    require("evaluate", modules=("tensorflow",))
     from speech.nn import checkpoints
 
     bundle, problems = checkpoints.load_first(checkpoints.find(folder, settings.load_evaluate))

@@ -66,7 +66,9 @@ def scorer_effect(settings: EvaluateSettings, samples: Sequence[Sample]) -> dict
         return {}
     alone = [sample.without_scorer() for sample in samples]
     with_it, without = words(samples), words(alone)
-    differences = resampled_differences(settings, with_it.edits - without.edits, with_it.reference_tokens)
+    differences = resampled_differences(
+        settings, samples, ErrorTable(with_it.edits - without.edits, with_it.reference_tokens)
+    )
     return {
         **measure(settings, alone),
         "difference": with_it.total.rate - without.total.rate,
@@ -77,17 +79,19 @@ def scorer_effect(settings: EvaluateSettings, samples: Sequence[Sample]) -> dict
     }
 
 
-def resampled_differences(settings: EvaluateSettings, edits: np.ndarray, tokens: np.ndarray) -> np.ndarray | None:
-    """The difference of two error rates in each paired resample of the clips (Bisani and Ney, 2004).
+def resampled_differences(settings: EvaluateSettings, samples: Sequence[Sample], more: ErrorTable) -> np.ndarray | None:
+    """The difference of two error rates in each paired resample of the clips or speakers (Bisani and Ney, 2004).
 
-    `edits` are each clip's edits more than the other side's, `tokens` its reference tokens. None if there is nothing
-    to draw from.
+    `more` holds each clip's edits more than the other side's, and its reference tokens. None if there is nothing to
+    draw from.
     """
-    if len(edits) < 2 or not settings.bootstrap_samples:
+    units = _units(settings, samples, more)
+    count = len(units.edits)
+    if count < 2 or not settings.bootstrap_samples:
         return None
-    outcomes, times = np.unique(np.stack([edits, tokens], axis=1), axis=0, return_counts=True)
+    outcomes, times = np.unique(np.stack([units.edits, units.reference_tokens], axis=1), axis=0, return_counts=True)
     generator = np.random.default_rng(settings.random_seed)
-    drawn = generator.multinomial(len(edits), times / len(edits), size=settings.bootstrap_samples).astype(np.float64)
+    drawn = generator.multinomial(count, times / count, size=settings.bootstrap_samples).astype(np.float64)
     summed = drawn @ outcomes
     return summed[:, 0] / np.maximum(summed[:, 1], 1.0)
 
@@ -157,17 +161,18 @@ def _table(counts: Sequence[ErrorCount]) -> ErrorTable:
 
 
 def _interval(settings: EvaluateSettings, samples: Sequence[Sample], table: ErrorTable) -> list[float] | None:
-    if settings.bootstrap_unit == "speaker":
-        # A clip of an unknown speaker stands for itself.
-        speakers = [sample.speaker or f"#{number}" for number, sample in enumerate(samples)]
-        table = table.sums(np.unique(speakers, return_inverse=True)[1])
     interval = bootstrap_interval(
-        table,
+        _units(settings, samples, table),
         resamples=settings.bootstrap_samples,
         confidence=settings.confidence,
         seed=settings.random_seed,
     )
     return None if interval is None else list(interval)
+
+
+def _units(settings: EvaluateSettings, samples: Sequence[Sample], table: ErrorTable) -> ErrorTable:
+    """What is drawn: the clips as they are, or those of each speaker together."""
+    return table.by_speaker([sample.speaker for sample in samples]) if settings.bootstrap_unit == "speaker" else table
 
 
 def short_speaker(client_id: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -20,16 +20,18 @@ from components.evaluate.samples import Reading, Sample
 from components.evaluate.sets import ClipSet, Item, items, open_sets
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.summary import SUMMARY, summary
-from components.evaluate.weights import copy_scorer, search
+from components.evaluate.weights import check_copy, copy_scorer, search
 from speech.artifacts import Checkpoint, Clips, Evaluation, ExternalScorer
 from speech.clips.tally import total
 from speech.decoding.ctc import ctc_losses
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, word_error_table
+from speech.ownership import Place
 from speech.storage import write_json, write_text
 
 DEV = "dev"
 EXAMPLES = 5  # clips in the Markdown summary
+NAMES = (Evaluation.SAMPLES, Evaluation.HTML_REPORT, SUMMARY, Evaluation.SCORES)
 
 
 def run(
@@ -50,6 +52,10 @@ def run(
     there is one. Raises InputError for a damaged model or scorer, an empty test set, or a model that does not fit the
     corpus or the scorer.
     """
+    place = Place(evaluation, {Evaluation.SCORES: _own_names}, "--evaluation")
+    place.check(NAMES)
+    if tuned_scorer is not None:
+        check_copy(Path(settings.scorer_path), tuned_scorer)
     subject = open_subject(settings, Path(model))
     scorer = open_scorer(settings, subject.alphabet)
     decoding = open_decoding(settings, subject.alphabet, scorer, subject.beam_width)
@@ -75,12 +81,19 @@ def run(
     page = render(found, samples, epochs=epochs, comparison=comparison, tuning=tuning, players=settings.report_players)
     if tuned_scorer is not None:
         copy_scorer(Path(settings.scorer_path), tuned_scorer, tuning)
-    (evaluation / Evaluation.SCORES).unlink(missing_ok=True)  # what says that the folder is complete
-    write_json(evaluation / Evaluation.SAMPLES, [sample.to_dict() for sample in samples])
-    write_text(evaluation / Evaluation.HTML_REPORT, page)
-    write_text(evaluation / SUMMARY, summary(found, [(one.reference, one.hypothesis) for one in samples[:EXAMPLES]]))
-    write_json(evaluation / Evaluation.SCORES, found)
+    with place.writing(NAMES):
+        place.remove([Evaluation.SCORES])  # what says that the folder is complete
+        write_json(evaluation / Evaluation.SAMPLES, [sample.to_dict() for sample in samples])
+        write_text(evaluation / Evaluation.HTML_REPORT, page)
+        write_text(
+            evaluation / SUMMARY, summary(found, [(one.reference, one.hypothesis) for one in samples[:EXAMPLES]])
+        )
+        write_json(evaluation / Evaluation.SCORES, found)
     return Evaluation.open(evaluation)
+
+
+def _own_names(scores: Mapping[str, Any]) -> Sequence[str]:
+    return NAMES if "test_clips" in scores and "wer" in scores else ()
 
 
 def run_on_clips(
@@ -281,4 +294,5 @@ def _describe(subject: Subject) -> dict[str, Any]:
         "sha256": subject.sha256,
         "geometry": subject.geometry.to_dict(),
         "alphabet": len(subject.alphabet),
+        "alphabet_has_space": subject.alphabet.has_space,
     }

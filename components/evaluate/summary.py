@@ -19,6 +19,8 @@ def summary(found: Mapping[str, Any], examples: list[tuple[str, str]]) -> str:
         f"on {found['test_clips']} clips.",
         "",
     ]
+    if not model.get("alphabet_has_space", True):
+        lines += ["The alphabet has no space, so a sentence counts as one word: the CER is the rate to read.", ""]
     if alone := found.get("without_scorer"):
         scorer = found["decoder"]["scorer"]
         lines += [

@@ -12,13 +12,13 @@ from components.evaluate.emissions import Emitter
 from components.evaluate.models import Subject
 from components.evaluate.sets import items, open_sets
 from components.evaluate.settings import EvaluateSettings
-from speech.artifacts import ExternalScorer, describe_files, write_sidecar
+from speech.artifacts import ExternalScorer, describe_files, place_of_scorer, write_sidecar
 from speech.decoding.packaging import set_default_weights
 from speech.decoding.scorer import Scorer
 from speech.decoding.tuning import Tuning, tune
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS
-from speech.storage import atomic_path
+from speech.storage import atomic_path, write_text
 
 
 def search(settings: EvaluateSettings, subject: Subject, scorer: Scorer, csvs: Sequence[Path]) -> Tuning:
@@ -66,21 +66,34 @@ def copy_scorer(source: Path, target: Path, tuning: Tuning | None) -> Path:
         _copy(source, path, tuning)
         return path
     scorer = ExternalScorer.find(source)
-    target.mkdir(parents=True, exist_ok=True)
-    for name in (ExternalScorer.MODEL, ExternalScorer.NONE):
-        (target / name).unlink(missing_ok=True)
-    if scorer is None:
-        shutil.copyfile(source / ExternalScorer.NONE, target / ExternalScorer.NONE)
-        return target
-    description = dict(scorer.description)
-    for name in description.get("files", {}):
-        _copy(source / name, target / name, tuning if name == ExternalScorer.SCORER else None)
-    if tuning is not None:
-        description |= {"default_alpha": tuning.best.alpha, "default_beta": tuning.best.beta}
-        description["tuning"] = json.loads(json.dumps(tuning.to_dict()))
-        description["files"] = describe_files(target, list(description["files"]))
-    write_sidecar(target, ExternalScorer.MODEL, description)
+    place = place_of_scorer(target, "--tuned_scorer")
+    names = _names(scorer)
+    with place.writing(names):
+        place.remove([ExternalScorer.MODEL, *sorted(place.own - {*names, ExternalScorer.MODEL})])
+        if scorer is None:
+            write_text(target / ExternalScorer.NONE, ExternalScorer.NONE_TEXT)
+            return target
+        description = {name: value for name, value in scorer.description.items() if name != "also"}
+        for name in description.get("files", {}):
+            _copy(source / name, target / name, tuning if name == ExternalScorer.SCORER else None)
+        if tuning is not None:
+            description |= {"default_alpha": tuning.best.alpha, "default_beta": tuning.best.beta}
+            description["tuning"] = json.loads(json.dumps(tuning.to_dict()))
+        description["files"] = describe_files(target, list(description.get("files", {})))
+        write_sidecar(target, ExternalScorer.MODEL, description)
     return target
+
+
+def check_copy(source: Path, target: Path) -> None:
+    """Raise InputError if `target` is a folder with files of others under the names of what `copy_scorer` writes."""
+    if source.is_dir():
+        place_of_scorer(target, "--tuned_scorer").check(_names(ExternalScorer.find(source)))
+
+
+def _names(scorer: ExternalScorer | None) -> list[str]:
+    if scorer is None:
+        return [ExternalScorer.NONE]
+    return [*scorer.description.get("files", {}), ExternalScorer.MODEL]
 
 
 def _copy(source: Path, target: Path, tuning: Tuning | None) -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from components.export.settings import ExportSettings
 from speech.errors import InputError
+from speech.extras import require
 from speech.model_card import CardSettings
 from speech.preflight import Findings
 from speech.settings import command, setting, setting_error
@@ -39,7 +40,7 @@ class ExportCommand(CardSettings, ExportSettings):
     export_onnx: bool = setting(False, "write an ONNX model, too; needs onnxruntime")
     export_zip: bool = setting(False, "pack the export, and the scorer if one is given, into EXPORT_DIR.zip as well")
     scorer_path: str = setting("", "scorer to pack with --export_zip")
-    remove_export: bool = setting(False, "remove what EXPORT_DIR holds of earlier exports")
+    remove_export: bool = setting(False, "remove what EXPORT_DIR holds of earlier exports of ours; other files stay")
     evaluation: str = setting("", "folder that evaluate made, for the model card")
     corpus: str = setting("", "corpus folder that the model was trained on, for the model card")
     client_python: tuple[str, ...] = setting(
@@ -79,13 +80,22 @@ def _run(given: ExportCommand) -> None:
     for flag in ("checkpoint_dir", "export_dir"):
         if not getattr(given, flag):
             raise InputError(f"--{flag} is missing: `python -m components.export --checkpoint_dir C --export_dir D`")
+    require("export", *(("onnx",) if given.export_onnx else ()))
     from components.export import clients, delivery, step
     from speech import model_card
     from speech.artifacts import Corpus, Evaluation, ExportedModel
 
+    endings = (
+        ".pb",
+        ".pbmm",
+        *((".tflite",) if given.export_tflite else ()),
+        *((".onnx",) if given.export_onnx else ()),
+    )
+    names = [given.export_file_name + ending for ending in endings]
+    names += [model_card.file_name(_part(CardSettings, given)), model_card.JSON_NAME, ExportedModel.MODEL]
     findings, evaluation, corpus = Findings(), None, None
     with findings.noting():
-        delivery.check_destination(given.export_dir, given.export_file_name, given.remove_export)
+        delivery.check_destination(given.export_dir, names, given.remove_export)
         findings.takes_files("export_dir", given.export_dir)
     findings.exists("checkpoint_dir", given.checkpoint_dir)
     if given.scorer_path and not Path(given.scorer_path).is_file():
@@ -96,9 +106,6 @@ def _run(given: ExportCommand) -> None:
     if given.corpus:
         with findings.noting("corpus"):
             corpus = Corpus.open(given.corpus)
-    findings.has_packages("the export", ["tensorflow"], "export")
-    if given.export_onnx:
-        findings.has_packages("--export_onnx", ["onnxruntime"], "onnx")
     findings.raise_found()
     with tempfile.TemporaryDirectory(prefix=".export-", dir=_disk(given.export_dir)) as scratch:
         folder = Path(scratch) / "model"
@@ -116,9 +123,9 @@ def _run(given: ExportCommand) -> None:
         model = step.add_files(model, [page.name for page in pages])
         if given.export_zip:
             print(f"packed as {delivery.archive(model, given.scorer_path, given.export_dir)}", flush=True)
-        names = (*model.sidecar["files"], ExportedModel.MODEL)
+        made = (*model.sidecar["files"], ExportedModel.MODEL)
         delivery.deliver(model, given.export_dir, given.remove_export)
-    print(f"exported to {given.export_dir}: {', '.join(names)}", flush=True)
+    print(f"exported to {given.export_dir}: {', '.join(made)}", flush=True)
 
 
 def _part(settings_class: type[S], given: ExportCommand) -> S:

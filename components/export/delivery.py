@@ -1,11 +1,13 @@
 """Where an export goes from the shell: its file names, the folder or `s3://` prefix, the zip archive."""
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from speech.artifacts import ExportedModel, write_sidecar
+from components.export.step import place
+from speech.artifacts import ALPHABET, ExportedModel, describe_files, serving_alphabet, write_sidecar
 from speech.errors import InputError
-from speech.storage import atomic_path, is_remote, replace_folder, upload_file, upload_folder
+from speech.storage import atomic_path, is_remote, upload_file, upload_folder
 
 STEM = Path(ExportedModel.FROZEN).stem
 
@@ -22,8 +24,8 @@ def rename(model: ExportedModel, stem: str) -> ExportedModel:
     return ExportedModel.open(model.folder)
 
 
-def check_destination(destination: str, stem: str, remove: bool) -> None:
-    """Raises InputError for a folder that an export must not be put into, or must not take the place of."""
+def check_destination(destination: str, names: Iterable[str], remove: bool) -> None:
+    """Raises InputError for a folder that an export of these files must not be put into."""
     if is_remote(destination):
         if remove:
             raise InputError(
@@ -37,41 +39,31 @@ def check_destination(destination: str, stem: str, remove: bool) -> None:
         raise InputError(
             f"--export_dir {folder} holds a checkpoint, whose alphabet and sidecar an export would replace"
         )
-    if remove and any(folder.glob("*")) and not _is_export(folder, stem):
-        raise InputError(f"--remove_export: {folder} holds no export but other files: remove it yourself")
-
-
-def _is_export(folder: Path, stem: str) -> bool:
-    return any((folder / name).is_file() for name in (ExportedModel.MODEL, f"{stem}.pb", f"{stem}.tflite"))
+    place(folder).check(names)
 
 
 def deliver(model: ExportedModel, destination: str, remove: bool) -> None:
     """Put the finished export in its place, the file that completes it last; the files of an earlier one go.
 
-    With `remove` everything else in the folder goes as well. The model's own folder must be on the same disk.
+    What else lies there stays; with `remove` a note says so. The model's own folder must be on the same disk.
     """
     if is_remote(destination):
         upload_folder(model.folder, destination, last=ExportedModel.MODEL)
         return
     folder = Path(destination)
-    if remove:
-        replace_folder(model.folder, folder)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    before = _recorded(folder)
-    (folder / ExportedModel.MODEL).unlink(missing_ok=True)
-    for name in before - set(model.sidecar["files"]):
-        (folder / name).unlink(missing_ok=True)
-    for name in (*model.sidecar["files"], ExportedModel.MODEL):
-        (model.folder / name).replace(folder / name)
-
-
-def _recorded(folder: Path) -> set[str]:
-    """The files of the export that the folder holds now."""
-    if not (folder / ExportedModel.MODEL).is_file():
-        return set()
-    names = ExportedModel(folder).sidecar.get("files", {})
-    return {name for name in names if Path(name).name == name}
+    target = place(folder)
+    found = [ALPHABET] if serving_alphabet(target, model.alphabet) else []
+    names = [name for name in (*model.sidecar["files"], *model.sidecar.get("also", ())) if name not in found]
+    with target.writing([*names, ExportedModel.MODEL]):
+        target.remove([ExportedModel.MODEL, *sorted(target.own - {ExportedModel.MODEL, *names})])
+        for name in found:
+            files = {**model.sidecar["files"], **describe_files(folder, [name], found)}
+            write_sidecar(model.folder, ExportedModel.MODEL, {**model.sidecar, "files": files})
+        for name in (*names, ExportedModel.MODEL):
+            (model.folder / name).replace(folder / name)
+    others = sum(not path.name.startswith(".") for path in folder.iterdir()) - len(names) - 1
+    if remove and others:
+        print(f"note: --remove_export left alone what no export made: {others} in {folder}", flush=True)
 
 
 def archive(model: ExportedModel, scorer: str, destination: str) -> str:

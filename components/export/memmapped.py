@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from speech.errors import InputError, one_line_errors
+from speech.extras import require
 
 if TYPE_CHECKING:
     from speech.graphdef import FrozenGraph
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors():
         settings = _parser().parse_args(arguments)
         _check(settings)
+        require("convert-mmap")
         exit_code = _inspect(settings.inspect) if settings.inspect else _convert(settings)
     sys.exit(exit_code)
 

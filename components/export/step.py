@@ -12,16 +12,24 @@ import numpy as np
 from components.export.settings import ExportSettings
 from speech import checkpoints
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, Checkpoint, ExportedModel, describe_files, write_sidecar
+from speech.artifacts import (
+    ALPHABET,
+    Checkpoint,
+    ExportedModel,
+    describe_files,
+    names_of_export,
+    serving_alphabet,
+    write_sidecar,
+)
 from speech.bundle import Bundle
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.graph_facts import read_facts, read_weights
 from speech.graphdef import FrozenGraph
+from speech.ownership import Place
 from speech.storage import write_bytes
 from speech.variables import weight_shapes
 
-FORMATS = (ExportedModel.FROZEN, ExportedModel.MAPPED, ExportedModel.TFLITE, ExportedModel.ONNX)
 OVERRIDES = ("audio_sample_rate", "feature_win_len", "feature_win_step", "relu_clip")
 TRAINING_FACTS = (
     "start",
@@ -36,7 +44,8 @@ TRAINING_FACTS = (
 def freeze(settings: ExportSettings, checkpoint: Path, model: Path) -> ExportedModel:
     """Checkpoint folder (ours, DeepSpeech's or Coqui STT's) -> ExportedModel with `output_graph.pb`, read back and run.
 
-    What `model` holds of an earlier export is removed. Raises InputError for an unusable checkpoint or alphabet.
+    What `model` holds of an earlier export is removed, and nothing else. Raises InputError for an unusable checkpoint
+    or alphabet, and for a folder in which other files have the names of an export's.
     """
     from components.export.selfcheck import check_frozen
     from speech.nn.graph import Metadata, streaming_graph
@@ -46,14 +55,20 @@ def freeze(settings: ExportSettings, checkpoint: Path, model: Path) -> ExportedM
     alphabet = _alphabet(settings, bundle.prefix, geometry)
     metadata = Metadata(settings.export_beam_width, settings.export_language)
     graph = streaming_graph(weights, geometry, alphabet, settings.n_steps, metadata)
-    _clear(model)
-    with _kept_if_it_passes(model / ExportedModel.FROZEN) as path:
-        write_bytes(path, graph.SerializeToString(deterministic=True))
-        difference = check_frozen(path, weights, geometry)
-    _report(path, f"probabilities {difference:.1e} away from the checkpoint's")
-    alphabet.save(model / ALPHABET)
-    _copy_history(Path(bundle.prefix).parent, model)
-    description = {
+    history = Path(bundle.prefix).parent / Checkpoint.HISTORY
+    output = _Output(model, alphabet, [ExportedModel.FROZEN], [Checkpoint.HISTORY] if history.is_file() else [])
+    with output.writing(anew=True):
+        with _kept_if_it_passes(model / ExportedModel.FROZEN) as path:
+            write_bytes(path, graph.SerializeToString(deterministic=True))
+            difference = check_frozen(path, weights, geometry)
+        _report(path, f"probabilities {difference:.1e} away from the checkpoint's")
+        if history.is_file():  # the evaluation's report shows the losses; other trainers leave none
+            write_bytes(model / Checkpoint.HISTORY, history.read_bytes())
+        return output.complete(_describe(settings, bundle, geometry, difference))
+
+
+def _describe(settings: ExportSettings, bundle: Bundle, geometry: Geometry, difference: float) -> dict[str, Any]:
+    return {
         "geometry": geometry.to_dict(),
         "n_steps": settings.n_steps,
         "beam_width": settings.export_beam_width,
@@ -64,7 +79,6 @@ def freeze(settings: ExportSettings, checkpoint: Path, model: Path) -> ExportedM
         "settings": asdict(settings),
         "training": _training(Path(bundle.prefix).parent),
     }
-    return _complete(model, description, [ExportedModel.FROZEN])
 
 
 def convert_mmap(model: Path, mapped: Path) -> ExportedModel:
@@ -74,15 +88,15 @@ def convert_mmap(model: Path, mapped: Path) -> ExportedModel:
 
     source = ExportedModel.open(model)
     frozen = source.file(ExportedModel.FROZEN)
-    mapped.mkdir(parents=True, exist_ok=True)
-    with _kept_if_it_passes(mapped / ExportedModel.MAPPED) as path:
-        conversion = memmapped.convert(frozen, path)
-        constants = check_mapped(frozen, path)
-    for warning in conversion.warnings:
-        print(f"warning: {warning}", flush=True)
-    _report(path, f"converted {conversion.nodes} nodes, {constants} constants identical")
-    source.alphabet.save(mapped / ALPHABET)
-    return _complete(mapped, {**source.sidecar, "converted_nodes": conversion.nodes}, [ExportedModel.MAPPED])
+    output = _Output(mapped, source.alphabet, [ExportedModel.MAPPED])
+    with output.writing():
+        with _kept_if_it_passes(mapped / ExportedModel.MAPPED) as path:
+            conversion = memmapped.convert(frozen, path)
+            constants = check_mapped(frozen, path)
+        for warning in conversion.warnings:
+            print(f"warning: {warning}", flush=True)
+        _report(path, f"converted {conversion.nodes} nodes, {constants} constants identical")
+        return output.complete({**source.sidecar, "converted_nodes": conversion.nodes})
 
 
 def convert_tflite(model: Path, converted: Path, quantize: bool = True) -> ExportedModel:
@@ -93,15 +107,16 @@ def convert_tflite(model: Path, converted: Path, quantize: bool = True) -> Expor
     source = ExportedModel.open(model)
     graph, geometry, weights = _read_frozen(source)
     metadata = {name: graph.constant(name) for name in graph.nodes if name.startswith("metadata_")}
-    with _kept_if_it_passes(converted / ExportedModel.TFLITE) as path:
-        tflite.write(path, weights, geometry, metadata, read_facts(graph).n_steps, quantize)
-        difference = check_tflite(path, weights, geometry, source.alphabet, quantize)
-    kind = "int8" if quantize else "float32"
-    distance = f"log probabilities {difference:.1%} of their spread" if quantize else f"probabilities {difference:.1e}"
-    _report(path, f"{kind} weights, {distance} away from the checkpoint's")
-    source.alphabet.save(converted / ALPHABET)
-    description = {**source.sidecar, "tflite_weights": kind, "tflite_difference": difference}
-    return _complete(converted, description, [ExportedModel.TFLITE])
+    output = _Output(converted, source.alphabet, [ExportedModel.TFLITE])
+    with output.writing():
+        with _kept_if_it_passes(converted / ExportedModel.TFLITE) as path:
+            tflite.write(path, weights, geometry, metadata, read_facts(graph).n_steps, quantize)
+            difference = check_tflite(path, weights, geometry, source.alphabet, quantize)
+        kind = "int8" if quantize else "float32"
+        distance = f"log probabilities {difference:.1%} of their spread"
+        distance = distance if quantize else f"probabilities {difference:.1e}"
+        _report(path, f"{kind} weights, {distance} away from the checkpoint's")
+        return output.complete({**source.sidecar, "tflite_weights": kind, "tflite_difference": difference})
 
 
 def convert_onnx(model: Path, converted: Path) -> ExportedModel:
@@ -116,26 +131,56 @@ def convert_onnx(model: Path, converted: Path) -> ExportedModel:
     names = ("audio_sample_rate", "feature_win_len", "feature_win_step")
     facts = {name: str(getattr(geometry, name)) for name in names}
     facts |= {name: str(source.sidecar[name]) for name in ("beam_width", "language")}
-    with _kept_if_it_passes(converted / ExportedModel.ONNX) as path:
-        onnx.write(path, weights, geometry, {"alphabet": source.alphabet.to_text(), **facts})
-        difference = check_onnx(path, weights, geometry, read_facts(graph).n_steps)
-    _report(path, f"probabilities {difference:.1e} away from the checkpoint's")
-    source.alphabet.save(converted / ALPHABET)
-    return _complete(converted, {**source.sidecar, "onnx_difference": difference}, [ExportedModel.ONNX])
+    output = _Output(converted, source.alphabet, [ExportedModel.ONNX])
+    with output.writing():
+        with _kept_if_it_passes(converted / ExportedModel.ONNX) as path:
+            onnx.write(path, weights, geometry, {"alphabet": source.alphabet.to_text(), **facts})
+            difference = check_onnx(path, weights, geometry, read_facts(graph).n_steps)
+        _report(path, f"probabilities {difference:.1e} away from the checkpoint's")
+        return output.complete({**source.sidecar, "onnx_difference": difference})
 
 
 def add_files(model: ExportedModel, names: list[str]) -> ExportedModel:
     """Record further files of the model's folder in its sidecar."""
-    return _complete(model.folder, model.sidecar, names)
+    return _Output(model.folder, model.alphabet, names).complete(model.sidecar)
 
 
-def _clear(folder: Path) -> None:
-    """Remove an earlier export: its other formats would be of another model."""
-    if any(folder.glob("*.index")):
-        raise InputError(f"{folder} holds a checkpoint, whose alphabet and sidecar an export would replace")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (ExportedModel.MODEL, *FORMATS):
-        (folder / name).unlink(missing_ok=True)
+def place(folder: Path) -> Place:
+    """A folder that takes an export, beside whatever else it holds."""
+    return Place(folder, {ExportedModel.MODEL: names_of_export}, "--export_dir")
+
+
+class _Output:
+    """Files of an export on their way into a folder: `names` with their sizes in its record, `also` without."""
+
+    def __init__(self, folder: Path, alphabet: Alphabet, names: list[str], also: Sequence[str] = ()) -> None:
+        self.folder, self.alphabet, self.place = folder, alphabet, place(folder)
+        self.found = [ALPHABET] if serving_alphabet(self.place, alphabet) else []
+        self.names, self.also = list(dict.fromkeys([*names, ALPHABET])), list(also)
+
+    @contextlib.contextmanager
+    def writing(self, anew: bool = False) -> Iterator[None]:
+        """Write the files inside. `anew`: an earlier export goes, as its other formats would be of another model."""
+        if any(self.folder.glob("*.index")):
+            raise InputError(f"{self.folder} holds a checkpoint, whose alphabet and sidecar an export would replace")
+        names = [*self.names, *self.also, ExportedModel.MODEL]
+        with self.place.writing([name for name in names if name not in self.found]):
+            if anew:
+                self.place.remove([ExportedModel.MODEL, *sorted(self.place.own - {ExportedModel.MODEL})])
+            yield
+
+    def complete(self, description: dict[str, Any]) -> ExportedModel:
+        """Write the sidecar of all formats that the folder holds of this export."""
+        if not self.found:
+            self.alphabet.save(self.folder / ALPHABET)
+        before = description.get("files", {})
+        others = [name for name in before if (self.folder / name).is_file()]
+        files = describe_files(self.folder, list(dict.fromkeys([*others, *self.names])), self.found)
+        also = [*self.also, *(name for name in description.get("also", ()) if name in self.place.own)]
+        kept = {name: value for name, value in description.items() if name not in ("files", "also")}
+        sidecar = {**kept, **({"also": also} if also else {}), "files": files}
+        write_sidecar(self.folder, ExportedModel.MODEL, sidecar)
+        return ExportedModel.open(self.folder)
 
 
 @contextlib.contextmanager
@@ -178,13 +223,6 @@ def _alphabet(settings: ExportSettings, prefix: str, geometry: Geometry) -> Alph
     return found
 
 
-def _copy_history(checkpoint: Path, model: Path) -> None:
-    """The losses by epoch go along: the evaluation's report shows them. Other trainers leave none."""
-    (model / Checkpoint.HISTORY).unlink(missing_ok=True)
-    if (checkpoint / Checkpoint.HISTORY).is_file():
-        write_bytes(model / Checkpoint.HISTORY, (checkpoint / Checkpoint.HISTORY).read_bytes())
-
-
 def _training(folder: Path) -> dict[str, Any]:
     """What our own checkpoints say about how they came about."""
     recorded = checkpoints.sidecar(folder / Checkpoint.MODEL)
@@ -211,11 +249,3 @@ def _read_frozen(source: ExportedModel) -> tuple[FrozenGraph, Geometry, dict[str
 
 def _report(path: Path, what: str) -> None:
     print(f"{path.name}: {path.stat().st_size:,} bytes, {what}", flush=True)
-
-
-def _complete(folder: Path, description: dict[str, Any], made: list[str]) -> ExportedModel:
-    """Write the sidecar of all formats that the folder holds of this export."""
-    others = [name for name in description.get("files", {}) if (folder / name).is_file()]
-    files = describe_files(folder, list(dict.fromkeys([*others, *made, ALPHABET])))
-    write_sidecar(folder, ExportedModel.MODEL, {**description, "files": files})
-    return ExportedModel.open(folder)

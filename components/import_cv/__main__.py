@@ -10,6 +10,7 @@ from pathlib import Path
 
 from components.import_cv.settings import LAYOUTS, ImportSettings
 from speech.errors import InputError
+from speech.extras import require
 from speech.settings import command, setting
 
 DESCRIPTION = """Import a Common Voice release: MP3s and TSV files become WAV clips and the CSVs that training reads.
@@ -58,6 +59,7 @@ class Command(ImportSettings):
 
 def run(given: Command) -> None:
     """Import or merge, as the flags say."""
+    require("import-cv")
     from components.import_cv import parts, step
     from speech.storage import is_remote
 

@@ -17,7 +17,7 @@ from components.import_cv.shards import shard_name
 from components.import_cv.statistics import Statistics
 from components.import_cv.target import Sources, Target
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, Corpus
+from speech.artifacts import ALPHABET, Corpus, serving_alphabet
 from speech.audio import WAV_HEADER_BYTES
 from speech.errors import InputError
 from speech.manifest import SPEAKER_COLUMNS, Clip, ManifestWriter
@@ -45,11 +45,11 @@ def write_tables(results: Results, target: Target) -> dict[str, Any]:
     """Write everything but the audio into the staging folder; returns the report. Raises InputError without a clip."""
     settings, outcomes = results.settings, results.outcomes
     statistics = Statistics(results.sets, settings.audio_sample_rate, results.alphabet)
-    tables = target.stage_tables()
+    folder = target.stage_tables()
     with contextlib.ExitStack() as files:
         writers = {
             name: ManifestWriter(
-                files.enter_context((tables / f"{name}.csv").open("w", encoding="utf-8", newline="")),
+                files.enter_context((folder / f"{name}.csv").open("w", encoding="utf-8", newline="")),
                 SPEAKER_COLUMNS,
             )
             for name in results.sets
@@ -65,12 +65,23 @@ def write_tables(results: Results, target: Target) -> dict[str, Any]:
                 statistics.refuse(row, reason, detail)
     _require_clips(statistics, results.sets)
     alphabet = results.alphabet or Alphabet.collect(statistics.characters)
-    alphabet.save(tables / ALPHABET)
-    write_index(tables / Corpus.INDEX, _index(results.sources, outcomes))
+    found = serving_alphabet(target.place, alphabet)
+    if not found:
+        alphabet.save(folder / ALPHABET)
+    write_index(folder / Corpus.INDEX, _index(results.sources, outcomes))
     description = _describe(results, statistics, alphabet, target)
-    write_text(tables / Corpus.HTML_REPORT, report.to_html(description))
-    write_json(tables / Corpus.REPORT, description)
+    if found:
+        description["alphabet"]["found"] = True
+    write_text(folder / Corpus.HTML_REPORT, report.to_html(description))
+    write_json(folder / Corpus.REPORT, description)
     return description
+
+
+def tables(sets: Iterable[str], alphabet: Alphabet | None, target: Target) -> list[str]:
+    """The names of what `write_tables` writes; `alphabet` is the one given, if there is one."""
+    found = alphabet is not None and serving_alphabet(target.place, alphabet)
+    names = [f"{name}.csv" for name in sets] + ([] if found else [ALPHABET])
+    return [*names, Corpus.INDEX, Corpus.HTML_REPORT, Corpus.REPORT]
 
 
 def _verdict(row: Row, outcomes: Outcomes, settings: ImportSettings) -> tuple[Reason, str]:

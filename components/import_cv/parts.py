@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.import_cv.finish import Results, summary, write_tables
+from components.import_cv.finish import Results, summary, tables, write_tables
 from components.import_cv.outcomes import NO_SHARD, Outcomes
 from components.import_cv.plan import Row, wav_name
 from components.import_cv.reasons import Reason
@@ -26,17 +26,17 @@ def write_part(results: Results, target: Target, fingerprint: str) -> None:
     settings, outcomes, last = results.settings, results.outcomes, results.settings.part == results.settings.parts
     (target.folder / CorpusPart.PART).unlink(missing_ok=True)
     target.publish_audio(results.sources, outcomes)
-    tables = target.stage_tables()
-    with (tables / CorpusPart.ROWS).open("w", encoding="utf-8") as file:
+    folder = target.stage_tables()
+    with (folder / CorpusPart.ROWS).open("w", encoding="utf-8") as file:
         for number, row in enumerate(results.rows):
             if outcomes.recorded[row.clip] if row.clip >= 0 else last:
                 file.write(json.dumps((number, *row)) + "\n")
-    with (tables / CorpusPart.OUTCOMES).open("w", encoding="utf-8") as file:
+    with (folder / CorpusPart.OUTCOMES).open("w", encoding="utf-8") as file:
         for clip, source in enumerate(results.sources):
             if outcomes.recorded[clip]:
                 file.write(json.dumps((source, *outcomes.fields(clip))) + "\n")
     write_json(
-        tables / CorpusPart.PART,
+        folder / CorpusPart.PART,
         {
             "part": settings.part,
             "parts": settings.parts,
@@ -84,9 +84,10 @@ def merge(folders: Sequence[str | Path], corpus: Path) -> Corpus:
             described["release"],
             described["notes"],
         )
-        description = write_tables(results, target)
-        target.publish_audio(sources, outcomes)
-        target.publish_tables(results.sets)
+        with target.place.writing([*tables(results.sets, alphabet, target), *target.published(sources, outcomes)]):
+            description = write_tables(results, target)
+            target.publish_audio(sources, outcomes)
+            target.publish_tables(results.sets)
         print(f"import: {summary(description)}", file=sys.stderr)
         target.discard()
     return Corpus.open(corpus)

@@ -5,7 +5,6 @@ make one shard. A clip belongs to the set of its first row, so that who needs on
 """
 
 import os
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ FULL_WINDOW_CLIPS = 6000  # about 1 GB of Common Voice's clips
 SMALL_WINDOW_CLIPS = 128
 WINDOWS_OF_A_SMALL_CORPUS = 16
 TAR_RECORD_BYTES = 10240  # tar ends with two empty blocks and fills its last record
-SHARD = re.compile(rf"(clips|{'|'.join(ALL_SETS)})-\d{{5,}}\.tar")  # earlier versions mixed the sets in clips-00000.tar
 
 
 def clips_a_window(setting: int, clips: int) -> int:

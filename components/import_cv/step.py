@@ -5,13 +5,14 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from components.import_cv.conversion import Conversion
 from components.import_cv.convert import CONVERTER
-from components.import_cv.finish import Results, no_clip_message, summary, write_tables
+from components.import_cv.finish import Results, no_clip_message, summary, tables, write_tables
 from components.import_cv.labels import LabelRules, Validator, load_validator
 from components.import_cv.outcomes import Outcomes
 from components.import_cv.parts import write_part
@@ -20,12 +21,13 @@ from components.import_cv.previous import Previous, fetch
 from components.import_cv.reasons import Reason
 from components.import_cv.release import Release, Source, missing_tables
 from components.import_cv.settings import ImportSettings
+from components.import_cv.shards import clips_a_window, shard_number
 from components.import_cv.sources import open_source
 from components.import_cv.target import Target
 from components.import_cv.work import ClipWork, Item, Outcome
 from components.import_cv.workers import Pool
 from speech.alphabet import Alphabet
-from speech.artifacts import Corpus
+from speech.artifacts import Corpus, CorpusPart
 from speech.errors import InputError, RetryError
 from speech.processors import cores
 from speech.storage import download_file, is_remote
@@ -92,15 +94,28 @@ class _Import:
         with Pool[Item, Outcome](work, self.settings.workers or cores()) as pool:
             release, plan = self._plan(rules, lenient)
             _require_rows(plan, self.settings, alphabet)
-            fingerprint = self._fingerprint(plan, alphabet)
-            outcomes, notes = self._convert(plan, fingerprint, pool)
-        results = Results(plan.sets, plan.rows(), outcomes, plan.sources, self.settings, alphabet, release.name, notes)
+            with self.target.place.writing(self._names(plan, alphabet)):
+                fingerprint = self._fingerprint(plan, alphabet)
+                outcomes, notes = self._convert(plan, fingerprint, pool)
+                facts = (self.settings, alphabet, release.name, notes)
+                self._write(Results(plan.sets, plan.rows(), outcomes, plan.sources, *facts), fingerprint)
+
+    def _names(self, plan: Plan, alphabet: Alphabet | None) -> Iterator[str]:
+        """What may be written."""
+        part = (CorpusPart.ROWS, CorpusPart.OUTCOMES, CorpusPart.PART)
+        names = part if self.settings.partition else tables(plan.sets, alphabet, self.target)
+        if self.settings.layout == "clips":
+            return self.target.planned(names, plan.sources, ())
+        windows = range(-(-plan.clip_count // clips_a_window(self.settings.shard_clips, plan.clip_count)))
+        return self.target.planned(names, (), (shard_number(window, name) for window in windows for name in plan.sets))
+
+    def _write(self, results: Results, fingerprint: str) -> None:
         if self.settings.partition:
             write_part(results, self.target, fingerprint)
             return
         description = write_tables(results, self.target)
-        self.target.publish_audio(plan.sources, outcomes)
-        self.target.publish_tables(plan.sets)
+        self.target.publish_audio(results.sources, results.outcomes)
+        self.target.publish_tables(results.sets)
         _say(summary(description))
 
     def _previous(self) -> Previous | None:
@@ -118,11 +133,11 @@ class _Import:
             return None
 
     def _plan(self, rules: LabelRules, lenient: bool) -> tuple[Release, Plan]:
-        wanted, tables = self.settings.ordered_sets, []
+        wanted, needed = self.settings.ordered_sets, []
         for name in wanted:
-            tables += ["validated", *HELD_OUT_SETS] if name == "train-all" else [name]
-        tables = list(dict.fromkeys(tables))
-        release = self.source.tables([] if lenient else tables, tables, self.target.staging / "tsv")
+            needed += ["validated", *HELD_OUT_SETS] if name == "train-all" else [name]
+        needed = list(dict.fromkeys(needed))
+        release = self.source.tables([] if lenient else needed, needed, self.target.staging / "tsv")
         present = [name for name in wanted if ("validated" if name == "train-all" else name) in release.tsv_files]
         if not present:
             raise missing_tables("the release", wanted, [])

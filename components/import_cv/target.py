@@ -1,23 +1,26 @@
 """The folder that an import writes, and how finished work is put in place there."""
 
+import contextlib
 import csv
 import fcntl
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from components.import_cv.outcomes import NO_SHARD, Outcomes
 from components.import_cv.plan import wav_name
 from components.import_cv.reasons import Reason
-from components.import_cv.shards import SHARD, shard_name
-from speech.artifacts import ALL_SETS, Corpus
+from components.import_cv.shards import shard_name
+from speech.artifacts import ALL_SETS, ALPHABET, Corpus, CorpusPart
 from speech.audio import WAV_HEADER_BYTES
 from speech.errors import InputError
-from speech.manifest import COLUMNS
+from speech.ownership import Place
 from speech.storage import fsync_folder
 
 
@@ -50,6 +53,47 @@ class Target:
     def staged_clips(self) -> Path:
         """WAV files, before they are put in place."""
         return self.staging / "wav"
+
+    @cached_property
+    def place(self) -> Place:
+        """The folder with what is an earlier import's in it, by its report and its index."""
+        records = {Corpus.REPORT: self._names_of_corpus, CorpusPart.PART: self._names_of_part}
+        if self.clip_prefix:  # the same clips, imported as the peers' importer does
+            records[f"{self.clip_prefix}{Corpus.REPORT}"] = self._names_of_clips
+        return Place(self.folder, records, "--corpus_dir", never=(".mp3", ".tsv"))
+
+    def _names_of_corpus(self, report: Mapping[str, Any]) -> Iterator[str]:
+        sets = report.get("sets")
+        if "converter" not in report or not isinstance(sets, dict):
+            return
+        yield from (f"{name}.csv" for name in sets if name in ALL_SETS)
+        yield from (Corpus.INDEX, Corpus.HTML_REPORT)
+        alphabet = report.get("alphabet")
+        if not (isinstance(alphabet, dict) and alphabet.get("found")):
+            yield ALPHABET
+        for source, shard in self._indexed(self.folder / Corpus.INDEX):
+            yield shard or f"{self.clip_prefix}{wav_name(source)}"
+
+    def _names_of_clips(self, report: Mapping[str, Any]) -> Iterator[str]:
+        if "converter" in report:
+            for source, _ in self._indexed(self.folder / self.clip_prefix / Corpus.INDEX):
+                yield f"{self.clip_prefix}{wav_name(source)}"
+
+    def _names_of_part(self, part: Mapping[str, Any]) -> Iterator[str]:
+        if "fingerprint" not in part:
+            return
+        yield from (CorpusPart.ROWS, CorpusPart.OUTCOMES)
+        with contextlib.suppress(OSError, ValueError), (self.folder / CorpusPart.OUTCOMES).open("rb") as file:
+            for line in file:
+                source, _, reason, *_, shard, _ = json.loads(line)
+                if not reason:
+                    yield shard_name(shard) if shard != NO_SHARD else f"{self.clip_prefix}{wav_name(source)}"
+
+    def planned(self, tables: Iterable[str], sources: Iterable[str], shards: Iterable[int]) -> Iterator[str]:
+        """The names of what an import writes: its tables, a WAV file for each source, shards by their numbers."""
+        yield from tables
+        yield from map(shard_name, shards)
+        yield from (f"{self.clip_prefix}{wav_name(source)}" for source in sources)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -95,38 +139,39 @@ class Target:
         wav, size = wav_name(source), WAV_HEADER_BYTES + 2 * samples
         return any(_size(path) == size for path in (self.staged_clips / wav, self.folder / f"{self.clip_prefix}{wav}"))
 
-    def publish_audio(self, sources: Sources, outcomes: Outcomes) -> None:
-        """Put shards or WAV files in place, and remove those of an earlier corpus. Safe to repeat."""
-        (self.folder / Corpus.REPORT).unlink(missing_ok=True)
+    def published(self, sources: Sources, outcomes: Outcomes) -> list[str]:
+        """The names of an import's shards, or of its WAV files, in the folder."""
         shards = {shard_name(shard) for shard in set(outcomes.shards) - {NO_SHARD}}
-        for name in sorted(shards):
-            _move(self.staging / name, self.folder / name)
-        for path in (self.folder / Corpus.SHARDS).glob("*.tar"):
-            if SHARD.fullmatch(path.name) and f"{Corpus.SHARDS}/{path.name}" not in shards:
-                path.unlink()
         wavs = {
-            wav_name(sources[clip])
+            f"{self.clip_prefix}{wav_name(sources[clip])}"
             for clip, shard in enumerate(outcomes.shards)
             if shard == NO_SHARD and outcomes.reasons[clip] == Reason.ACCEPTED
         }
-        for wav in sorted(wavs):
-            _move(self.staged_clips / wav, self.folder / f"{self.clip_prefix}{wav}")
-        for wav in self._indexed_wavs():
-            if wav not in wavs:
-                (self.folder / f"{self.clip_prefix}{wav}").unlink(missing_ok=True)
-        if wavs:
+        return sorted(shards | wavs)
+
+    def publish_audio(self, sources: Sources, outcomes: Outcomes) -> None:
+        """Put shards or WAV files in place, and remove those of an earlier corpus. Safe to repeat."""
+        (self.folder / Corpus.REPORT).unlink(missing_ok=True)
+        names = self.published(sources, outcomes)
+        for name in names:
+            is_shard = name.endswith(".tar")
+            staged = self.staging / name if is_shard else self.staged_clips / name.removeprefix(self.clip_prefix)
+            _move(staged, self.folder / name)
+        made = set(names)
+        self.place.remove(name for name in self.place.own if name.endswith((".tar", ".wav")) and name not in made)
+        if any(name.endswith(".wav") for name in names):
             os.sync()  # one call for all the small files
-        if shards:
+        if any(name.endswith(".tar") for name in names):
             fsync_folder(self.folder / Corpus.SHARDS)
 
-    def _indexed_wavs(self) -> Iterator[str]:
-        """The WAV files of the corpus that was here before."""
-        path = self.folder / Corpus.INDEX
-        if path.is_file():
-            with path.open(encoding="utf-8", newline="") as file:
+    def _indexed(self, index: Path) -> Iterator[tuple[str, str]]:
+        """The source and the shard, if any, of each clip of a corpus that was here before."""
+        if index.is_file():
+            with index.open(encoding="utf-8", newline="", errors="replace") as file, contextlib.suppress(csv.Error):
                 for row in csv.DictReader(file):
-                    if not row.get("shard") and row.get("source"):
-                        yield wav_name(row["source"])
+                    source, shard = row.get("source") or "", row.get("shard") or ""
+                    if shard or "." in source:
+                        yield source, shard
 
     def stage_tables(self) -> Path:
         """An empty folder for the tables: a process that was killed may have left half-written files there."""
@@ -135,11 +180,8 @@ class Target:
         return self.staged_tables
 
     def publish_tables(self, sets: tuple[str, ...]) -> None:
-        """Put the staged tables in place, the report last."""
-        for name in ALL_SETS:
-            path = self.folder / f"{name}.csv"
-            if name not in sets and _is_ours(path):
-                path.unlink()
+        """Put the staged tables in place, the report last; those of an earlier import's other sets go."""
+        self.place.remove(f"{name}.csv" for name in ALL_SETS if name not in sets)
         self.publish_staged(last=Corpus.REPORT)
 
     def publish_staged(self, last: str) -> None:
@@ -149,14 +191,6 @@ class Target:
                 os.fsync(file.fileno())
             path.replace(self.folder / path.name)
         fsync_folder(self.folder)
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a CSV is one of an earlier corpus, whose audio is gone now, and not one of the peers'."""
-    if not path.is_file():
-        return False
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.readline().rstrip("\n").split(",")[: len(COLUMNS)] == list(COLUMNS)
 
 
 def _move(staged: Path, place: Path) -> None:

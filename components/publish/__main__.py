@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.publish import step
-from components.publish.champion import Champions
-from components.publish.contents import to_json
 from components.publish.settings import PublishSettings
-from components.publish.target import open_target
 from speech.errors import InputError
+from speech.extras import require
 from speech.settings import command, setting
 
 PROG = "python -m components.publish"
@@ -51,6 +48,8 @@ class ChampionCommand:
 def run(settings: PublishCommand) -> None:
     """Publish, decide on the champion, and say what came out."""
     _require(settings, "model")
+    from components.publish import step
+
     names = ("model", "mapped", "tflite", "ir", "scorer", "card", "evaluation", "checkpoint")
     artifacts = {name: Path(getattr(settings, name)) for name in names if getattr(settings, name)}
     source = step.Source(settings.corpus_uri, settings.corpus_revision)
@@ -62,6 +61,9 @@ def run(settings: PublishCommand) -> None:
 def roll_back(settings: RollbackCommand) -> None:
     """Move the champion back and say where it is now."""
     _require(settings)
+    from components.publish.champion import Champions
+    from components.publish.target import open_target
+
     record = Champions(open_target(settings.publish_uri)).roll_back(settings.version)
     print(f"rolled back from {record['from']}: the champion is {record['version']}, {record['uri']}")
 
@@ -69,6 +71,10 @@ def roll_back(settings: RollbackCommand) -> None:
 def champion(settings: ChampionCommand) -> None:
     """Print the record in force."""
     _require(settings)
+    from components.publish.champion import Champions
+    from components.publish.contents import to_json
+    from components.publish.target import open_target
+
     record = Champions(open_target(settings.publish_uri)).current()
     if record is None:
         raise InputError(f"{settings.publish_uri}: no champion there yet")
@@ -79,6 +85,7 @@ def _require(settings: object, *flags: str) -> None:
     for flag in (*flags, "publish_uri"):
         if not getattr(settings, flag):
             raise InputError(f"--{flag} is missing: `{PROG} --help` lists the flags")
+    require("publish")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -74,7 +74,7 @@ def gather(artifacts: Mapping[str, Path]) -> Contents:
     """
     contents = Contents()
     model = ExportedModel.open(artifacts["model"])
-    contents.model = {**model.sidecar, "files": {}}
+    contents.model = {name: value for name, value in model.sidecar.items() if name != "also"} | {"files": {}}
     _add_exported(contents, model, artifacts["model"])
     for name in ("mapped", "tflite"):
         if name in artifacts:
@@ -88,8 +88,8 @@ def gather(artifacts: Mapping[str, Path]) -> Contents:
         _check_same_model(model, representation)
         for name, recorded in representation.sidecar.get("files", {}).items():
             _add(contents, f"{OPENVINO}/{name}", representation.folder / name, recorded["sha256"])
-        for name in (ALPHABET, IntermediateRepresentation.MODEL):
-            _add(contents, f"{OPENVINO}/{name}", representation.folder / name)
+        _add(contents, f"{OPENVINO}/{ALPHABET}", representation.folder / ALPHABET)
+        _add(contents, f"{OPENVINO}/{IntermediateRepresentation.MODEL}", representation.sidecar_path)
     if "evaluation" in artifacts:
         evaluation = Evaluation.open(artifacts["evaluation"])
         contents.scores = evaluation.scores
@@ -118,7 +118,7 @@ def _add_checkpoint(contents: Contents, checkpoint: Checkpoint) -> None:
 def _add_exported(contents: Contents, model: ExportedModel, folder: Path) -> None:
     for name, recorded in model.sidecar.get("files", {}).items():
         _add(contents, name, folder / name, recorded["sha256"])
-        contents.model["files"][name] = recorded
+        contents.model["files"][name] = {key: value for key, value in recorded.items() if key != "found"}
     _add(contents, ALPHABET, folder / ALPHABET)
 
 

@@ -119,8 +119,7 @@ def compare(
     )
     table = ErrorTable(edits - champion_edits, words)
     if settings.bootstrap_unit == "speaker":
-        speakers = [row.get("client_id") or f"clip {number}" for number, (row, _) in enumerate(pairs)]
-        table = table.sums(np.unique(speakers, return_inverse=True)[1])
+        table = table.by_speaker([row.get("client_id") or "" for row, _ in pairs])
     interval = paired_interval(
         table.edits,
         table.reference_tokens,

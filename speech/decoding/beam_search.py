@@ -122,7 +122,7 @@ def _clips(
         probs_seq = [probs_seq[clip][:length] for clip, length in enumerate(seq_lengths)]
     arrays = [np.asarray(clip) for clip in probs_seq]
     double = any(array.dtype != np.float32 for array in arrays)
-    made = [np.ascontiguousarray(array, np.float64 if double else np.float32) for array in arrays]
+    made: list[np.ndarray] = [np.ascontiguousarray(array, np.float64 if double else np.float32) for array in arrays]
     for number, array in enumerate(made):
         if array.size == 0 and array.ndim <= 2:
             made[number] = array.reshape(0, classes)

@@ -11,7 +11,7 @@ from speech.alphabet import Alphabet
 from speech.decoding.dictionary import build_dictionary, serialize
 from speech.decoding.language_model import read_layout
 from speech.decoding.query import LanguageModelReader
-from speech.decoding.scorer import MAGIC, RECORD, VERSION, read_record
+from speech.decoding.scorer import MAGIC, RECORD, VERSION, read_record, require_word_ends
 from speech.errors import InputError
 from speech.storage import atomic_path
 
@@ -44,8 +44,10 @@ def write_scorer(
     """Package a KenLM binary (built with `-v`) and a vocabulary for `alphabet`, atomically.
 
     Words with characters that the alphabet lacks are left out, as a transcript cannot hold them. In bytes mode the
-    words are code points. Raises InputError for a model that clients could not read, or if no word is left.
+    words are code points. Raises InputError for a model that clients could not read, an alphabet without a space, or
+    if no word is left.
     """
+    require_word_ends(alphabet, package)
     source = Path(language_model)
     if not source.is_file():
         raise InputError(f"{source}: no such language model: expected the binary that build_binary writes")

@@ -180,7 +180,8 @@ def decode(
     beam = [root]
     blank = len(alphabet)
     started = False
-    for frame, row in enumerate(probs.astype(np.float64)):
+    rows: np.ndarray = probs.astype(np.float64)
+    for frame, row in enumerate(rows):
         started = started or row[blank] < 0.999
         if not started:
             continue

@@ -51,6 +51,7 @@ class Scorer:
                 f"{path}: this scorer is for {modes[self.bytes_mode]}, the model has {modes[alphabet.bytes_mode]}: "
                 "build a scorer for this model"
             )
+        require_word_ends(alphabet, path)
         self.dictionary: Dictionary = read_dictionary(self.data, self.layout.end + RECORD.size, path)
         self._check_labels()
 
@@ -115,6 +116,16 @@ class Scorer:
         if self.bytes_mode:
             return bytes(word)
         return "".join(self.alphabet.symbols[label - 1] for label in word[:-1]).encode("utf-8")
+
+
+def require_word_ends(alphabet: Alphabet, where: str | Path) -> None:
+    """Raises InputError for an alphabet in which no word of a scorer would ever end."""
+    if not alphabet.has_space:
+        raise InputError(
+            f"{where}: the model's alphabet has no space, at which the words of a scorer end: decode without a scorer, "
+            "or train with a space after every character (`import_cv --space_after_every_character`) or in bytes "
+            "output mode, for both of which the scorer's words are characters"
+        )
 
 
 def read_record(data: np.ndarray, end: int, where: str | Path) -> tuple[bool, float, float]:

@@ -88,6 +88,7 @@ def f(a: str = "# none", b: str = '"') -> str:  # "quoted"
     """Two
     lines."""
     c = """
+
 # part of the string
     """
     return a + c  # done
@@ -96,7 +97,7 @@ def f(a: str = "# none", b: str = '"') -> str:  # "quoted"
 
 def test_comments_and_docstrings_do_not_count() -> None:
     left = [
-        b"import os", b"""def f(a: str = "# none", b: str = '"') -> str:""", b'    c = """', b"# part of the string",
+        b"import os", b"""def f(a: str = "# none", b: str = '"') -> str:""", b'    c = """', b"", b"# part of the string",
         b'    """', b"    return a + c",
     ]  # fmt: skip
     assert images._what_runs(CODE).splitlines() == left

@@ -20,12 +20,12 @@ STEPS = {
 }  # fmt: skip
 RESULTS = {
     "model/alphabet.txt", "model/history.json", "model/model.json", "model/output_graph.pb", "model/output_graph.pbmm",
-    "model/output_graph.tflite", "openvino/alphabet.txt", "openvino/model.json", "openvino/output_graph.bin",
+    "model/output_graph.tflite", "openvino/alphabet.txt", "openvino/openvino.json", "openvino/output_graph.bin",
     "openvino/output_graph.xml", "report.html", "summary.json",
 }  # fmt: skip
 VERSION = {
     "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "output_graph.pbmm", "report.html", "samples.json",
-    "scores.json", "version.json", "openvino/alphabet.txt", "openvino/model.json", "openvino/output_graph.bin",
+    "scores.json", "version.json", "openvino/alphabet.txt", "openvino/openvino.json", "openvino/output_graph.bin",
     "openvino/output_graph.xml", "output_graph.tflite", "author_model_0.0.1.md", "model_card.json",
 }  # fmt: skip
 

@@ -7,7 +7,10 @@ import pytest
 
 from components import images
 
-tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
 
 REQUIREMENTS = images.ROOT / "requirements"
 PROJECT = tomllib.loads((images.ROOT / "pyproject.toml").read_text(encoding="utf-8"))

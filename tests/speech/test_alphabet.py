@@ -24,11 +24,23 @@ def test_file_format(text: str, symbols: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a\nb\n", "no space"), (" \na\na\n", "'a' occurs twice"), ("", "empty"), ("# only\n", "empty")],
+    [(" \na\na\n", "'a' occurs twice"), ("", "empty"), ("# only\n", "empty")],
 )
 def test_unusable_alphabets(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Alphabet.from_text(text, "x.txt")
+
+
+def test_an_alphabet_without_a_space(tmp_path) -> None:
+    """Coqui's trainer takes it as well: Chinese and Thai are written without."""
+    alphabet = Alphabet.from_text("你\n好\n")
+    assert (alphabet.has_space, Alphabet((" ", "a")).has_space) == (False, True)
+    assert Alphabet.bytes_output_mode().has_space
+    alphabet.save(tmp_path / "alphabet.txt")
+    assert Alphabet.load(tmp_path / "alphabet.txt") == Alphabet.deserialize(alphabet.serialize()) == alphabet
+    assert alphabet.missing("你 好") == [" "]
+    with pytest.raises(InputError, match=r"lacks: ' '"):
+        alphabet.encode("你 好")
 
 
 def test_missing_file_and_wrong_encoding(tmp_path) -> None:

@@ -137,6 +137,11 @@ def test_interval_over_speakers_is_wider_when_speakers_differ() -> None:
     assert 0.2 < low < 0.3 < high < 0.4
 
 
+def test_clips_of_unknown_speakers_stand_for_themselves() -> None:
+    table = ErrorTable(np.array([1, 2, 3, 4]), np.array([10, 20, 30, 40])).by_speaker(["x", "", "x", ""])
+    assert (table.edits.tolist(), table.reference_tokens.tolist()) == ([4, 2, 4], [40, 20, 40])
+
+
 def test_interval_of_too_little_and_of_empty_references() -> None:
     one = ErrorTable(np.array([1]), np.array([4]))
     assert bootstrap_interval(one, resamples=100, confidence=0.95, seed=0) is None

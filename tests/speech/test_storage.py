@@ -42,6 +42,51 @@ def test_uris() -> None:
         storage.split_uri("http://x/y")
 
 
+@pytest.mark.parametrize("key", ["a#b?c d+e%20f", "x;y=1&z", "a//b", "/a", "ñ\u4f60", "a\tb", "?", "#x/y"])
+def test_all_behind_the_bucket_is_the_key(key: str) -> None:
+    assert storage.split_uri(f"s3://bucket/{key}") == ("bucket", key)
+
+
+@pytest.mark.parametrize("key", ["a#b?c d+e%20f", "r;v=1/x&y#z.bin", "w?x=1/#"])
+def test_keys_with_characters_of_uris(tmp_path, s3_bucket: str, key: str) -> None:
+    """Each way to an object meets the same one; a cut key would be another."""
+    (tmp_path / "source").write_bytes(b"whole")
+    storage.upload_file(tmp_path / "source", f"{s3_bucket}/{key}")
+    bucket = s3_bucket.removeprefix("s3://")
+    assert storage.client().get_object(Bucket=bucket, Key=key)["Body"].read() == b"whole"
+    assert storage.list_keys(f"{s3_bucket}/{key}") == [(key, 5)]
+    storage.download_file(f"{s3_bucket}/{key}", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == b"whole"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/a#b").write_bytes(b"1")
+    storage.upload_folder(tmp_path / "folder", f"{s3_bucket}/below {key}")
+    storage.download_folder(f"{s3_bucket}/below {key}", tmp_path / "back")
+    assert (tmp_path / "back/a#b").read_bytes() == b"1"
+    storage.delete_objects([f"{s3_bucket}/{key}"])
+    assert storage.list_keys(f"{s3_bucket}/{key}") == []
+
+
+@pytest.mark.parametrize("name", ["/x", "../x", "a/../../x", "a//x", "./x", "a/./x", f"{'x' * 256}/y", "{outside}/x"])
+def test_an_object_cannot_choose_where_it_lands(tmp_path, s3_bucket: str, name: str) -> None:
+    name = name.format(outside=tmp_path / "outside")
+    for key in (f"prefix/{name}", "prefix/good"):
+        storage.client().put_object(Bucket=s3_bucket.removeprefix("s3://"), Key=key, Body=b"!")
+    with pytest.raises(InputError, match="is no path of a file below a folder: rename it"):
+        storage.download_folder(f"{s3_bucket}/prefix", tmp_path / "a/b/folder")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_markers_of_folders_and_twins_of_files(tmp_path, s3_bucket: str) -> None:
+    bucket = s3_bucket.removeprefix("s3://")
+    for key in ("p/", "p/sub/", "p/sub/x"):
+        storage.client().put_object(Bucket=bucket, Key=key, Body=b"")
+    storage.download_folder(f"{s3_bucket}/p", tmp_path / "folder")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x"]
+    storage.client().put_object(Bucket=bucket, Key="p/sub", Body=b"")
+    with pytest.raises(InputError, match="'sub' there is a file and a folder at once"):
+        storage.download_folder(f"{s3_bucket}/p", tmp_path / "folder")
+
+
 def test_folders_round_trip_through_s3(tmp_path, s3_bucket: str) -> None:
     source = tmp_path / "source"
     (source / "sub").mkdir(parents=True)

@@ -1,6 +1,7 @@
 """The step: files, their description, the guard of the accuracy, and nothing half-written."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from components.convert_openvino import step
 from components.convert_openvino.runner import Runner
 from components.convert_openvino.settings import OpenVinoSettings
-from speech.artifacts import IntermediateRepresentation
+from speech.artifacts import ExportedModel, IntermediateRepresentation, describe_files, write_sidecar
 from speech.decoding.greedy import best_path
 from speech.errors import InputError
 from speech.features import mfcc
@@ -60,7 +61,7 @@ def test_files_and_their_description(frozen: Path, tmp_path: Path, precision: st
     made = step.run(settings, str(frozen), tmp_path / "ir")
     forms = ("output_graph", "output_graph_stateful", "output_graph_audio")
     files = {f"{form}{ending}" for form in forms for ending in (".xml", ".bin")} | {"alphabet.txt"}
-    assert {path.name for path in made.folder.iterdir()} == files | {"model.json"}
+    assert {path.name for path in made.folder.iterdir()} == files | {"openvino.json"}
     assert set(made.sidecar["files"]) == files
     for name, recorded in made.sidecar["files"].items():
         assert recorded == {"bytes": (made.folder / name).stat().st_size, "sha256": sha256(made.folder / name)}
@@ -89,7 +90,7 @@ def test_smaller_weights_make_smaller_files(wide: Path, tmp_path: Path) -> None:
 def test_an_ir_alone_knows_its_geometry_and_alphabet(frozen: Path, tmp_path: Path) -> None:
     made = step.run(OpenVinoSettings(), str(frozen), tmp_path / "ir")
     (made.folder / "alphabet.txt").unlink()
-    (made.folder / "model.json").unlink()
+    (made.folder / "openvino.json").unlink()
     description = Runner(made.folder / "output_graph.xml").description
     assert (description.geometry, description.alphabet) == (GEOMETRY, ALPHABET)
     network = ov.Core().read_model(made.folder / "output_graph.xml")
@@ -182,7 +183,11 @@ def test_the_dev_set_can_be_sampled(frozen: Path, dev: Path, tmp_path: Path) -> 
     ("prepare", "message"),
     [
         (lambda folder: folder.write_text("x"), "it is a file"),
-        (lambda folder: (folder.mkdir(), (folder / "model.json").write_text('{"n_steps": 16}')), "another artifact"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "openvino.json").write_text("{}")),
+            "openvino.json would be replaced",
+        ),
+        (lambda folder: (folder.mkdir(), (folder / "output_graph.bin").touch()), "output_graph.bin would be replaced"),
     ],
 )
 def test_folders_that_cannot_take_an_ir(
@@ -191,6 +196,31 @@ def test_folders_that_cannot_take_an_ir(
     prepare(tmp_path / "taken")
     with pytest.raises(InputError, match=message):
         step.run(OpenVinoSettings(), str(frozen), tmp_path / "taken")
+
+
+def test_beside_the_exported_model_that_it_is_made_of(frozen: Path, tmp_path: Path) -> None:
+    """As the guide says: export, then convert in the same folder; and any of the two again."""
+    shutil.copy(frozen, tmp_path / ExportedModel.FROZEN)
+    ALPHABET.save(tmp_path / "alphabet.txt")
+    files = describe_files(tmp_path, [ExportedModel.FROZEN, "alphabet.txt"])
+    write_sidecar(tmp_path, ExportedModel.MODEL, {"geometry": GEOMETRY.to_dict(), "n_steps": 16, "files": files})
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    for precision in ("f32", "int8"):
+        made = step.run(OpenVinoSettings(precision=precision), str(tmp_path), tmp_path)
+        assert made.sidecar["settings"]["precision"] == precision
+        assert (made.alphabet, made.geometry) == (ALPHABET, GEOMETRY)
+        assert ExportedModel.open(tmp_path).alphabet == ALPHABET
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before
+
+
+def test_an_ir_of_an_earlier_version(frozen: Path, tmp_path: Path) -> None:
+    """Its sidecar was called model.json; it opens, and converting again takes its place."""
+    made = step.run(OpenVinoSettings(precision="f32", stateful=True), str(frozen), tmp_path)
+    made.sidecar_path.rename(tmp_path / "model.json")
+    assert IntermediateRepresentation.open(tmp_path).sidecar["settings"]["precision"] == "f32"
+    step.run(OpenVinoSettings(), str(frozen), tmp_path)
+    names = {"output_graph.xml", "output_graph.bin", "alphabet.txt", "openvino.json"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_a_failure_leaves_nothing(frozen: Path, tmp_path: Path) -> None:

@@ -46,6 +46,21 @@ def test_chance_says_how_sure_it_is() -> None:
     assert equal.interval == (0.0, 0.0)
 
 
+def test_speakers_are_drawn_where_that_is_asked_for() -> None:
+    """Two speakers, one all better and one all worse: drawn by clip that is sure to be equal, by speaker anything."""
+    ours = [sample("a b", "a b" if n % 2 else "x", name=f"{n}.wav", speaker=f"s{n % 2}") for n in range(80)]
+    theirs = [row("a b", "x" if n % 2 else "a b", str(n)) for n in range(80)]
+    by_clip = compare(SETTINGS, ours, theirs)
+    by_speaker = compare(
+        EvaluateSettings(champion="there", bootstrap_samples=500, bootstrap_unit="speaker"), ours, theirs
+    )
+    assert by_clip.interval[1] - by_clip.interval[0] < 0.6
+    assert by_speaker.interval == (-1.0, 1.0)
+    unknown = [sample(one.reference, one.hypothesis, name=one.wav_filename) for one in ours]  # each stands for itself
+    settings = EvaluateSettings(champion="there", bootstrap_samples=500, bootstrap_unit="speaker")
+    assert compare(settings, unknown, theirs).interval == by_clip.interval
+
+
 def test_normalisation_is_the_same_for_both() -> None:
     settings = EvaluateSettings(champion="there", text_normalization="lower", bootstrap_samples=0)
     found = compare(settings, [sample("a b", "a b", name="x.wav")], [row("A  B", "A b", "x")])

@@ -69,7 +69,7 @@ def test_openvino_with_free_and_with_fixed_sizes(
     made = step.run(QUIET, tmp_path / "ir", [clips / "test.csv"], tmp_path / "out")
     assert same(made, frozen)
     assert made.scores["model"]["kind"] == "OpenVINO IR"
-    (tmp_path / "ir" / "model.json").unlink()  # an IR of another tool: sizes from the network, alphabet beside it
+    (tmp_path / "ir" / "openvino.json").unlink()  # an IR of another tool: sizes from the network, alphabet beside it
     bare = step.run(QUIET, tmp_path / "ir" / "output_graph.xml", [clips / "test.csv"], tmp_path / "bare")
     assert same(bare, frozen)
 

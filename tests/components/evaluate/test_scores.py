@@ -1,9 +1,11 @@
 """Scores in all and by group."""
 
+from dataclasses import replace
+
 import pytest
 
-from components.evaluate.samples import ranked
-from components.evaluate.scores import duration_group, group_scores, mean_loss, measure, short_speaker
+from components.evaluate.samples import Reading, Sample, ranked
+from components.evaluate.scores import duration_group, group_scores, mean_loss, measure, scorer_effect, short_speaker
 from components.evaluate.settings import EvaluateSettings
 from tests.components.evaluate.samples import sample
 
@@ -61,6 +63,19 @@ def test_drawing_speakers_treats_their_clips_as_one() -> None:
     assert clips[1] - clips[0] < 0.4
     unknown = [sample("a b c d", "a b c d")] * 40 + [sample("a b c d", "z")] * 40  # each stands for itself
     assert measure(EvaluateSettings(bootstrap_samples=300, bootstrap_unit="speaker"), unknown)["wer_interval"] == clips
+
+
+def test_the_scorer_s_effect_is_drawn_in_the_same_unit() -> None:
+    def read(text: str, number: int, alone: str) -> Sample:
+        other = sample("a b", alone)
+        reading = Reading(alone, other.words, other.characters)
+        return replace(sample("a b", text, speaker=f"s{number % 2}"), alone=reading)
+
+    samples = [read("a b", n, "x") if n % 2 else read("x", n, "a b") for n in range(80)]
+    by_clip = scorer_effect(SETTINGS, samples)["difference_interval"]
+    by_speaker = scorer_effect(EvaluateSettings(bootstrap_samples=300, bootstrap_unit="speaker"), samples)
+    assert by_clip[1] - by_clip[0] < 0.6
+    assert by_speaker["difference_interval"] == [-1.0, 1.0]
 
 
 @pytest.mark.parametrize(

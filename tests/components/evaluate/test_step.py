@@ -46,6 +46,22 @@ def evaluated(exported: Path, clips: Path, tmp_path_factory: pytest.TempPathFact
     return step.run(QUIET, exported, [clips / "test.csv", clips / "dev.csv"], tmp_path_factory.mktemp("e") / "out")
 
 
+@pytest.mark.parametrize("name", ["scores.json", "samples.json", "report.html", "summary.md"])
+def test_files_of_others_are_not_replaced(exported: Path, clips: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"wer": 1}')
+    with pytest.raises(InputError, match=f"{name} would be replaced, .* give another --evaluation"):
+        step.run(QUIET, exported, [clips / "dev.csv"], tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: '{"wer": 1}'}
+
+
+def test_an_earlier_evaluation_is_replaced(exported: Path, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for _ in range(2):
+        step.run(QUIET, exported, [clips / "dev.csv"], tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {*step.NAMES, "notes.txt"}
+
+
 def test_transcripts_and_rates_are_right(evaluated: Evaluation, clips: Path) -> None:
     samples = json.loads((evaluated.folder / Evaluation.SAMPLES).read_text(encoding="utf-8"))
     manifests = [read_manifest(clips / name) for name in ("test.csv", "dev.csv")]

@@ -100,7 +100,7 @@ def test_an_archive_with_the_scorer(checkpoint: Path, tmp_path: Path, monkeypatc
 
 
 def test_an_earlier_export_is_replaced_and_other_files_stay(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["--checkpoint_dir", checkpoint, "--export_dir", tmp_path / "model"]
     run(monkeypatch, *given, "--export_model_version", "1.0.0")
@@ -117,8 +117,71 @@ def test_an_earlier_export_is_replaced_and_other_files_stay(
         "notes.txt",
     }
     run(monkeypatch, *given, "--export_tflite", "false", "--remove_export")
-    assert {path.name for path in (tmp_path / "model").iterdir()} == names - {"notes.txt"}
+    assert {path.name for path in (tmp_path / "model").iterdir()} == names
+    assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
+    assert "note: --remove_export left alone what no export made: 1 in" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+FOREIGN = ["output_graph.pb", "output_graph.pbmm", "output_graph.tflite", "model.json", "alphabet.txt", CARD]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("flags", [(), ("--remove_export",)])
+def test_files_of_others_are_never_replaced(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    flags: tuple[str, ...],
+) -> None:
+    """Not even where they have the name of an output: peers' exports, somebody's alphabet or sidecar."""
+    (tmp_path / name).write_text('{"mine": true}')
+    told = refusal(monkeypatch, capsys, "--checkpoint_dir", checkpoint, "--export_dir", tmp_path, *flags)
+    assert f"{name} would be replaced, but no record there says that this step wrote it: give another" in told
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: '{"mine": true}'}
+
+
+def test_the_user_s_own_alphabet_stays_and_serves(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ALPHABET).write_bytes((checkpoint / ALPHABET).read_bytes())
+    before = (tmp_path / ALPHABET).stat()
+    given = ["--checkpoint_dir", checkpoint, "--export_dir", tmp_path, "--export_tflite", "false"]
+    for flags in ((), ("--remove_export",)):
+        run(monkeypatch, *given, *flags)
+        after = (tmp_path / ALPHABET).stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        assert ExportedModel.open(tmp_path).sidecar["files"][ALPHABET]["found"] is True
+
+
+def test_an_export_that_was_killed_while_it_was_put_in_place(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next one knows the files for its own, and somebody else's for somebody else's."""
+    given = ["--checkpoint_dir", checkpoint, "--export_dir", tmp_path / "model", "--export_tflite", "false"]
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "output_graph.onnx").write_text("mine")
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if target == tmp_path / "model" / "output_graph.pbmm":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run(patch, *given)
+    assert (tmp_path / "model" / "output_graph.pb").is_file()
+    assert not (tmp_path / "model" / "model.json").exists()
+    capsys.readouterr()
+    assert "output_graph.onnx would be replaced" in refusal(monkeypatch, capsys, *given, "--export_onnx")
+    run(monkeypatch, *given)
+    assert ExportedModel.open(tmp_path / "model").file("output_graph.pbmm")
+    assert (tmp_path / "model" / "output_graph.onnx").read_text() == "mine"
+    assert not list((tmp_path / "model").glob(".*"))
 
 
 def test_a_failed_export_leaves_the_earlier_one(
@@ -155,15 +218,6 @@ def test_refusals(
     ]:
         assert message in refusal(monkeypatch, capsys, *flags)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_only_exports_are_removed(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    flags = ["--checkpoint_dir", checkpoint, "--export_dir", tmp_path, "--remove_export"]
-    assert "holds no export but other files: remove it yourself" in refusal(monkeypatch, capsys, *flags)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_object_storage(checkpoint: Path, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def test_each_reader_gets_what_it_needs_and_no_more(make_release: MakeRelease, t
     ]  # fmt: skip
     for name in ("train", "dev", "test"):
         folder = Path(getattr(made, f"{name}_clips").path)
-        assert sorted(contents(folder)) == ["alphabet.txt", "sets.json", f"shards/{name}-00000.tar", f"{name}.csv"]
+        assert set(contents(folder)) == {"alphabet.txt", "sets.json", f"shards/{name}-00000.tar", f"{name}.csv"}
         manifest = read_manifest(Clips.open(folder).csv(name))
         reader = ClipReader(manifest, 16000)
         assert all(len(reader.samples(clip)) for clip in manifest)
@@ -199,3 +199,64 @@ def test_unchanged_clips_are_taken_from_a_corpus_that_was_handed_on(
         upload_folder(tmp_path / name, f"{s3_bucket}/{name}")
     import_cv.python_func(**vars(again), corpus_uri=release, previous=f"{s3_bucket}/corpus")
     assert Corpus.open(again.corpus.path).report["audio"]["converted"] == 0
+
+
+FOREIGN = {
+    "train.csv": "wav_filename,wav_filesize,transcript\nmine.wav,1,mine\n",
+    "other.csv": "wav_filename,wav_filesize,transcript\nmine.wav,1,mine\n",  # of a set that is not imported
+    "alphabet.txt": "# mine\n \nz\n",
+    "import_report.html": "mine",
+    "clips/clip_00001.wav": "mine",
+    "clips/mine.wav": "mine",
+    "shards/train-00000.tar": "mine",
+    "shards/clips-00000.tar": "mine",  # as earlier versions named theirs
+    "shards/train-00007.tar": "mine",
+}
+
+
+@pytest.mark.parametrize("layout", ["shards", "clips"])
+def test_files_of_others_stay_byte_for_byte(make_release: MakeRelease, tmp_path: Path, layout: str) -> None:
+    """Files with the names of an import's stop it before its work; all others lie there unharmed, also after reruns."""
+    written = {
+        "shards": {"train.csv", "alphabet.txt", "import_report.html", "shards/train-00000.tar"},
+        "clips": {"train.csv", "alphabet.txt", "import_report.html", "clips/clip_00001.wav"},
+    }[layout]
+    corpus, release = tmp_path / "corpus", make_release(train=4)
+    given = [str(release), "--corpus_dir", str(corpus), "--sets", "train", "--layout", layout]
+    for name, text in FOREIGN.items():
+        (corpus / name).parent.mkdir(parents=True, exist_ok=True)
+        (corpus / name).write_text(text)
+    left = dict(FOREIGN)
+    for name in sorted(written):
+        with pytest.raises(InputError, match="would be replaced, but no record there says that this step wrote it"):
+            call(*given)
+        found = {path.relative_to(corpus).as_posix(): path for path in corpus.rglob("*") if path.is_file()}
+        assert {name: path.read_text() for name, path in found.items()} == left
+        del left[name]
+        (corpus / name).unlink()
+    others = set(FOREIGN) - written
+    for again in range(3):
+        call(*given, *(["--max_duration_s", "9"] if again else []))
+        assert {name: (corpus / name).read_text() for name in others} == {name: FOREIGN[name] for name in others}
+    assert not list(corpus.glob(".*"))
+
+
+def test_an_alphabet_with_the_same_symbols_stays_and_serves(make_release: MakeRelease, tmp_path: Path) -> None:
+    text = "# by hand\n" + "".join(f"{letter}\n" for letter in " abcdefghijklmnopqrstuvwxyz'")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/alphabet.txt").write_text(text)
+    flags = ["--sets", "train", "--filter_alphabet", str(tmp_path / "corpus/alphabet.txt")]
+    for _ in range(2):
+        call(str(make_release(train=3)), "--corpus_dir", str(tmp_path / "corpus"), *flags)
+        assert (tmp_path / "corpus/alphabet.txt").read_text() == text
+    assert Corpus.open(tmp_path / "corpus").report["alphabet"]["found"] is True
+
+
+def test_sets_of_an_earlier_import_go(make_release: MakeRelease, tmp_path: Path) -> None:
+    release = make_release(train=3, dev=2)
+    call(str(release), "--corpus_dir", str(tmp_path / "corpus"), "--sets", "train", "dev", "--layout", "clips")
+    assert len(list((tmp_path / "corpus/clips").iterdir())) > 3
+    call(str(release), "--corpus_dir", str(tmp_path / "corpus"), "--sets", "train")
+    names = {path.name for path in (tmp_path / "corpus").iterdir()}
+    assert "dev.csv" not in names
+    assert not list((tmp_path / "corpus").glob("clips/*"))

@@ -53,7 +53,8 @@ def make_artifacts(tmp_path: Path) -> Callable[..., dict[str, Path]]:
                 (folder / name).write_bytes(name.encode() + weights)
             (folder / ALPHABET).write_text("".join(f"{symbol}\n" for symbol in symbols))
             files = describe_files(folder, list(names))
-            write_sidecar(folder, ExportedModel.MODEL, {"geometry": geometry, "language": "en", "files": files})
+            sidecar = IntermediateRepresentation.MODEL if artifact == "ir" else ExportedModel.MODEL
+            write_sidecar(folder, sidecar, {"geometry": geometry, "language": "en", "files": files})
         (base / "evaluation").mkdir(exist_ok=True)
         (base / "evaluation" / Evaluation.HTML_REPORT).write_text("<html>")
         write_json(base / "evaluation" / Evaluation.SAMPLES, samples(edits))

@@ -20,7 +20,7 @@ from speech.storage import download_folder, list_keys, upload_file
 
 VERSION_FILES = {
     "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "output_graph.pbmm", "report.html", "samples.json",
-    "scores.json", "version.json", "openvino/alphabet.txt", "openvino/model.json", "openvino/output_graph.bin",
+    "scores.json", "version.json", "openvino/alphabet.txt", "openvino/openvino.json", "openvino/output_graph.bin",
     "openvino/output_graph.xml", "output_graph.tflite",
 }  # fmt: skip
 GATED = VERSION_FILES | {"decision.json"}

@@ -1,0 +1,133 @@
+"""Whose file is it: in a folder, a step replaces and removes only what a record of its own there lists.
+
+A record is the JSON file that completes an artifact. Its `files` (name -> size and sha256) and `also` (names that it
+does without) say what the step wrote; an entry with `found` lay there before, with the same content, and is somebody
+else's.
+While a step writes, a claim (`.model.json.claim` for `model.json`) says what was foreign when it began, so that a rerun
+after a kill knows its own unfinished files.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from speech.errors import InputError
+from speech.storage import write_json
+
+_Claim = tuple[set[str], set[str]]  # the folders that were looked at, and what was foreign in them
+Names = Callable[[Mapping[str, Any]], Iterable[str]]  # what a record lists; nothing for a record of somebody else
+
+
+def listed(record: Mapping[str, Any]) -> list[str]:
+    """The files that a record has as written by its step."""
+    files, also = record.get("files"), record.get("also")
+    names = [name for name, about in files.items() if not _is_found(about)] if isinstance(files, dict) else []
+    return [*names, *(also if isinstance(also, list) else ())]
+
+
+def _is_found(about: Any) -> bool:
+    return isinstance(about, dict) and about.get("found") is True
+
+
+class Place:
+    """A folder in which a step writes, whatever else lies there.
+
+    `records` maps the file names of the step's records there to what such a record lists. `flag` is how the user names
+    the folder, `never` the endings of files that the step only reads.
+    """
+
+    def __init__(self, folder: Path, records: Mapping[str, Names], flag: str, never: tuple[str, ...] = ()) -> None:
+        self.folder, self.records, self.flag, self.never = folder, records, flag, never
+        self._claim = folder / f".{next(iter(records))}.claim"
+
+    @cached_property
+    def own(self) -> frozenset[str]:
+        """What the records in the folder listed when this was first asked, and those records."""
+        found: set[str] = set()
+        for record, names in self.records.items():
+            there = [name for name in names(_read(self.folder / record)) if _is_inside(name)]
+            found.update(there, [record] if there else [])
+        return frozenset(found)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raise InputError if writing `names` (relative) would replace a file that is not the step's own."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"{self.flag} {self.folder}: it is a file, expected a folder")
+        claim = self._claimed()
+        for name in names:
+            if self._is_foreign(name, claim):
+                raise InputError(
+                    f"{self.folder / name} would be replaced, but no record there says that this step wrote it: give "
+                    f"another {self.flag}, or move the file away"
+                )
+
+    def foreign(self, name: str) -> Path | None:
+        """The file `name` if there is one and it is somebody else's."""
+        return self.folder / name if self._is_foreign(name, self._claimed()) else None
+
+    @contextlib.contextmanager
+    def writing(self, names: Iterable[str]) -> Iterator[None]:
+        """Write `names` inside, the record last; raises InputError as `check` does, before anything is written."""
+        names = list(names)
+        self.check(names)
+        began, made = not self._claim.exists(), not self.folder.exists()
+        if began:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            folders = sorted({_folder_of(name) for name in names})
+            write_json(self._claim, {"folders": folders, "foreign": sorted(self._others(folders))})
+        try:
+            yield
+        except InputError:
+            if began:
+                self._claim.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is not empty
+                if made:
+                    self.folder.rmdir()
+            raise
+        self._claim.unlink(missing_ok=True)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove those of `names` that are the step's own."""
+        for name in names:
+            if name in self.own:
+                (self.folder / name).unlink(missing_ok=True)
+
+    def _is_foreign(self, name: str, claim: _Claim | None) -> bool:
+        known = name in self.own or (claim is not None and _folder_of(name) in claim[0] and name not in claim[1])
+        return not known and os.path.lexists(self.folder / name)
+
+    def _others(self, folders: Iterable[str]) -> Iterator[str]:
+        """What lies in `folders` and is not the step's own."""
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self.folder / folder) as entries:
+                for entry in entries:
+                    name = f"{folder}/{entry.name}" if folder else entry.name
+                    if name not in self.own and not name.endswith(self.never):
+                        yield name
+
+    def _claimed(self) -> _Claim | None:
+        """What was foreign when unfinished work began; None without such."""
+        claim = _read(self._claim)
+        folders, foreign = claim.get("folders"), claim.get("foreign")
+        return (set(folders), set(foreign)) if isinstance(folders, list) and isinstance(foreign, list) else None
+
+
+def _folder_of(name: str) -> str:
+    return name.rpartition("/")[0]  # pathlib would keep every name that it has seen
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_inside(name: object) -> bool:
+    """Whether an entry of a record is the path of a file below the folder."""
+    return isinstance(name, str) and all(part not in ("", ".", "..") and "\0" not in part for part in name.split("/"))
