@@ -97,9 +97,14 @@ def f(a: str = "# none", b: str = '"') -> str:  # "quoted"
 
 def test_comments_and_docstrings_do_not_count() -> None:
     left = [
-        b"import os", b"""def f(a: str = "# none", b: str = '"') -> str:""", b'    c = """', b"", b"# part of the string",
-        b'    """', b"    return a + c",
-    ]  # fmt: skip
+        b"import os",
+        b"""def f(a: str = "# none", b: str = '"') -> str:""",
+        b'    c = """',
+        b"",
+        b"# part of the string",
+        b'    """',
+        b"    return a + c",
+    ]
     assert images._what_runs(CODE).splitlines() == left
 
 
