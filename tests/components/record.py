@@ -49,7 +49,8 @@ def main() -> None:
     given = parser.parse_args()
     inputs: dict[str, Any] = {}
     for workflow in given.workflows:
-        inputs = {**executor_inputs(given.namespace, workflow), **inputs}
+        for task, one in executor_inputs(given.namespace, workflow).items():
+            inputs.setdefault(task, one)  # of the first run that has it
     recorded = {"version": f"Kubeflow Pipelines {given.version}", "inputs": inputs}
     RECORDED.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
 

@@ -25,8 +25,8 @@ from tests.fixtures.tones import speak
 COMPONENTS = {
     "import-cv": import_cv, "train": train, "freeze": freeze, "convert-mmap": convert_mmap,
     "convert-tflite": convert_tflite, "convert-openvino": convert_openvino, "build-scorer": build_scorer,
-    "evaluate": evaluate, "evaluate-openvino": evaluate_openvino, "publish": publish, "import-part 1": import_part,
-    "import-part 2": import_part, "merge-corpus": merge_corpus,
+    "evaluate": evaluate, "evaluate-openvino": evaluate_openvino, "publish": publish, "import-part 1/2": import_part,
+    "import-part 2/2": import_part, "merge-corpus": merge_corpus,
 }  # fmt: skip
 SENTENCES = {"train": ("a b", "b ca", "da c", "c dd ab"), "dev": ("a d", "bc a"), "test": ("d a", "cab")}
 Outputs = dict[str, Any]
@@ -52,7 +52,10 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(release: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outputs]:
     """Task -> what its function told the launcher, of a run of all of them one after the other."""
     root = tmp_path_factory.mktemp("pod")
-    chosen = {"corpus_uri": str(release), "n_hidden": 16, "epochs": 1, "train_batch_size": 2, "max_wer_increase": 100.0}
+    chosen = {
+        **{"corpus_uri": str(release), "n_hidden": 16, "epochs": 1, "train_batch_size": 2, "max_wer_increase": 100},
+        **{"publish_uri": "", "champion_of": "", "build_scorer": False},
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(artifact_types, "_MINIO_LOCAL_MOUNT_PREFIX", f"{root}/minio/")
         return {name: _execute(COMPONENTS[name].python_func, given, chosen, root) for name, given in recorded().items()}
@@ -61,7 +64,7 @@ def run(release: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ou
 def _execute(function: Callable[..., None], given: dict[str, Any], chosen: dict[str, Any], root: Path) -> Outputs:
     """Run one step on its recorded input, with other values for some of its parameters."""
     given = mounted_at(given, root)
-    values = given["inputs"]["parameterValues"]
+    values = given["inputs"].get("parameterValues", {})
     values |= {name: value for name, value in chosen.items() if name in values}
     written = executor.Executor(executor_input=given, function_to_execute=function).execute()
     assert written is not None
