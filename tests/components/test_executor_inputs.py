@@ -53,7 +53,7 @@ def run(release: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ou
     """Task -> what its function told the launcher, of a run of all of them one after the other."""
     root = tmp_path_factory.mktemp("pod")
     chosen = {
-        **{"corpus_uri": str(release), "n_hidden": 16, "epochs": 1, "train_batch_size": 2, "max_wer_increase": 100},
+        **{"corpus_uri": str(release), "n_hidden": 16, "epochs": 1, "train_batch_size": 2, "precision": "f32"},
         **{"publish_uri": "", "champion_of": "", "build_scorer": False},
     }
     with pytest.MonkeyPatch.context() as patch:
