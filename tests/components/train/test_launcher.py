@@ -124,7 +124,7 @@ def test_two_nodes_give_the_losses_of_one(
     component.python_func(train, dev, made, metrics, report, **run)
 
     csvs = [work.clips.train_csv], work.clips.dev_csvs
-    step.run(SETTINGS, *csvs, tmp_path / "alone", alphabet=work.clips.alphabet)
+    step.run(SETTINGS, *csvs, tmp_path / "alone")
     one, several = history(tmp_path / "alone"), history(tmp_path / "made")
     assert len(one) == 2
     for expected, found in zip(one, several, strict=True):
