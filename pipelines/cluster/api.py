@@ -1,11 +1,13 @@
-"""Kubeflow Pipelines' API, as far as submitting needs it: upload, start, follow, schedule."""
+"""Kubeflow Pipelines' API, as far as submitting needs it: upload, start, look, retry, schedule."""
 
+import base64
 import contextlib
+import gzip
 import hashlib
 import io
+import json
 import logging
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,9 +18,10 @@ from speech.errors import InputError, RetryError
 
 SUCCEEDED = ("SUCCEEDED", "SKIPPED")
 ENDED = (*SUCCEEDED, "FAILED", "CANCELED")
-LOST_ANSWERS = 30  # polls in a row without an answer before following ends
 PAGE = 100
-OWN_TASKS = ("-driver", "executor", "root")  # pods of Kubeflow's own
+ANSWER_S = 60  # a server that is silent for longer is asked again
+LOG_TAIL = 1 << 16  # bytes: the end of a log says why a step failed
+ORPHAN = "ORPHAN"  # a schedule goes, its runs stay
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,24 @@ class Version:
     version_id: str
     name: str
     new: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run at one moment."""
+
+    state: str
+    error: str = ""
+    finished: str = ""  # when; changes with each end of a run that is tried again
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A schedule that was made."""
+
+    schedule_id: str
+    replaced: int
+    still_running: tuple[str, ...]  # runs of the replaced ones
 
 
 @dataclass
@@ -59,22 +80,25 @@ class Cluster:
             )
 
     def upload(self, package: Path, pipeline: str) -> Version:
-        """Upload a compiled pipeline: the first time as a new pipeline, then as a version named by its content.
+        """Upload a compiled pipeline as a version named by its content; the pipeline is made the first time.
 
-        What has been uploaded already is not uploaded again.
+        What has been uploaded already is not uploaded again. The pipeline is made empty, because the version that an
+        upload of a whole pipeline brings along is named like the pipeline.
         """
         name = hashlib.sha256(package.read_bytes()).hexdigest()[:12]
         with self._calling(f"uploading {pipeline}"):
-            pipeline_id = self.client.get_pipeline_id(pipeline)
-            if pipeline_id is None:
-                created = self.client.upload_pipeline(str(package), pipeline_name=pipeline)
-                versions = self._versions(created.pipeline_id)
-                return Version(created.pipeline_id, versions[0].pipeline_version_id, versions[0].display_name, True)
+            pipeline_id = self.client.get_pipeline_id(pipeline) or self._make_pipeline(pipeline)
             for version in self._versions(pipeline_id):
                 if version.display_name == name:
                     return Version(pipeline_id, version.pipeline_version_id, name, False)
-            made = self.client.upload_pipeline_version(str(package), name, pipeline_id=pipeline_id)
-            return Version(pipeline_id, made.pipeline_version_id, name, True)
+            uploaded = self.client.upload_pipeline_version(str(package), name, pipeline_id=pipeline_id)
+            return Version(pipeline_id, uploaded.pipeline_version_id, name, True)
+
+    def _make_pipeline(self, name: str) -> str:
+        import kfp_server_api
+
+        pipeline = kfp_server_api.V2beta1Pipeline(display_name=name, namespace=self.namespace or None)
+        return self.client._pipelines_api.pipeline_service_create_pipeline(pipeline).pipeline_id
 
     def start(
         self, version: Version, experiment: str, run_name: str, parameters: dict[str, Any], service_account: str = ""
@@ -91,33 +115,58 @@ class Cluster:
             )
             return run.run_id
 
-    def follow(self, run_id: str, say: Callable[[str], None], poll_s: float, timeout_s: float) -> str:
-        """Say what becomes of a run's tasks until it ends; returns its state, `RUNNING` if `timeout_s` (0: none) is up.
+    def state(self, run_id: str) -> Run:
+        """What has become of a run."""
+        with self._calling(f"following run {run_id}"):
+            run = self.client._run_api.run_service_get_run(run_id, _request_timeout=ANSWER_S)
+        message = run.error.message if run.error is not None and run.error.message else ""
+        return Run(run.state or "PENDING", _first_line(message), str(run.finished_at or ""))
 
-        Answers that do not come are asked for again, for a while.
+    def workflow(self, run_id: str) -> dict[str, Any]:
+        """The Workflow that a run is to Argo; `{}` before it has begun.
+
+        Argo knows what the tasks of API v2beta1 leave out: which pod belongs to which step, whether the step came from
+        the cache, and why a pod waits or failed. API v1beta1 hands it over for every run.
         """
-        told: dict[str, str] = {}
-        lost, deadline_s = 0, time.monotonic() + timeout_s
-        while True:
-            try:
-                with self._calling(f"following run {run_id}"):
-                    run = self.client.get_run(run_id)
-                lost = 0
-            except RetryError:
-                lost += 1
-                if lost > LOST_ANSWERS:
-                    raise
-                run = None
-            if run is not None:
-                for line in _news(run, told):
-                    say(line)
-                if run.state in ENDED:
-                    if run.state not in SUCCEEDED and run.error is not None and run.error.message:
-                        say(f"error: {run.error.message}")
-                    return run.state
-            if timeout_s and time.monotonic() > deadline_s:
-                return "RUNNING"
-            time.sleep(poll_s)
+        with self._calling(f"following run {run_id}"):
+            answer = self._get(f"/apis/v1beta1/runs/{run_id}").data
+        manifest = (json.loads(answer).get("pipeline_runtime") or {}).get("workflow_manifest")
+        workflow = json.loads(manifest) if manifest else {}
+        status = workflow.get("status", {})
+        if packed := status.get("compressedNodes"):  # of many nodes
+            status["nodes"] = json.loads(gzip.decompress(base64.b64decode(packed)))
+        return workflow
+
+    def log(self, run_id: str, pod: str) -> str:
+        """The end of a pod's log, from the pod or the archive; empty if it is nowhere any more."""
+        with self._calling(f"reading the log of {pod}"):
+            answer = self._get(f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log")
+            tail = b""
+            for block in answer.stream(LOG_TAIL):
+                tail = (tail + block)[-LOG_TAIL:]
+        text = tail.decode("utf-8", errors="replace")
+        return "" if text.startswith('{"error_message"') else text  # the status says 200 all the same
+
+    def retry(self, run_id: str) -> None:
+        """Let a failed run go on: what succeeded stays, what failed is done again. Pods that failed are deleted."""
+        with self._calling(f"trying run {run_id} again"):
+            self.client._run_api.run_service_retry_run(run_id)
+
+    def address(self, run_id: str) -> str:
+        """The page of a run in the user interface."""
+        return f"{self.client._get_url_prefix().rstrip('/')}/#/runs/details/{run_id}"
+
+    def _get(self, path: str) -> Any:
+        """An answer that the SDK has no call for, as it comes."""
+        api = self.client._run_api.api_client
+        return api.call_api(
+            path,
+            "GET",
+            auth_settings=["Bearer"],
+            _preload_content=False,
+            _return_http_data_only=True,
+            _request_timeout=ANSWER_S,
+        )
 
     def schedule(
         self,
@@ -127,11 +176,13 @@ class Cluster:
         cron: str,
         parameters: dict[str, Any],
         service_account: str = "",
-    ) -> tuple[str, int]:
-        """Create an enabled schedule in the place of those of the same name; returns its id and how many it replaced.
+    ) -> Schedule:
+        """Create an enabled schedule in the place of those of the same name.
 
         A schedule pins a version and cannot be changed, so the new one is made first and the old ones deleted then: a
-        kill in between leaves two, which the next call puts right.
+        kill in between leaves two, which the next call puts right. Kubernetes would delete the Workflows of an old
+        schedule along with it, which kills a run in progress and takes the pods and logs of earlier ones: they are
+        left alone.
         """
         with self._calling(f"scheduling {name}"):
             experiment_id = self._experiment(experiment)
@@ -149,8 +200,22 @@ class Cluster:
                 service_account=service_account or None,
             )
             for schedule_id in before:
-                self.client.delete_recurring_run(schedule_id)
-            return made.recurring_run_id, len(before)
+                self._delete_schedule(schedule_id)
+            return Schedule(made.recurring_run_id, len(before), self._running(experiment_id, before))
+
+    def _delete_schedule(self, schedule_id: str) -> None:
+        self.client._recurring_run_api.recurring_run_service_delete_recurring_run(
+            schedule_id, propagation_policy=ORPHAN
+        )
+
+    def _running(self, experiment_id: str, schedules: list[str]) -> tuple[str, ...]:
+        """Runs of these schedules that have not ended; of the newest page, because a schedule runs one at a time."""
+        if not schedules:
+            return ()
+        page = self.client.list_runs(experiment_id=experiment_id, page_size=PAGE, sort_by="created_at desc")
+        return tuple(
+            run.run_id for run in page.runs or () if run.recurring_run_id in schedules and run.state not in ENDED
+        )
 
     def _experiment(self, name: str) -> str:
         return self.client.create_experiment(name, namespace=self.namespace or None).experiment_id
@@ -206,24 +271,6 @@ def _pages(listed: Callable[[str], Any], name: str) -> Iterator[Any]:
 def _first_line(text: object) -> str:
     lines = str(text or "").strip().splitlines()
     return lines[0][:300] if lines else ""
-
-
-def _news(run: Any, told: dict[str, str]) -> Iterator[str]:
-    """A line for each task, and for the run, whose state has changed since the last call."""
-    details = run.run_details.task_details if run.run_details else None
-    for task in details or ():
-        name = task.display_name or task.task_id
-        if not task.state or name.endswith(OWN_TASKS) or told.get(task.task_id) == task.state:
-            continue
-        told[task.task_id] = task.state
-        seconds = ""
-        if task.state in ENDED and task.start_time and task.end_time:
-            seconds = f" {(task.end_time - task.start_time).total_seconds():9.0f} s"
-        message = f": {task.error.message}" if task.error is not None and task.error.message else ""
-        yield f"{name:32} {task.state.lower():10}{seconds}{message}"
-    if run.state and told.get("") != run.state:
-        told[""] = run.state
-        yield f"{'run':32} {run.state.lower()}"
 
 
 def tell(text: str) -> None:
