@@ -131,6 +131,7 @@ class Package:
     path: Path
     name: str  # of the pipeline on the server
     parameters: dict[str, Any]  # of the run
+    has_revision: bool  # the pipeline has a parameter for what the corpus is now
 
 
 @contextmanager
@@ -151,8 +152,9 @@ def package(flags: ClusterFlags, given: dict[str, Any]) -> Iterator[Package]:
             path = Path(scratch, "pipeline.yaml")
             cluster = deployment.read(Path(flags.deployment)) if flags.deployment else deployment.unknown_cluster()
             compiled.write(pipeline, path, flags.registry, cluster)
-        refusals.check(_spec(path), parameters, cluster)
-        yield Package(path, name, parameters)
+        spec = _spec(path)
+        refusals.check(spec, parameters, cluster)
+        yield Package(path, name, parameters, "corpus_revision" in refusals.declared(spec))
 
 
 def _spec(path: Path) -> dict[str, Any]:
@@ -165,7 +167,7 @@ def _spec(path: Path) -> dict[str, Any]:
 
 def _submit(flags: SubmitFlags, given: dict[str, Any]) -> None:
     with package(flags, given) as packed:
-        parameters = _with_revision(packed.parameters)
+        parameters = _with_revision(packed.parameters) if packed.has_revision else packed.parameters
         cluster, version = _upload(flags, packed)
     run_name = flags.run_name or f"{packed.name} {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}"
     run_id = cluster.start(version, flags.experiment, run_name, parameters, flags.service_account)

@@ -51,15 +51,14 @@ def check(spec: Mapping[str, Any], given: Mapping[str, Any], deployment: Deploym
     missing = sorted(name for name, one in known.items() if name not in values and not one.get("isOptional"))
     if missing:
         raise InputError(f"--{missing[0]} is missing: the pipeline has no default for it")
-    _check_corpus(values)
-    _check_places(values, deployment)
-    _check_quantities(values)
-    _check_settings(values)
+    if "corpus_uri" in known:  # one of ours
+        _check_corpus(values)
+        _check_places(values, deployment)
+        _check_quantities(values)
+        _check_settings(values)
 
 
 def _check_corpus(values: Mapping[str, Any]) -> None:
-    if "corpus_uri" not in values:
-        return  # not our pipeline
     if not values["corpus_uri"]:
         raise InputError("--corpus_uri is missing: the s3:// URI of a Common Voice release's .tar.gz or folder")
     if is_watched(values["corpus_uri"]) and not values.get("publish_uri"):

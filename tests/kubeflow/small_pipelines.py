@@ -1,0 +1,57 @@
+"""Pipelines of two steps that take seconds: what a cluster makes of a step does not depend on what the step does."""
+
+from pathlib import Path
+from typing import Any
+
+import kfp.compiler
+from kfp import dsl, kubernetes
+
+PREPARE, WORK = "Prepare", "Work"  # the steps' display names
+
+
+def write(
+    path: Path,
+    image: str,
+    script: str,
+    *,
+    prepare: str = "echo ready",
+    name: str = "small",
+    cpu: str = "",
+    memory: str = "",
+    retries: int = 0,
+    timeout_s: int = 0,
+    work_image: str = "",
+    config_map: str = "",
+) -> Path:
+    """Compile `Prepare` and, behind it, `Work`, which runs a shell script; returns `path`."""
+
+    def work_placed(task: Any) -> None:
+        if cpu:
+            task.set_cpu_limit(cpu)
+        if memory:
+            task.set_memory_limit(memory)
+        if retries:
+            task.set_retry(retries, "1s", 2.0, "168h")
+        if timeout_s:
+            kubernetes.set_timeout(task, timeout_s)
+        if config_map:
+            kubernetes.use_config_map_as_volume(task, config_map, "/config")
+
+    first, second = _shell(image, prepare, "prepare"), _shell(work_image or image, script, "work")
+
+    @dsl.pipeline(name=name)
+    def small(version: str = "", epochs: int = 1, corpus_revision: str = "") -> None:
+        prepared = first(text=version).set_display_name(PREPARE)
+        worked = second(text=version).set_display_name(WORK).after(prepared)
+        work_placed(worked)
+
+    kfp.compiler.Compiler().compile(small, str(path))
+    return path
+
+
+def _shell(image: str, script: str, name: str) -> Any:
+    def step(text: str) -> dsl.ContainerSpec:
+        return dsl.ContainerSpec(image=image, command=["sh", "-c", script], args=["step", text])
+
+    step.__name__ = name
+    return dsl.container_component(step)
