@@ -51,7 +51,7 @@ def check(spec: Mapping[str, Any], given: Mapping[str, Any], deployment: Deploym
     missing = sorted(name for name, one in known.items() if name not in values and not one.get("isOptional"))
     if missing:
         raise InputError(f"--{missing[0]} is missing: the pipeline has no default for it")
-    if "corpus_uri" in known:  # one of ours
+    if known.keys() >= {"corpus_uri", *FURTHER_FLAGS}:  # one of ours
         _check_corpus(values)
         _check_places(values, deployment)
         _check_quantities(values)

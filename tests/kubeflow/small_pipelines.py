@@ -21,29 +21,29 @@ def write(
     retries: int = 0,
     timeout_s: int = 0,
     work_image: str = "",
-    config_map: str = "",
+    cpu_parameter: bool = False,
 ) -> Path:
     """Compile `Prepare` and, behind it, `Work`, which runs a shell script; returns `path`."""
 
-    def work_placed(task: Any) -> None:
-        if cpu:
-            task.set_cpu_limit(cpu)
+    def place(task: Any, train_cpu: Any) -> None:
+        if cpu or cpu_parameter:
+            task.set_cpu_limit(cpu or train_cpu)
         if memory:
             task.set_memory_limit(memory)
         if retries:
             task.set_retry(retries, "1s", 2.0, "168h")
         if timeout_s:
             kubernetes.set_timeout(task, timeout_s)
-        if config_map:
-            kubernetes.use_config_map_as_volume(task, config_map, "/config")
 
     first, second = _shell(image, prepare, "prepare"), _shell(work_image or image, script, "work")
 
     @dsl.pipeline(name=name)
-    def small(version: str = "", epochs: int = 1, corpus_revision: str = "") -> None:
+    def small(
+        version: str = "", epochs: int = 1, corpus_uri: str = "", publish_uri: str = "", train_cpu: str = ""
+    ) -> None:
         prepared = first(text=version).set_display_name(PREPARE)
         worked = second(text=version).set_display_name(WORK).after(prepared)
-        work_placed(worked)
+        place(worked, train_cpu)
 
     kfp.compiler.Compiler().compile(small, str(path))
     return path
