@@ -245,7 +245,7 @@ class Cluster:
                 warnings.simplefilter("ignore")
                 yield
         except kfp_server_api.ApiException as error:
-            message = f"{what}: the server answered {error.status} {error.reason}: {_first_line(error.body)}"
+            message = f"{what}: the server answered {error.status} {error.reason}: {_said(error.body)}"
             if error.status in (0, 429, 502, 503, 504):
                 raise RetryError(message) from error
             raise InputError(message) from error
@@ -266,6 +266,16 @@ def _pages(listed: Callable[[str], Any], name: str) -> Iterator[Any]:
         token = page.next_page_token or ""
         if not token:
             return
+
+
+def _said(body: object) -> str:
+    """What the body of a refusal says: the innermost reason, or the text as it is."""
+    try:
+        answer = json.loads(str(body))
+        inner = [detail["message"] for detail in answer.get("details", ()) if detail.get("message")]
+        return _first_line((inner or [answer.get("message") or answer["error_message"]])[0])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return _first_line(body)
 
 
 def _first_line(text: object) -> str:

@@ -9,7 +9,10 @@ from speech.errors import EXIT_INPUT, EXIT_RETRY
 STATUS = re.compile(r"exit status (\d+)")  # the launcher's last line, or what the step told the pod
 EXIT_CODE = re.compile(r"\(exit code (\d+)\)")  # Kubernetes' own; the launcher turns every code of a step into 1
 ERROR_LINES = ("error: ", "interrupted: ")
-LAUNCHERS = re.compile(r"^([IWEF]\d{4} [\d:.]+ |time=|\[KFP Executor )")  # lines that are not the step's own
+LAUNCHERS = re.compile(r"^([IWEF]\d{4} [\d:.]+ |\[KFP Executor |[\s\[\]{},\"])|^$")  # lines that are not the step's own
+STEP_ENDS = re.compile(r"^E\d{4} .*\] Component failed to execute successfully: ", re.MULTILINE)  # what follows is not
+FATAL = re.compile(r"^F\d{4} .*?\] (.*)$", re.MULTILINE)  # the launcher's or a driver's last word
+STEPS_OWN_END = re.compile(r"^failed to execute component: (exit status|signal)")
 EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 OUT_OF_MEMORY, KILLED = 137, "signal: killed"
 IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
@@ -73,16 +76,19 @@ def _exit_code(message: str, log: str) -> int:
 
 
 def _own_line(log: str) -> str:
-    """The line with which the step ended, or the last line of its traceback."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", log)]
-    told = [line for line in lines if line.startswith(ERROR_LINES)]
-    if told:
-        return told[-1]
-    raised = [line for line in lines if EXCEPTION.match(line)]
-    if raised:
-        return raised[-1]
-    own = [line for line in lines if line and not LAUNCHERS.match(line)]
-    return own[-1] if own else ""
+    """The line with which the step ended, the last line of its traceback, or why Kubeflow could not run it."""
+    fatal = FATAL.findall(log)
+    if fatal and not STEPS_OWN_END.match(fatal[-1]):
+        return _short(fatal[-1].partition(" failed: ")[2] or fatal[-1])
+    lines = [line.strip() for line in re.split(r"[\r\n]+", STEP_ENDS.split(log)[0])]
+    for wanted in (
+        lambda line: line.startswith(ERROR_LINES),
+        EXCEPTION.match,
+        lambda line: not LAUNCHERS.match(line),
+    ):
+        if found := [line for line in lines if wanted(line)]:
+            return found[-1]
+    return ""
 
 
 def _told(message: str) -> str:

@@ -98,9 +98,10 @@ class Following:
                 self._look_at(step)
             if is_over:
                 self._ended_before = run.finished
-                failed = tuple(self._failure(step) for step in seen if step.state == "failed")
                 message = run.error or manifest.get("status", {}).get("message", "")
-                return Ending(run.state, failed if run.state not in SUCCEEDED else (), message)
+                if run.state != "FAILED" or workflow.is_stopped(manifest):  # terminated: it ends as FAILED
+                    return Ending(run.state if run.state != "FAILED" else "CANCELED", (), message)
+                return Ending("FAILED", tuple(self._failure(step) for step in seen if step.state == "failed"), message)
             if self.timeout_s and time.monotonic() - self._started_s > self.timeout_s:
                 return Ending("RUNNING")
             self._meanwhile(seen)
@@ -143,7 +144,7 @@ class Following:
             self._say(f"{step.name}: {text}")
         elif time.monotonic() - since_s >= PENDING_S:
             self._spoken_of.add(pod.name)
-            self._say(f"{step.name} waits for a node since {PENDING_S:.0f} s: {failures.waits_for_node(pod)}")
+            self._say(f"{step.name} is pending for {PENDING_S:.0f} s: {failures.waits_for_node(pod)}")
 
     def _failure(self, step: Step) -> Failure:
         """Read now why a step failed: another attempt deletes its pod."""

@@ -67,6 +67,12 @@ def steps(workflow: dict[str, Any]) -> list[Step]:
     return sorted(found, key=lambda step: (first[step.path], step.path))
 
 
+def is_stopped(workflow: dict[str, Any]) -> bool:
+    """Whether somebody terminated the run: Kubeflow then takes its time away, and calls it FAILED in the end."""
+    spec = workflow.get("spec", {})
+    return spec.get("activeDeadlineSeconds") == 0 or bool(spec.get("shutdown"))
+
+
 def _step(workflow: dict[str, Any], path: str, by_path: dict[str, list[dict[str, Any]]], stopped: bool) -> Step:
     drivers, executors = by_path[path + DRIVER], by_path.get(f"{path}.{EXECUTOR}", [])
     driver, executor = _whole(drivers), _whole(executors)

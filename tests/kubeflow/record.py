@@ -48,26 +48,26 @@ NODE_PARTS = (
 PARAMETERS = ("task", "pod-spec-patch", "cached-decision", "condition")
 MISSING = "127.0.0.1:9/nothing/here:1"
 
-Act = Callable[[Kubeflow, str], None]
+Act = Callable[[Kubeflow, str, str], None]  # the server, the run, its state as it was recorded
 
 
-def terminate(kubeflow: Kubeflow, run_id: str) -> None:
+def terminate(kubeflow: Kubeflow, run_id: str, state: str) -> None:
     """Stop the run when Work works."""
     if _work(kubeflow, run_id, "running"):
         kubeflow.client.terminate_run(run_id)
         raise StopIteration
 
 
-def delete_pod(kubeflow: Kubeflow, run_id: str) -> None:
+def delete_pod(kubeflow: Kubeflow, run_id: str, state: str) -> None:
     """Take the pod of Work away, as a node that is drained does."""
     if step := _work(kubeflow, run_id, "running"):
         subprocess.run(["kubectl", "-n", "kubeflow", "delete", "pod", step.pods[-1].name, "--wait=false"], check=True)
         raise StopIteration
 
 
-def retry(kubeflow: Kubeflow, run_id: str) -> None:
+def retry(kubeflow: Kubeflow, run_id: str, state: str) -> None:
     """Try again once."""
-    if kubeflow.client.get_run(run_id).state == "FAILED":
+    if state == "FAILED":
         kubeflow.cluster.retry(run_id)
         raise StopIteration
 
@@ -86,11 +86,12 @@ SCENARIOS: dict[str, tuple[str, dict[str, Any], Act | None, float]] = {  # scrip
     "traceback": ("python3 -c '{}[3]'", {}, None, 300),
     "out_of_memory": ("tail /dev/zero", {"memory": "96Mi"}, None, 300),
     "too_long": ("sleep 600", {"timeout_s": 15}, None, 300),
-    "no_image": ("true", {"work_image": MISSING}, None, 45),
-    "no_node": ("true", {"cpu": "1000", "memory": "64Mi"}, None, 30),
+    "no_image": ("true", {"work_image": MISSING}, None, 120),
+    "no_node": ("true", {"cpu": "1000", "memory": "64Mi"}, None, 120),
     "terminated": ("sleep 300", {}, terminate, 300),
     "pod_deleted": ("echo working; sleep 20", {"retries": 2}, delete_pod, 300),
     "driver_failed": ("true", {"cpu_parameter": True}, None, 300),
+    "loop": ("[ $1 = a ] || { echo 'error: not b' >&2; exit 2; }", {"loop": True}, None, 300),
     "told_the_pod": ("echo 'exit status 2: error: x' > /dev/termination-log; exit 2", {"retries": 2}, None, 300),
 }
 
@@ -101,14 +102,15 @@ def record(kubeflow: Kubeflow, name: str, version: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = small_pipelines.write(Path(folder, "p.yaml"), kubeflow.image, script, **placement)
         uploaded = kubeflow.cluster.upload(path, f"{kubeflow.name}-{name}")
-    parameters = {"version": kubeflow.name}
+    parameters = {"version": f"{kubeflow.name} {'succeeded' if name == 'cached' else name}"}  # else nothing is cached
     run_id = kubeflow.cluster.start(uploaded, kubeflow.name, name, parameters)
     frames, logs, is_over = _frames(kubeflow, run_id, act, timeout_s)
     if not is_over:
         kubeflow.client.terminate_run(run_id)
     FOLDER.mkdir(exist_ok=True)
-    recorded = {"from": version, "scenario": name, "frames": frames, "logs": logs}
-    (FOLDER / f"{name}.json").write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    lines = ",\n".join(json.dumps(frame, sort_keys=True) for frame in frames)
+    head = f'"from": {json.dumps(version)}, "script": {json.dumps(script)}, "logs": {json.dumps(logs)}'
+    (FOLDER / f"{name}.json").write_text(f'{{{head}, "frames": [\n{lines}\n]}}\n', encoding="utf-8")
     print(name, len(frames), "frames,", frames[-1]["run"]["state"])
 
 
@@ -130,7 +132,7 @@ def _frames(
         is_over = run["state"] in ENDED
         try:
             if act:
-                act(kubeflow, run_id)
+                act(kubeflow, run_id, run["state"])
         except StopIteration:
             act, is_over = None, False
         if is_over and act is None:
@@ -151,21 +153,15 @@ def trimmed(flow: dict[str, Any]) -> dict[str, Any]:
 
 def _node(node: dict[str, Any]) -> dict[str, Any]:
     kept = {part: node[part] for part in NODE_PARTS if part in node}
-    for direction in ("inputs", "outputs"):
-        parameters = [
-            dict(one) for one in (node.get(direction) or {}).get("parameters", ()) if one["name"] in PARAMETERS
-        ]
-        for one in parameters:
-            if one["name"] == "pod-spec-patch" and one.get("value"):
-                patch = json.loads(one["value"])
-                containers = [
-                    {key: c[key] for key in ("name", "image", "resources") if key in c} for c in patch["containers"]
-                ]
-                one["value"] = json.dumps({"containers": containers})
-        if parameters:
-            kept[direction] = {
-                "parameters": [{"name": one["name"], "value": one.get("value", "")} for one in parameters]
-            }
+    for direction in ("inputs", "outputs") if node["type"] == workflow.POD else ():
+        parameters = (node.get(direction) or {}).get("parameters", ())
+        texts = {one["name"]: one.get("value", "") for one in parameters if one["name"] in PARAMETERS}
+        if patch := texts.pop("pod-spec-patch", ""):
+            parts = ("name", "image", "resources")
+            containers = [{key: one[key] for key in parts if key in one} for one in json.loads(patch)["containers"]]
+            texts["pod-spec-patch"] = json.dumps({"containers": containers})
+        if texts:
+            kept[direction] = {"parameters": [{"name": name, "value": text} for name, text in texts.items()]}
     return kept
 
 

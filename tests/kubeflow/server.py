@@ -1,5 +1,6 @@
 """A real Kubeflow Pipelines, and what tests make there."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import kfp_server_api
 
 from components import images
 from pipelines.cluster.api import ENDED, Cluster
@@ -64,7 +67,8 @@ class Kubeflow:
             self.client.delete_recurring_run(schedule.recurring_run_id)
         for run in self.runs():
             if run.state not in ENDED:
-                self.client.terminate_run(run.run_id)
+                with contextlib.suppress(kfp_server_api.ApiException):  # it ends already
+                    self.client.terminate_run(run.run_id)
             self.client.delete_run(run.run_id)
         for pipeline in self.client.list_pipelines(page_size=200).pipelines or ():
             if pipeline.display_name.startswith(self.name):

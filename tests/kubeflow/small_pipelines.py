@@ -22,6 +22,7 @@ def write(
     timeout_s: int = 0,
     work_image: str = "",
     cpu_parameter: bool = False,
+    loop: bool = False,
 ) -> Path:
     """Compile `Prepare` and, behind it, `Work`, which runs a shell script; returns `path`."""
 
@@ -42,8 +43,11 @@ def write(
         version: str = "", epochs: int = 1, corpus_uri: str = "", publish_uri: str = "", train_cpu: str = ""
     ) -> None:
         prepared = first(text=version).set_display_name(PREPARE)
-        worked = second(text=version).set_display_name(WORK).after(prepared)
-        place(worked, train_cpu)
+        if loop:
+            with dsl.ParallelFor(["a", "b"]) as item:
+                second(text=item).set_display_name(WORK).after(prepared)
+        else:
+            place(second(text=version).set_display_name(WORK).after(prepared), train_cpu)
 
     kfp.compiler.Compiler().compile(small, str(path))
     return path
