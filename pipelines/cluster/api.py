@@ -87,12 +87,20 @@ class Cluster:
         """
         name = hashlib.sha256(package.read_bytes()).hexdigest()[:12]
         with self._calling(f"uploading {pipeline}"):
-            pipeline_id = self.client.get_pipeline_id(pipeline) or self._make_pipeline(pipeline)
+            pipeline_id = self._pipeline_id(pipeline) or self._make_pipeline(pipeline)
             for version in self._versions(pipeline_id):
                 if version.display_name == name:
                     return Version(pipeline_id, version.pipeline_version_id, name, False)
             uploaded = self.client.upload_pipeline_version(str(package), name, pipeline_id=pipeline_id)
             return Version(pipeline_id, uploaded.pipeline_version_id, name, True)
+
+    def _pipeline_id(self, name: str) -> str:
+        """The pipeline of a name, in a multi-user installation that of the namespace; empty if there is none."""
+        predicate = {"operation": 1, "key": "display_name", "stringValue": name}  # 1: equals
+        listed = self.client._pipelines_api.pipeline_service_list_pipelines(
+            namespace=self.namespace or None, filter=json.dumps({"predicates": [predicate]})
+        )
+        return listed.pipelines[0].pipeline_id if listed.pipelines else ""
 
     def _make_pipeline(self, name: str) -> str:
         import kfp_server_api

@@ -80,13 +80,12 @@ def _own_line(log: str) -> str:
     fatal = FATAL.findall(log)
     if fatal and not STEPS_OWN_END.match(fatal[-1]):
         return _short(fatal[-1].partition(" failed: ")[2] or fatal[-1])
-    lines = [line.strip() for line in re.split(r"[\r\n]+", STEP_ENDS.split(log)[0])]
-    for wanted in (
-        lambda line: line.startswith(ERROR_LINES),
-        EXCEPTION.match,
-        lambda line: not LAUNCHERS.match(line),
+    for text, is_it in (
+        (log, lambda line: line.startswith(ERROR_LINES)),  # in all of it: the launcher writes into the middle
+        (log, EXCEPTION.match),
+        (STEP_ENDS.split(log)[0], lambda line: not LAUNCHERS.match(line)),
     ):
-        if found := [line for line in lines if wanted(line)]:
+        if found := [line.strip() for line in re.split(r"[\r\n]+", text) if is_it(line.strip())]:
             return found[-1]
     return ""
 

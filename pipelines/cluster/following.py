@@ -64,6 +64,7 @@ class Following:
     retry_wait_s: float = 30.0  # before the second attempt; doubled for each further one
     _told: dict[str, str] = field(default_factory=dict)  # path of a step: what was said of it last
     _spoken_of: set[str] = field(default_factory=set)  # pods that wait or failed
+    _tried_again: dict[str, str] = field(default_factory=dict)  # path of a step: why, as it was said last
     _waiting_since_s: dict[str, float] = field(default_factory=dict)
     _tries: dict[str, int] = field(default_factory=dict)  # of a step, before the current attempt
     _ended_before: str = ""
@@ -125,7 +126,10 @@ class Following:
         for number, pod in enumerate(step.pods[:-1], self._tries.get(step.path, 0) + 1):
             if pod.phase in workflow.FAILED and pod.name not in self._spoken_of:
                 self._spoken_of.add(pod.name)
-                self._say(f"{step.name}, attempt {number}: {self._reason(step, pod).text}: Kubeflow tries again")
+                why = self._reason(step, pod).text
+                if self._tried_again.get(step.path) != why:  # Kubeflow may try dozens of times
+                    self._tried_again[step.path] = why
+                    self._say(f"{step.name}, attempt {number}: {why}: Kubeflow tries again")
         if step.pod is not None and step.pod.phase == "Pending":
             self._look_at_waiting(step, step.pod)
         if step.is_kubeflows or step.state in ("waiting", "pending", "running"):

@@ -100,12 +100,14 @@ def test_an_image_that_cannot_be_pulled_is_said(kubeflow: Kubeflow, tmp_path: Pa
 
 def test_a_pod_that_no_node_takes_is_spoken_of_after_2_minutes(kubeflow: Kubeflow, tmp_path: Path) -> None:
     path = small_pipelines.write(tmp_path / "p.yaml", kubeflow.image, "true", cpu="1000", memory="64Mi")
-    done = kubeflow.submit(path, "--timeout_s", "170")
-    assert done.code == 75
-    assert "Work waits for a node since 120 s: it asks for 1k cpu, 64Mi memory" in done.err.replace(
-        "1000 cpu", "1k cpu"
-    )
-    kubeflow.client.terminate_run(done.run_id)
+    process = kubeflow.start("submit", "--pipeline", str(path), "--poll_s", "1", "--timeout_s", "600")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    run_id = process.stdout.readline().strip()
+    said = next((line for line in process.stderr if line.startswith("Work is pending for 120 s")), "")
+    process.kill()
+    kubeflow.client.terminate_run(run_id)
+    assert "it asks for 1k cpu, 64Mi memory: Unschedulable: " in said
 
 
 def test_a_run_that_is_terminated_ends_the_command(kubeflow: Kubeflow, tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ def pod(message: str = "main: Error (exit code 1)", **limits: str) -> Pod:
         ("\r10 %\rerror: no space\n" + END.format(2), "error: no space", 2),  # behind a progress bar
         ("sh: 1: nothing: not found\n" + END.format(127), "sh: 1: nothing: not found", 127),
         ("error: first\nretry\nerror: last\n" + END.format(2), "error: last", 2),
+        (
+            "E1121 12:00:00.0 1 l.go:1] Component failed to execute successfully: exit status 2\nerror: late\n",
+            "error: late",
+            2,
+        ),
+        ("said\nE1121 12:00:00.0 1 l.go:1] Component failed to execute successfully: exit status 9\n}\n", "said", 9),
         ("", "main: Error (exit code 1)", 1),
     ],
 )
