@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kfp_server_api
+
 from components import images
 from pipelines.cluster import workflow
 from pipelines.cluster.api import ENDED
@@ -165,13 +167,59 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def record_refusals(kubeflow: Kubeflow, version: str) -> None:
+    """Write what the server says to calls that it refuses: tests/pipelines/recorded/refusals.json."""
+    name = f"{kubeflow.name}-refused"
+    with tempfile.TemporaryDirectory() as folder:
+        path = small_pipelines.write(Path(folder, "p.yaml"), kubeflow.image, "sleep 60")
+        uploaded = kubeflow.cluster.upload(path, name)
+        twice = _refused(
+            lambda: kubeflow.client.upload_pipeline_version(path, uploaded.name, pipeline_id=uploaded.pipeline_id)
+        )
+
+    def start(**parameters: object) -> str:
+        return kubeflow.cluster.client.run_pipeline(
+            kubeflow.experiment_id(), "refused", params=parameters,
+            pipeline_id=uploaded.pipeline_id, version_id=uploaded.version_id,
+        ).run_id  # fmt: skip
+
+    running = start()
+    until(lambda: kubeflow.cluster.workflow(running))
+    answers = {
+        "pipeline's name is taken": _refused(lambda: kubeflow.cluster._make_pipeline(name)),
+        "version's name is taken": twice,
+        "parameter is unknown": _refused(lambda: start(nope=1)),
+        "parameter is no text": _refused(lambda: start(version=17.0)),
+        "parameter is no number": _refused(lambda: start(epochs="three")),
+        "run is unknown": _refused(lambda: kubeflow.client.get_run("no-such-run")),
+        "run has not failed": _refused(lambda: kubeflow.client._run_api.run_service_retry_run(running)),
+    }
+    log = kubeflow.cluster._get(f"/apis/v1alpha1/runs/{running}/nodes/no-such-pod/log").data.decode()
+    kubeflow.client.terminate_run(running)
+    recorded = {"from": version, "answers": answers, "log of no pod, with status 200": log}
+    (FOLDER / "refusals.json").write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
+
+
+def _refused(call: Callable[[], Any]) -> dict[str, Any]:
+    try:
+        call()
+    except kfp_server_api.ApiException as refusal:
+        body = json.loads(refusal.body)
+        body.pop("error_details", None)  # a stack
+        return {"status": refusal.status, "body": body}
+    raise AssertionError("the server let it through")
+
+
 def main() -> None:
     """Record the scenarios that are named, or all."""
     kubeflow = Kubeflow(os.environ["KFP_ENDPOINT"], os.environ["KFP_TEST_IMAGE"])
-    version = "Kubeflow Pipelines 2.17.0, Argo Workflows 4.0.8, Kubernetes 1.34.4"
+    version = os.environ.get("KFP_VERSION", "Kubeflow Pipelines 2.17.0, Argo Workflows 4.0.8, Kubernetes 1.34.4")
     try:
-        for name in sys.argv[1:] or SCENARIOS:
-            record(kubeflow, name, os.environ.get("KFP_VERSION", version))
+        for name in sys.argv[1:] or [*SCENARIOS, "refusals"]:
+            if name == "refusals":
+                record_refusals(kubeflow, version)
+            else:
+                record(kubeflow, name, version)
     finally:
         until(lambda: all(run.state in ENDED for run in kubeflow.runs()) or None, 60)
         kubeflow.remove_everything()

@@ -19,6 +19,7 @@ from tests.fixtures import compiled_pipeline
 from tests.fixtures.api_server import Refused, running
 from tests.fixtures.ci_jobs import JOBS, script_of
 from tests.fixtures.kfp_server import KfpServer, Playback, recording
+from tests.kubeflow import small_pipelines
 
 FAST = ["--poll_s", "0.01"]
 CORPUS = ["--corpus_uri", "s3://corpora/cy.tar.gz"]
@@ -275,6 +276,22 @@ def test_what_the_server_refuses_is_one_line(server, monkeypatch, capsys) -> Non
     assert errors.count("\n") == 1
 
 
+def test_what_the_server_says_of_a_parameter_is_said(server, tmp_path, capsys) -> None:
+    """A pipeline that is not ours, whose values nobody can check here."""
+    small = small_pipelines.write(tmp_path / "p.yaml", "image", "true")
+    text = small.read_text(encoding="utf-8")
+    small.write_text(text.replace("parameterType: STRING", "parameterType: NUMBER_INTEGER"), encoding="utf-8")
+    assert run(server, "submit", "--pipeline", str(small), "--version", "17.0", *FAST) == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith(
+            "the server answered 400 Bad Request: input parameter version requires type double or integer, but the "
+            "parameter value is not of number value type"
+        )
+    )
+
+
 def refuse(**_: object) -> None:
     raise Refused(403, "not yours")
 
@@ -359,7 +376,7 @@ def test_the_traps_of_the_cli_are_still_there(server, tmp_path) -> None:
     chosen = ["-p", version["pipeline_id"], "-v", version["pipeline_version_id"]]
     wrong = kfp("run", "create", "-e", "x", *chosen, "version=17.0")
     assert wrong.returncode != 0
-    assert "requires type STRING" in wrong.stderr
+    assert "requires type string" in wrong.stderr
     quoted = kfp("run", "create", "-e", "x", *chosen, 'version="17.0"')
     assert quoted.returncode == 0, quoted.stderr
     started = json.loads(quoted.stdout[quoted.stdout.index("{") :])
