@@ -7,13 +7,13 @@ from typing import Any
 
 from components.build_scorer.settings import BuildScorerSettings
 from components.evaluate.settings import EvaluateSettings
-from components.export.settings import CardSettings
 from components.import_cv.settings import ImportSettings
 from components.publish.releases import is_watched
 from components.train.settings import TrainSettings
 from pipelines.deployment import NO_LIMIT, QUANTITY, Deployment
 from pipelines.parameters import SETTINGS, setting_of
 from speech.errors import InputError
+from speech.model_card import CardSettings
 from speech.settings import with_extra_flags
 from speech.storage import is_remote
 
