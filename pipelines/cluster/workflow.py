@@ -81,8 +81,11 @@ def _step(workflow: dict[str, Any], path: str, by_path: dict[str, list[dict[str,
     pods.sort(key=lambda pod: (pod.started or _now(), pod.name))
     cached = any(parameter(node, "outputs", "cached-decision") == "true" for node in drivers)
     state = _state(decides, pods, cached, is_driver=decides is driver)
+    around = _whole(by_path.get(path, []))
     if state == "failed" and stopped:
         state = "canceled"
+    elif state == "failed" and decides is executor and around and around["phase"] in WORKING:
+        state = "pending"  # tried again with the graph around it
     begun = min(_time(node) or _now() for node in drivers)
     ended = _time(decides, "finishedAt") if decides["phase"] not in WORKING else None
     seconds = ((ended or _now()) - begun).total_seconds()
@@ -103,8 +106,9 @@ def _state(node: dict[str, Any], pods: list[Pod], cached: bool, is_driver: bool)
 
 
 def _whole(nodes: list[dict[str, Any]]) -> Any:
-    """The node that stands for all tries, or the only one."""
-    return next((node for node in nodes if node["type"] == RETRY), nodes[-1] if nodes else None)
+    """The node that stands for all tries, or the only one; the newest, where the graph around it was tried again."""
+    those = [node for node in nodes if node["type"] == RETRY] or nodes
+    return max(those, key=lambda node: (node.get("startedAt") or "", node["name"]), default=None)
 
 
 def _path(node: dict[str, Any]) -> str:

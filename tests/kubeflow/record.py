@@ -92,6 +92,7 @@ SCENARIOS: dict[str, tuple[str, dict[str, Any], Act | None, float]] = {  # scrip
     "no_node": ("true", {"cpu": "1000", "memory": "64Mi"}, None, 120),
     "terminated": ("sleep 300", {}, terminate, 300),
     "pod_deleted": ("echo working; sleep 20", {"retries": 2}, delete_pod, 300),
+    "factor": ("echo working; sleep 20", {"retries": 2, "backoff_factor": 1.5}, delete_pod, 300),
     "driver_failed": ("true", {"cpu_parameter": True}, None, 300),
     "loop": ("[ $1 = a ] || { echo 'error: not b' >&2; exit 2; }", {"loop": True}, None, 300),
     "told_the_pod": ("echo 'exit status 2: error: x' > /dev/termination-log; exit 2", {"retries": 2}, None, 300),

@@ -19,6 +19,7 @@ def write(
     cpu: str = "",
     memory: str = "",
     retries: int = 0,
+    backoff_factor: float = 2.0,
     timeout_s: int = 0,
     work_image: str = "",
     cpu_parameter: bool = False,
@@ -32,7 +33,7 @@ def write(
         if memory:
             task.set_memory_limit(memory)
         if retries:
-            task.set_retry(retries, "1s", 2.0, "168h")
+            task.set_retry(retries, "1s", backoff_factor, "168h")
         if timeout_s:
             kubernetes.set_timeout(task, timeout_s)
 
