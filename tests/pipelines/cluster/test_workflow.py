@@ -47,6 +47,15 @@ def test_a_step_s_tries_are_in_their_order() -> None:
     assert first.name != second.name
 
 
+def test_a_graph_that_is_tried_again_counts_by_its_newest_try() -> None:
+    """Argo cannot read a fractional backoff_factor, gives up the step, and runs the graph around it once more."""
+    frames = recording("factor")["frames"]
+    assert not any(steps("factor", frame)["Work"].state == "failed" for frame in range(-4, 0))
+    assert frames[-1]["run"]["state"] == "SUCCEEDED"
+    assert steps("factor")["Work"].state == "succeeded"
+    assert [pod.phase for pod in steps("factor")["Work"].pods] == ["Error", "Succeeded"]
+
+
 def test_a_pod_has_the_name_that_its_log_is_asked_by() -> None:
     for scenario in ("wrong_input", "passing", "traceback", "driver_failed"):
         pod = steps(scenario)["Work"].pod
