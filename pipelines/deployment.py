@@ -27,8 +27,11 @@ STEPS = (
     "find_release", "import_cv", "merge_corpus", "train", "freeze", "convert_mmap", "convert_tflite",
     "convert_openvino", "build_scorer", "evaluate", "publish",
 )  # fmt: skip
+NO_LIMIT = "0"  # what Kubernetes calls a limit that is none; Kubeflow's driver takes no empty text for one
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]i?)?")
 DURATION = re.compile(r"\d+[smh]")
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 SECRET_WORDS = ("SECRET", "PASSWORD", "TOKEN", "ACCESS_KEY", "CREDENTIAL")
 
 
@@ -68,10 +71,10 @@ class StepPlacement:
     scratch: Scratch = Scratch()
     node_selectors: dict[str, str] = field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
-    timeout_s: int = 0  # 0: none
+    timeout_s: int = 0  # of one attempt; 0: none
     retries: int = 0
     backoff_duration: str = "60s"
-    backoff_factor: float = 2.0
+    backoff_factor: float = 2.0  # a whole number: Argo reads no other
     backoff_max_duration: str = "168h"  # counted from the first attempt: must exceed the step's own duration
     env: dict[str, str] = field(default_factory=dict)
     image: str = ""  # such as evaluate-ds-ctcdecoder; empty: the step's own, or train-gpu with gpus
@@ -118,6 +121,9 @@ class Deployment:
                 raise InputError(_unknown(f"steps.{name}", name, (*STEPS, DEFAULT)))
             _check_step(f"steps.{name}", step)
             _check_image(name, step.image)
+        _check_volume("ca_bundle.config_map", self.ca_bundle.config_map)
+        if self.image_pull_policy and self.image_pull_policy not in PULL_POLICIES:
+            raise InputError(f"image_pull_policy = {self.image_pull_policy!r}: expected {', '.join(PULL_POLICIES)}")
 
     def of(self, step: str) -> StepPlacement:
         """The placement of a step."""
@@ -198,6 +204,9 @@ def _check_step(where: str, step: StepPlacement) -> None:
     for name in ("cpu", "memory", "shm"):
         _check_quantity(f"{where}.{name}", getattr(step, name))
     _check_quantity(f"{where}.scratch.size", step.scratch.size)
+    _check_volume(f"{where}.scratch.claim", step.scratch.claim)
+    if step.backoff_factor < 1 or step.backoff_factor != int(step.backoff_factor):
+        raise InputError(f"{where}.backoff_factor = {step.backoff_factor}: expected a whole number from 1 on")
     for name in ("backoff_duration", "backoff_max_duration"):
         if not DURATION.fullmatch(getattr(step, name)):
             raise InputError(f"{where}.{name} = {getattr(step, name)!r}: expected a duration such as 60s or 168h")
@@ -217,6 +226,12 @@ def _check_step(where: str, step: StepPlacement) -> None:
             f"{where}.backoff_max_duration {step.backoff_max_duration} is not longer than timeout_s {step.timeout_s}: "
             "it counts from the first attempt, so a step that ran that long would never be tried again"
         )
+
+
+def _check_volume(where: str, name: str) -> None:
+    """Kubeflow names the volume in the pod like what it holds, and names of volumes have no dots."""
+    if name and not LABEL.fullmatch(name):
+        raise InputError(f"{where} = {name!r}: expected a name of lower-case letters, digits and '-', at most 63")
 
 
 def _check_image(step: str, image: str) -> None:

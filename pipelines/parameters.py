@@ -40,7 +40,7 @@ RENAMED = {
 OWN = {
     "corpus_uri": "Common Voice release: the locale's folder or its .tar.gz, local or s3://",
     "corpus_revision": "text that changes when the corpus does, so that a cached import is not taken for the new one; "
-    "`speechmill run` finds it out",
+    "`speechmill run` and `submit` find it out",
     "import_flags": "further flags of the import step, such as --normalize --max_chars_per_s 30",
     "base_checkpoint_uri": "checkpoint to start from, a folder or s3:// prefix; empty: from scratch",
     "checkpoint_uri": "s3:// prefix for running checkpoints, from which an interrupted training goes on; empty: none",
@@ -57,8 +57,8 @@ OWN = {
     "is needed, too); 1: the step's own pod trains",
     "train_gpu_type": "on a cluster: the training's kind of GPU, as Kubernetes names it, such as nvidia.com/gpu",
     "train_gpus": "on a cluster: GPUs of the training, on each machine; 0: none",
-    "train_cpu": "on a cluster: cores of the training on each machine, at most, such as 4 or 500m",
-    "train_memory": "on a cluster: memory of the training on each machine, at most, such as 16Gi",
+    "train_cpu": "on a cluster: cores of the training on each machine, at most, such as 4 or 500m; 0: no limit",
+    "train_memory": "on a cluster: memory of the training on each machine, at most, such as 16Gi; 0: no limit",
     "test_sets": "sets of the corpus to measure on, with commas between them",
     "publish_uri": "folder or s3:// prefix that takes the version and has the champion; empty: the run's own artifact",
 }
@@ -77,14 +77,23 @@ def parameter(name: str) -> Parameter:
     """The description of a pipeline parameter."""
     if name in OWN:
         return Parameter(OWN[name])
-    for settings_class, field_name in [RENAMED[name]] if name in RENAMED else [(cls, name) for cls in SETTINGS]:
-        for field in dataclasses.fields(settings_class):
-            if field.name == field_name:
-                choices = field.metadata["custom_args"].get("choices")
-                return Parameter(field.metadata["help"], field.metadata["unit"], tuple(choices) if choices else None)
-    raise LookupError(
-        f"pipeline parameter {name} is no setting of a step, and pipelines/parameters.py has no text for it"
-    )
+    found = setting_of(name)
+    if found is None:
+        raise LookupError(
+            f"pipeline parameter {name} is no setting of a step, and pipelines/parameters.py has no text for it"
+        )
+    settings_class, field_name = found
+    field = next(field for field in dataclasses.fields(settings_class) if field.name == field_name)
+    choices = field.metadata["custom_args"].get("choices")
+    return Parameter(field.metadata["help"], field.metadata["unit"], tuple(choices) if choices else None)
+
+
+def setting_of(name: str) -> tuple[type, str] | None:
+    """The step's settings class that a pipeline parameter belongs to, and the name of its field; None: to none."""
+    if name in RENAMED:
+        return RENAMED[name]
+    classes = (cls for cls in SETTINGS if name in {field.name for field in dataclasses.fields(cls)})
+    return next(((cls, name) for cls in classes), None)
 
 
 def documented(function: F) -> F:

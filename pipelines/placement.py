@@ -10,7 +10,7 @@ from kfp import dsl, kubernetes
 from kfp.dsl import pipeline_channel, pipeline_context
 
 from components.train.settings import LAUNCHER_VARIABLE
-from pipelines.deployment import Deployment, StepPlacement
+from pipelines.deployment import NO_LIMIT, Deployment, StepPlacement
 from pipelines.shape import Shape, shaped
 
 PARAMETERS = ("gpu_type", "gpus", "cpu", "memory")  # of the training: parameters train_gpu_type, ...
@@ -62,6 +62,7 @@ def deployed(pipeline: Any, deployment: Deployment) -> Any:
 
 def _with_defaults(signature: inspect.Signature, train: StepPlacement) -> inspect.Signature:
     given: dict[str, Any] = {f"train_{name}": str(getattr(train, name)) for name in PARAMETERS}
+    given |= {name: NO_LIMIT for name in ("train_cpu", "train_memory") if not given[name]}
     given["train_workers"] = train.workers
     parameters = [
         parameter.replace(default=given.get(name) or parameter.default)

@@ -13,7 +13,7 @@ from speech.storage import client, is_remote, split_uri, storage_errors
 
 
 def revision(uri: str) -> str:
-    """16 hexadecimal digits over names, sizes and change times (or an object store's ETags) of what is at `uri`.
+    """16 hexadecimal digits over names, sizes and change times (of an object store's objects, ETags as well) at `uri`.
 
     Empty for an empty `uri` and for one where nothing is: the step that reads it says so.
     """
@@ -49,8 +49,17 @@ def _describe(name: str, stat: os.stat_result) -> str:
 
 
 def _objects(uri: str) -> Iterator[str]:
-    bucket, prefix = split_uri(uri)
+    """The object of that name, or if there is none those below it, as a folder; neighbours do not count."""
+    bucket, key = split_uri(uri)
+    folder = f"{key.rstrip('/')}/" if key else ""
+    below = []
     with storage_errors(uri):
-        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
             for item in page.get("Contents", ()):
-                yield f"{item['Key']}\t{item['Size']}\t{item['ETag']}"
+                line = f"{item['Key']}\t{item['Size']}\t{item['ETag']}\t{item['LastModified'].isoformat()}"
+                if item["Key"] == key:
+                    yield line
+                    return
+                if item["Key"].startswith(folder):
+                    below.append(line)
+    yield from below

@@ -25,10 +25,18 @@ class Screen:
 
     def tick(self) -> None:
         """Time passed without output of the step."""
+        self.meanwhile(f"{self._step:{NAME_WIDTH}} ... {time.monotonic() - self._started_s:5.0f} s")
+
+    def meanwhile(self, text: str) -> None:
+        """Say on a terminal what goes on; the next thing said takes its place."""
         if self.is_terminal and not self._open_line:
-            seconds = time.monotonic() - self._started_s
-            self._write(f"\r\x1b[K{self._step:{NAME_WIDTH}} ... {seconds:5.0f} s")
+            self._write(f"\r\x1b[K{text}")
             self._transient = True
+
+    def line(self, text: str) -> None:
+        """Say something that stays."""
+        self._end_line()
+        self._write(f"{text}\n")
 
     def output(self, text: str) -> None:
         """The step wrote something, carriage returns included."""

@@ -5,11 +5,16 @@ import errno
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
 
 EXIT_INPUT = 2  # the input is wrong: a rerun without a change fails again
 # What the file system refuses because of where and how much is written there, and not because of a bug of ours.
 REFUSED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 EXIT_RETRY = 75  # EX_TEMPFAIL: interrupted or a resource is missing: a scheduler may try again
+# In a pod: what Kubernetes shows as the reason of a container's end. Kubeflow's launcher turns every exit code into 1,
+# so the code is written there, too, where a scheduler can see it.
+TERMINATION_LOG = Path("/dev/termination-log")
 
 
 class InputError(Exception):
@@ -26,17 +31,22 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(EXIT_INPUT)
+        _end(f"error: {error}", EXIT_INPUT)
     except OSError as error:
         if error.errno not in REFUSED_WRITES:
             raise
         where = error.filename or "a file"
-        print(f"error: {where}: {error.strerror}: make room or choose another folder", file=sys.stderr, flush=True)
-        sys.exit(EXIT_INPUT)
+        _end(f"error: {where}: {error.strerror}: make room or choose another folder", EXIT_INPUT)
     except RetryError as error:
-        print(f"interrupted: {error}", file=sys.stderr, flush=True)
-        sys.exit(EXIT_RETRY)
+        _end(f"interrupted: {error}", EXIT_RETRY)
     except KeyboardInterrupt:
         print("interrupted by the keyboard", file=sys.stderr, flush=True)
         sys.exit(128 + signal.SIGINT)
+
+
+def _end(line: str, code: int) -> NoReturn:
+    print(line, file=sys.stderr, flush=True)
+    if TERMINATION_LOG.is_file():
+        with contextlib.suppress(OSError):
+            TERMINATION_LOG.write_text(f"exit status {code}: {line[:3000]}\n", encoding="utf-8")
+    sys.exit(code)

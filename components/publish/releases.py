@@ -120,7 +120,7 @@ def _objects(folder: str) -> Iterable[Release]:
     with storage_errors(f"{folder}/"):
         pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
         for item in (item for page in pages for item in page.get("Contents", ())):
-            facts = f"{item['Key']}\t{item['Size']}\t{item['ETag']}"
+            facts = f"{item['Key']}\t{item['Size']}\t{item['ETag']}\t{item['LastModified'].isoformat()}"
             yield Release(f"s3://{bucket}/{item['Key']}", _digest(facts), item["Size"])
 
 

@@ -115,6 +115,15 @@ def test_retries_outlast_the_training_also_without_a_deployment() -> None:
     assert spec["root"]["inputDefinitions"]["parameters"]["train_gpus"]["defaultValue"] == "0"
 
 
+def test_no_limit_is_one_that_the_driver_takes(tmp_path: Path) -> None:
+    """It fails on an empty quantity, and the parameters' defaults are all that a run from the UI has."""
+    path = tmp_path / "deployment.toml"
+    path.write_text("[steps.train]\nretries = 1\n")
+    for pipeline in PIPELINES:
+        parameters = documents(pipeline, path)[0]["root"]["inputDefinitions"]["parameters"]
+        assert [parameters[f"train_{name}"]["defaultValue"] for name in ("cpu", "memory", "gpus")] == ["0", "0", "0"]
+
+
 def test_several_machines_leave_the_step_s_own_pod_small() -> None:
     """The nodes' resources become parameters alone; the pod that waits for them has no GPU."""
     for pipeline in PIPELINES:
@@ -182,6 +191,11 @@ def test_no_credential_is_in_the_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
         ('[steps.train]\nscratch = { size = "x" }', "steps.train.scratch.size"),
         ("[steps.train]\nretries = 1\ntimeout_s = 864000", "is not longer than timeout_s 864000"),
         ('[steps.train]\nbackoff_duration = "1 hour"', "expected a duration"),
+        ("[steps.train]\nbackoff_factor = 1.5", "steps.train.backoff_factor = 1.5: expected a whole number"),
+        ("[steps.train]\nbackoff_factor = 0.0", "steps.train.backoff_factor = 0.0: expected a whole number from 1 on"),
+        ('[ca_bundle]\nconfig_map = "ca.example.org"', "ca_bundle.config_map = 'ca.example.org': expected a name of"),
+        ('[steps.train]\nscratch = { claim = "data.ssd" }', "steps.train.scratch.claim = 'data.ssd': expected a name"),
+        ('image_pull_policy = "always"', "image_pull_policy = 'always': expected Always, IfNotPresent, Never"),
         (
             '[env]\nAWS_SECRET_ACCESS_KEY = "x"',
             "env.AWS_SECRET_ACCESS_KEY: credentials belong into a Kubernetes secret",

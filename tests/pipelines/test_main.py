@@ -41,7 +41,7 @@ def test_the_command_itself_loads_not_even_kfp() -> None:
             "error: --train_workers 2: several machines are started",
         ),
         (
-            ["submit", "--endpoint", "http://localhost:1", "--train_workers", "2"],
+            ["submit", "--endpoint", "http://localhost:1", "--corpus_uri", "s3://x/y.tar.gz", "--train_workers", "2"],
             "error: --checkpoint_uri is missing: 2",
         ),
         (["compile", "--registry", "https://x"], "error: --registry"),

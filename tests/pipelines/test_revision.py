@@ -1,11 +1,13 @@
 """A revision changes when what it stands for changes, and only then."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from components.publish.releases import newest
+from pipelines import revision as revision_module
 from pipelines.revision import revision
 from speech.errors import InputError
 from speech.storage import client, split_uri, upload_file
@@ -87,3 +89,33 @@ def test_an_archive_has_the_revision_that_scheduled_runs_know_it_by(tmp_path, s3
     assert revision(str(path)) == newest(f"{tmp_path}/").revision
     upload_file(path, f"{s3_bucket}/corpora/{path.name}")
     assert revision(f"{s3_bucket}/corpora/{path.name}") == newest(f"{s3_bucket}/corpora/").revision
+
+
+def test_neighbours_of_an_archive_do_not_count(s3_bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"archive")
+    upload_file(tmp_path / "x", f"{s3_bucket}/cy.tar.gz")
+    before = revision(f"{s3_bucket}/cy.tar.gz")
+    upload_file(tmp_path / "x", f"{s3_bucket}/cy.tar.gz.sha256")
+    upload_file(tmp_path / "x", f"{s3_bucket}/cy-old/clip")
+    assert revision(f"{s3_bucket}/cy.tar.gz") == before
+    assert revision(f"{s3_bucket}/cy") == ""
+    assert revision(f"{s3_bucket}/cy-old") == revision(f"{s3_bucket}/cy-old/") != ""
+
+
+def test_the_same_bytes_at_another_time_are_another_object(s3_bucket: str, monkeypatch) -> None:
+    dates = iter((datetime(2026, 1, 1), datetime(2026, 1, 2)))
+    monkeypatch.setattr(revision_module, "client", lambda: Listing(next(dates)))
+    assert revision(f"{s3_bucket}/cy.tar.gz") != revision(f"{s3_bucket}/cy.tar.gz")
+
+
+class Listing:
+    """An S3 client that knows one object."""
+
+    def __init__(self, date: datetime) -> None:
+        self.date = date
+
+    def get_paginator(self, _: str) -> "Listing":
+        return self
+
+    def paginate(self, **_: str) -> list[dict[str, list[dict[str, object]]]]:
+        return [{"Contents": [{"Key": "cy.tar.gz", "Size": 7, "ETag": '"e"', "LastModified": self.date}]}]
