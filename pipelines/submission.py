@@ -233,6 +233,11 @@ def _schedule(flags: ScheduleFlags, given: dict[str, Any]) -> None:
     made = cluster.schedule(version, flags.experiment, flags.name, cron, packed.parameters, flags.service_account)
     print(made.schedule_id, flush=True)
     tell(f"{'replaced' if made.replaced else 'created'} the schedule {flags.name}: {cron}")
+    uri = packed.parameters.get("corpus_uri", "")
+    if uri and not is_watched(uri):
+        tell(
+            f"note: {uri} is one release, which later runs find in the cache: s3://BUCKET/PREFIX/ or a name with * follows"
+        )
     for run_id in made.still_running:
         tell(f"a run of the replaced schedule goes on: {cluster.address(run_id)}")
 

@@ -80,6 +80,7 @@ def test_the_demo_is_published_cached_and_rolled_back(kubeflow: Kubeflow, place:
     assert champion() == "a"
     again = submit(kubeflow, place, "--corpus_uri", corpus, "--version", "b", "--force")
     assert again[DISPLAY_NAMES["publish"]] == "succeeded"
+    assert champion() == "b"
 
 
 def test_a_changed_archive_of_the_same_name_is_imported_anew(

@@ -219,9 +219,10 @@ def test_a_replaced_schedule_leaves_its_runs_alone(server, capsys) -> None:
     assert said[-1] == f"a run of the replaced schedule goes on: {server.endpoint}/#/runs/details/working"
 
 
-def test_a_given_release_is_scheduled_as_it_is(server) -> None:
+def test_a_given_release_is_scheduled_as_it_is(server, capsys) -> None:
     assert run(server, "schedule", "--corpus_uri", "s3://corpora/cy.tar.gz") == 0
     assert [one["display_name"] for one in server.pipelines.values()] == ["retrain"]
+    assert "note: s3://corpora/cy.tar.gz is one release" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("cron", ["daily", "0 2 * *", "0 0 2 * * * *", "0 0 2 * * ;"])
