@@ -235,9 +235,7 @@ def _schedule(flags: ScheduleFlags, given: dict[str, Any]) -> None:
     tell(f"{'replaced' if made.replaced else 'created'} the schedule {flags.name}: {cron}")
     uri = packed.parameters.get("corpus_uri", "")
     if uri and not is_watched(uri):
-        tell(
-            f"note: {uri} is one release, which later runs find in the cache: s3://BUCKET/PREFIX/ or a name with * follows"
-        )
+        tell(f"note: {uri} is one release, which later runs find in the cache; s3://BUCKET/PREFIX/ names all that come")
     for run_id in made.still_running:
         tell(f"a run of the replaced schedule goes on: {cluster.address(run_id)}")
 
