@@ -120,17 +120,17 @@ READ_TIMEOUT_S = 60  # a server that is silent for longer is asked again, on ano
 CONNECT_TIMEOUT_S = 10
 
 
-def client() -> Any:
+def client(attempts: int = 8) -> Any:
     """An S3 client set up by the usual AWS_* variables (AWS_ENDPOINT_URL for any other S3 server).
 
     AWS_CA_BUNDLE names the certificates of a private authority.
     """
     settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
-    return _client(settings, os.getpid())
+    return _client(settings, os.getpid(), attempts)
 
 
 @functools.lru_cache(maxsize=4)
-def _client(settings: tuple[tuple[str, str], ...], process: int) -> Any:
+def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int) -> Any:
     """One client for each surrounding: making one takes longer than most calls, and a fork must not share it."""
     import boto3
     from botocore.config import Config
@@ -140,7 +140,7 @@ def _client(settings: tuple[tuple[str, str], ...], process: int) -> Any:
     config = Config(
         request_checksum_calculation=given.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
         response_checksum_validation=given.get("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
-        retries={"max_attempts": 8, "mode": "standard"},
+        retries={"max_attempts": attempts, "mode": "standard"},
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         tcp_keepalive=True,
@@ -174,6 +174,8 @@ def storage_errors(uri: str) -> Iterator[None]:
             "InvalidAccessKeyId": "unknown access key: check AWS_ACCESS_KEY_ID",
             "SignatureDoesNotMatch": "wrong secret key: check AWS_SECRET_ACCESS_KEY",
         }.get(code, str(error))
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            raise RetryError(f"{uri}: {meaning}") from error
         raise InputError(f"{uri}: {meaning}") from error
     except SSLError as error:
         raise InputError(f"{uri}: {error} (AWS_CA_BUNDLE names the certificates of a private authority)") from error
@@ -202,11 +204,17 @@ def download_file(uri: str, path: Path) -> None:
         transfer.download(client(), bucket, key, Path(path))
 
 
-def upload_file(path: Path, uri: str) -> None:
-    """Copy one file to `uri`; the store shows the object only once it is complete."""
+def upload_file(path: Path, uri: str, *, patient: bool = True) -> None:
+    """Copy one file to `uri`; the store shows the object only once it is complete.
+
+    Without patience a store that is away shows within seconds, and few connections take no processor from others.
+    """
     bucket, key = split_uri(uri)
     with storage_errors(uri):
-        transfer.upload(client(), Path(path), bucket, key, encryption())
+        if patient:
+            transfer.upload(client(), Path(path), bucket, key, encryption())
+        else:
+            transfer.upload(client(attempts=2), Path(path), bucket, key, encryption(), attempts=1, connections=2)
 
 
 def download_folder(uri: str, folder: Path) -> None:

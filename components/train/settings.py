@@ -97,6 +97,12 @@ class TrainSettings(LegacyFlags):
         "0", "layers to re-initialise, from the output; auto: 0 for the same alphabet, else 1", choices=DROP_CHOICES
     )
     checkpoint_secs: int = setting(600, "time between checkpoints within an epoch", unit="s")
+    upload_secs: int = setting(
+        120, "time between checkpoints that go to an s3:// prefix, in the background; 0: every one goes", unit="s"
+    )
+    upload_patience_secs: int = setting(
+        1800, "how long an object store that is away is waited for, before a training and at its end", unit="s"
+    )
     max_to_keep: int = setting(5, "checkpoints kept besides the best one")
     skip_batch_test: bool = setting(False, "skip the trial of the longest batch, which shows early if memory suffices")
     summary_dir: str = setting("", "folder for TensorBoard; empty: no summaries")
@@ -132,6 +138,8 @@ class TrainSettings(LegacyFlags):
             "epochs",
             "shuffle_start",
             "checkpoint_secs",
+            "upload_secs",
+            "upload_patience_secs",
             "limit_train",
             "limit_dev",
             "cache_for_epochs",
