@@ -171,7 +171,8 @@ class TrainingRun:
         if self.worker.of == 1:
             return
         place = np.array([self.trainer.global_step, self.state.epoch, self.state.batch], np.float64)
-        sums, squares = self.trainer.sum_of_workers(np.stack([place, place**2]))
+        with self.trainer.devices.waiting_for("all workers to have read their clips"):
+            sums, squares = self.trainer.sum_of_workers(np.stack([place, place**2]))
         if (squares * self.worker.of != sums**2).any():
             raise InputError(
                 f"worker {self.worker.number} is at step {self.trainer.global_step}, another one is not: give all of "

@@ -27,6 +27,7 @@ NOT_IN_RUN_KEY: dict[str, Any] = {
     "feature_cache": "",
     "cache_for_epochs": 0,
     "devices": "auto",
+    "worker_timeout": 0,
     "log_placement": False,
 }
 

@@ -113,6 +113,11 @@ class TrainSettings(LegacyFlags):
     devices: str = setting(
         "auto", "auto: all GPUs, else the CPU; cpu; gpu: a missing GPU is an error; gpu:4, cpu:2: so many of them"
     )
+    worker_timeout: int = setting(
+        1800,
+        "how long a worker of several waits for the others, before it ends with exit code 75; 0: for ever",
+        unit="s",
+    )
     intra_op_parallelism_threads: int = setting(0, "threads within an operation; 0: one a core")
     inter_op_parallelism_threads: int = setting(0, "operations at the same time; 0: TensorFlow decides")
     log_placement: bool = setting(False, "log on which device each operation runs")
@@ -140,6 +145,7 @@ class TrainSettings(LegacyFlags):
             "checkpoint_secs",
             "upload_secs",
             "upload_patience_secs",
+            "worker_timeout",
             "limit_train",
             "limit_dev",
             "cache_for_epochs",

@@ -96,7 +96,7 @@ def run(
         return Checkpoint.open(save_dir)
     preflight.check_run(settings, data.train, data.dev, data.metrics, save_dir, load_dir)
     threads = (settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads)
-    devices = configure(settings.devices, *threads, settings.log_placement)
+    devices = configure(settings.devices, *threads, settings.log_placement, settings.worker_timeout)
     with lost_workers(devices):
         return _train(settings, data, run_key, devices, save_dir, load_dir, mirror)
 
@@ -187,7 +187,8 @@ def _train(
         summaries.close()
         if devices.is_chief:
             _write_report(store, training, time.monotonic() - started)
-        _leave_together(trainer)
+        with devices.waiting_for("worker 0 to store everything", settings.upload_patience_secs):
+            _leave_together(trainer)
     return Checkpoint.open(store.folder) if devices.is_chief else Checkpoint(store.folder)
 
 
