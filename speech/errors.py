@@ -2,14 +2,19 @@
 
 import contextlib
 import errno
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 
 EXIT_INPUT = 2  # the input is wrong: a rerun without a change fails again
 # What the file system refuses because of where and how much is written there, and not because of a bug of ours.
 REFUSED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 EXIT_RETRY = 75  # EX_TEMPFAIL: interrupted or a resource is missing: a scheduler may try again
+
+# Where temporary files go, instead of TMPDIR, which kfp's wrapper around a step needs before the step's first line.
+SCRATCH_VARIABLE = "SPEECHMILL_SCRATCH"
 
 
 class InputError(Exception):
@@ -24,6 +29,7 @@ class RetryError(Exception):
 def one_line_errors() -> Iterator[None]:
     """Turn user errors into `error: ...` on stderr and an exit code, without a traceback."""
     try:
+        _use_scratch()
         yield
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -40,3 +46,24 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted by the keyboard", file=sys.stderr, flush=True)
         sys.exit(128 + signal.SIGINT)
+
+
+def _use_scratch() -> None:
+    """Put temporary files where the environment says; InputError if they cannot be written there.
+
+    Python by itself would silently take another folder, such as the small disk of a container.
+    """
+    name = SCRATCH_VARIABLE if os.environ.get(SCRATCH_VARIABLE) else "TMPDIR"
+    folder = os.environ.get(name)
+    if not folder:
+        return
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{name} {folder}: user {os.getuid()} cannot write temporary files there: {error.strerror}: choose another "
+            "folder, or let this user write there (on a cluster: `scratch` in examples/deployments/README.md)"
+        ) from error
+    os.environ["TMPDIR"] = folder
+    tempfile.tempdir = None  # Python looks again

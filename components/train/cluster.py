@@ -67,10 +67,17 @@ class Cluster:
                 return None
             raise
 
-    def delete_job(self, name: str) -> None:
-        """Delete a TrainJob and its pods; one that is gone already is no error."""
+    def own_job(self, job: dict[str, Any], owners: list[dict[str, Any]]) -> None:
+        """Have a TrainJob belong to `owners` and nobody else; ApiError 409 if it has changed since it was read."""
+        found = job["metadata"]
+        patch = {"metadata": {"resourceVersion": found["resourceVersion"], "ownerReferences": owners}}
+        self._json("PATCH", f"{TRAIN_JOBS.format(self.namespace)}/{found['name']}", body=patch)
+
+    def delete_job(self, name: str, uid: str = "") -> None:
+        """Delete a TrainJob and its pods, only the one with this uid if given; one that is gone already is no error."""
+        only = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}} if uid else None
         try:
-            self._json("DELETE", f"{TRAIN_JOBS.format(self.namespace)}/{name}")
+            self._json("DELETE", f"{TRAIN_JOBS.format(self.namespace)}/{name}", body=only)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -101,7 +108,7 @@ class Cluster:
         token = (self.credentials / "token").read_text(encoding="utf-8").strip()  # Kubernetes renews the file hourly
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, */*"}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         address = self.url + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode("utf-8")
         request = urllib.request.Request(address, data, headers, method=method)

@@ -50,7 +50,7 @@ class Nodes:
     def resources(self) -> dict[str, Any]:
         """The limits of a node's container."""
         limits = {"cpu": self.cpu, "memory": self.memory, self.gpu_type: self.gpus if self.has_gpus else ""}
-        return {"limits": {name: value for name, value in limits.items() if name and value}}
+        return {"limits": {name: value for name, value in limits.items() if name and value not in ("", "0")}}
 
 
 def name_of(checkpoint_uri: str) -> str:
@@ -71,11 +71,7 @@ def train_job(name: str, nodes: Nodes, arguments: Sequence[str], pod: dict[str, 
     spec = pod["spec"]
     container = main_container(spec)
     workers = {"name": WORKERS_VARIABLE, "value": ",".join(addresses(name, nodes.count))}
-    owners = [
-        {field: owner[field] for field in ("apiVersion", "kind", "name", "uid")}
-        for owner in pod["metadata"].get("ownerReferences", [])
-        if owner["kind"] == "Workflow"
-    ]
+    owners = owners_of(pod)
     patch = {"name": NODE, "template": {"spec": {"template": {"spec": _pod_patch(spec, container)}}}}
     return {
         "apiVersion": API_VERSION,
@@ -103,6 +99,15 @@ def train_job(name: str, nodes: Nodes, arguments: Sequence[str], pod: dict[str, 
             ],
         },
     }
+
+
+def owners_of(thing: dict[str, Any]) -> list[dict[str, Any]]:
+    """The workflows that a pod or a TrainJob belongs to, as what belongs to them names them."""
+    return [
+        {field: owner[field] for field in ("apiVersion", "kind", "name", "uid")}
+        for owner in thing["metadata"].get("ownerReferences", [])
+        if owner["kind"] == "Workflow"
+    ]
 
 
 def main_container(spec: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ waiting. Only a launcher that is told to stop for good deletes it.
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from components.train import jobs, watch
 from components.train.cluster import ApiError, Cluster
@@ -20,6 +21,8 @@ from speech.artifacts import Checkpoint, Clips
 from speech.errors import InputError, RetryError
 from speech.settings import flags
 from speech.storage import download_folder, is_remote, list_keys, of_artifact_store, upload_folder
+
+ADOPTIONS = 5  # attempts; the Trainer writes to a job, too, and a job that it has changed has to be read again
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,26 @@ def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes)
         return
     count = found["spec"].get("trainer", {}).get("numNodes", 1)
     print(f"TrainJob {name}: runs already, on {count} nodes; waiting for it", flush=True)
+    with watch.explained(name):
+        _adopt(cluster, found)
+
+
+def _adopt(cluster: Cluster, job: dict[str, Any]) -> None:
+    """Have the job belong to this run, as it would be deleted together with the workflow of the run that started it."""
+    mine = jobs.owners_of(cluster.own_pod())
+    for _ in range(ADOPTIONS):
+        before = jobs.owners_of(job)
+        if not before or not mine or before == mine:  # one that belongs to no run is somebody's own
+            return
+        try:
+            cluster.own_job(job, mine)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+        else:
+            print(f"TrainJob {job['metadata']['name']}: belongs to this run now, and no longer to {before[0]['name']}")
+            return
+        job = cluster.job(job["metadata"]["name"]) or job
 
 
 def _arguments(work: Work, save_uri: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from components.train.cluster import ApiError, Cluster
 from components.train.interruption import Interruption
-from components.train.jobs import API_VERSION, FILES, INDEX_LABEL, NODE, RUNTIME
+from components.train.jobs import API_VERSION, FILES, INDEX_LABEL, NODE, RUNTIME, owners_of
 from speech.errors import EXIT_INPUT, InputError, RetryError
 
 POLL_S = 5.0
@@ -70,6 +70,7 @@ def until_done(cluster: Cluster, name: str, n_nodes: int, interruption: Interrup
     is only preempted.
     """
     relay = Relay(cluster, name, n_nodes)
+    known: dict[str, Any] | None = None  # the job as it was seen last
     answered = time.monotonic()
     while not interruption.wait(POLL_S):
         try:
@@ -92,7 +93,8 @@ def until_done(cluster: Cluster, name: str, n_nodes: int, interruption: Interrup
         if state(job) == "Failed":
             raise _failure(cluster, name, job, relay.chief)
         relay.say("suspended, by a queue or a person" if state(job) else relay.describe())
-    raise _stopped(cluster, name)
+        known = job
+    raise _stopped(cluster, name, known)
 
 
 class Relay:
@@ -200,13 +202,20 @@ def _exit_code(pod: dict[str, Any]) -> int:
     return 0
 
 
-def _stopped(cluster: Cluster, name: str) -> RetryError:
-    """Delete the job, unless only this pod has to go and a retry of it will look for the job."""
+def _stopped(cluster: Cluster, name: str, job: dict[str, Any] | None) -> RetryError:
+    """Delete the job, unless only this pod has to go and a retry of it will look for the job, or it is another run's.
+
+    A step of Kubeflow Pipelines lives 0.1 s after SIGTERM: two questions, and nothing that could wait.
+    """
     with contextlib.suppress(ApiError):
-        if any(one["type"] == "DisruptionTarget" for one in _conditions(cluster.own_pod())):
+        pod = cluster.own_pod()
+        if any(one["type"] == "DisruptionTarget" for one in _conditions(pod)):
             return RetryError(f"this pod is preempted; TrainJob {name} goes on, and a retry waits for it again")
+        mine, owners = owners_of(pod), owners_of(job) if job else []
+        if mine and owners and mine != owners:
+            return RetryError(f"SIGTERM: TrainJob {name} goes on, as it belongs to {owners[0]['name']} now")
     try:
-        cluster.delete_job(name)
+        cluster.delete_job(name, job["metadata"].get("uid", "") if job else "")
     except ApiError as error:
         return RetryError(f"SIGTERM: TrainJob {name} could not be deleted ({error}): `kubectl delete trainjob {name}`")
     return RetryError(f"SIGTERM: deleted TrainJob {name}; another run goes on from its last checkpoint")

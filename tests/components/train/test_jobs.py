@@ -109,7 +109,7 @@ def test_the_role_allows_what_the_launcher_asks_for() -> None:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    train_jobs = {("trainer.kubeflow.org", "trainjobs", verb) for verb in ("get", "create", "delete")}
+    train_jobs = {("trainer.kubeflow.org", "trainjobs", verb) for verb in ("get", "create", "patch", "delete")}
     assert allowed == train_jobs | {("", "pods", "get"), ("", "pods", "list"), ("", "pods/log", "get")}
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert [subject["kind"] for subject in binding["subjects"]] == ["ServiceAccount"]
