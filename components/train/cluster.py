@@ -16,6 +16,7 @@ from speech.errors import InputError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where Kubernetes mounts it into every pod
 TRAIN_JOBS = f"/apis/{API_VERSION}/namespaces/{{}}/trainjobs"
+WORKFLOWS = "/apis/{api}/namespaces/{}/workflows"
 PODS = "/api/v1/namespaces/{}/pods"
 TIMEOUT_S = 10.0  # short, because a pod that is told to stop has 30 s
 
@@ -86,6 +87,19 @@ class Cluster:
         """The pod that this process is in."""
         name = os.environ.get("KFP_POD_NAME") or socket.gethostname()
         return self._json("GET", f"{PODS.format(self.namespace)}/{name}")
+
+    def run_ends(self, workflow: dict[str, Any]) -> bool:
+        """Whether a run of the pipeline is being terminated, or is deleted."""
+        path = WORKFLOWS.format(self.namespace, api=workflow["apiVersion"])
+        try:
+            found = self._json("GET", f"{path}/{workflow['name']}")
+        except ApiError as error:
+            if error.status == 404:
+                return True
+            raise
+        spec, metadata = found["spec"], found["metadata"]
+        terminated = spec.get("shutdown") or spec.get("activeDeadlineSeconds") == 0  # of Argo; of Kubeflow Pipelines
+        return bool(terminated or metadata.get("deletionTimestamp") or metadata["uid"] != workflow["uid"])
 
     def pods_of(self, job: str) -> list[dict[str, Any]]:
         """The pods of a TrainJob, whose JobSet has the same name."""

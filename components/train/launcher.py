@@ -1,7 +1,7 @@
 """Training on several machines from the pipeline: this pod starts a TrainJob, waits for it and fetches the result.
 
 The job outlives this pod. It is named by its checkpoints, so the retry of a preempted launcher finds it and goes on
-waiting. Only a launcher that is told to stop for good deletes it.
+waiting, and so does another run, which it then belongs to. Only a launcher whose run is terminated deletes it.
 """
 
 import os
@@ -60,8 +60,8 @@ def train(work: Work, nodes: Nodes, checkpoint: Path, cluster: Cluster | None = 
     else:
         name = jobs.name_of(save_uri)
         with Interruption().armed() as interruption:
-            _start(cluster, name, work, save_uri, nodes)
-            watch.until_done(cluster, name, nodes.count, interruption)
+            mine = _start(cluster, name, work, save_uri, nodes)
+            watch.until_done(cluster, name, nodes.count, interruption, mine)
     download_folder(save_uri, checkpoint)
     return keep_best(checkpoint)
 
@@ -77,16 +77,16 @@ def _check(work: Work) -> None:
         raise InputError(f"base_checkpoint_uri {work.base_uri!r}: several machines can only reach an s3:// prefix")
 
 
-def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes) -> None:
-    """Create the job, unless it is there and running."""
+def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes) -> list[dict[str, Any]]:
+    """Create the job, unless it is there and running; returns the workflow that this pod belongs to."""
     with watch.explained(name):
+        pod = cluster.own_pod()
         found = cluster.job(name)
         if found is not None and watch.state(found) in ("Complete", "Failed"):
             cluster.delete_job(name)
             watch.until_gone(cluster, name)
             found = None
         if found is None:
-            pod = cluster.own_pod()
             arguments = _arguments(work, save_uri)
             try:
                 cluster.create_job(jobs.train_job(name, nodes, arguments, pod))
@@ -96,16 +96,16 @@ def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes)
                 found = cluster.job(name)  # another launcher of the same training was faster
     if found is None:
         print(f"TrainJob {name}: created, {nodes.count} nodes, checkpoints at {save_uri}", flush=True)
-        return
+        return jobs.owners_of(pod)
     count = found["spec"].get("trainer", {}).get("numNodes", 1)
     print(f"TrainJob {name}: runs already, on {count} nodes; waiting for it", flush=True)
     with watch.explained(name):
-        _adopt(cluster, found)
+        _adopt(cluster, found, jobs.owners_of(pod))
+    return jobs.owners_of(pod)
 
 
-def _adopt(cluster: Cluster, job: dict[str, Any]) -> None:
+def _adopt(cluster: Cluster, job: dict[str, Any], mine: list[dict[str, Any]]) -> None:
     """Have the job belong to this run, as it would be deleted together with the workflow of the run that started it."""
-    mine = jobs.owners_of(cluster.own_pod())
     for _ in range(ADOPTIONS):
         before = jobs.owners_of(job)
         if not before or not mine or before == mine:  # one that belongs to no run is somebody's own
@@ -116,7 +116,9 @@ def _adopt(cluster: Cluster, job: dict[str, Any]) -> None:
             if error.status != 409:
                 raise
         else:
-            print(f"TrainJob {job['metadata']['name']}: belongs to this run now, and no longer to {before[0]['name']}")
+            print(
+                f"TrainJob {job['metadata']['name']}: belongs to this run now, not to {before[0]['name']}", flush=True
+            )
             return
         job = cluster.job(job["metadata"]["name"]) or job
 

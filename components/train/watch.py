@@ -5,7 +5,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from components.train.cluster import ApiError, Cluster
@@ -63,11 +63,13 @@ def until_gone(cluster: Cluster, name: str, seconds: float = 300.0) -> None:
         time.sleep(0.2)
 
 
-def until_done(cluster: Cluster, name: str, n_nodes: int, interruption: Interruption) -> None:
-    """Relay what happens until the job is complete.
+def until_done(
+    cluster: Cluster, name: str, n_nodes: int, interruption: Interruption, mine: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Relay what happens until the job is complete. `mine` is the workflow that this pod belongs to, if any.
 
-    Raises InputError or RetryError when it failed, and RetryError on SIGTERM: after deleting the job, unless this pod
-    is only preempted.
+    Raises InputError or RetryError when it failed, and RetryError on SIGTERM: after deleting the job, if the run is
+    terminated.
     """
     relay = Relay(cluster, name, n_nodes)
     known: dict[str, Any] | None = None  # the job as it was seen last
@@ -94,7 +96,7 @@ def until_done(cluster: Cluster, name: str, n_nodes: int, interruption: Interrup
             raise _failure(cluster, name, job, relay.chief)
         relay.say("suspended, by a queue or a person" if state(job) else relay.describe())
         known = job
-    raise _stopped(cluster, name, known)
+    raise _stopped(cluster, name, known, mine)
 
 
 class Relay:
@@ -202,20 +204,27 @@ def _exit_code(pod: dict[str, Any]) -> int:
     return 0
 
 
-def _stopped(cluster: Cluster, name: str, job: dict[str, Any] | None) -> RetryError:
-    """Delete the job, unless only this pod has to go and a retry of it will look for the job, or it is another run's.
+def _stopped(cluster: Cluster, name: str, job: dict[str, Any] | None, mine: Sequence[dict[str, Any]]) -> RetryError:
+    """Delete the job if the run is terminated. If only this pod has to go, a retry will look for the job.
 
-    A step of Kubeflow Pipelines lives 0.1 s after SIGTERM: two questions, and nothing that could wait.
+    A step of Kubeflow Pipelines lives 0.1 s after SIGTERM: as few questions as possible, and nothing that waits.
     """
-    with contextlib.suppress(ApiError):
-        pod = cluster.own_pod()
-        if any(one["type"] == "DisruptionTarget" for one in _conditions(pod)):
-            return RetryError(f"this pod is preempted; TrainJob {name} goes on, and a retry waits for it again")
-        mine, owners = owners_of(pod), owners_of(job) if job else []
-        if mine and owners and mine != owners:
-            return RetryError(f"SIGTERM: TrainJob {name} goes on, as it belongs to {owners[0]['name']} now")
+    if mine and job is not None and (owners := owners_of(job)) and owners != list(mine):
+        return RetryError(f"SIGTERM: TrainJob {name} goes on, as it belongs to {owners[0]['name']} now")
+    if not _run_ends(cluster, mine):
+        return RetryError(f"SIGTERM: only this pod has to go: TrainJob {name} goes on, and a retry waits for it again")
     try:
         cluster.delete_job(name, job["metadata"].get("uid", "") if job else "")
     except ApiError as error:
         return RetryError(f"SIGTERM: TrainJob {name} could not be deleted ({error}): `kubectl delete trainjob {name}`")
     return RetryError(f"SIGTERM: deleted TrainJob {name}; another run goes on from its last checkpoint")
+
+
+def _run_ends(cluster: Cluster, mine: Sequence[dict[str, Any]]) -> bool:
+    """Whether the run is terminated, as opposed to this pod being preempted, drained or deleted."""
+    with contextlib.suppress(ApiError):
+        if mine:
+            return cluster.run_ends(mine[0])
+    with contextlib.suppress(ApiError):  # no workflow, or it must not be read
+        return all(one["type"] != "DisruptionTarget" for one in _conditions(cluster.own_pod()))
+    return True

@@ -110,7 +110,12 @@ def test_the_role_allows_what_the_launcher_asks_for() -> None:
         for verb in rule["verbs"]
     }
     train_jobs = {("trainer.kubeflow.org", "trainjobs", verb) for verb in ("get", "create", "patch", "delete")}
-    assert allowed == train_jobs | {("", "pods", "get"), ("", "pods", "list"), ("", "pods/log", "get")}
+    assert allowed == train_jobs | {
+        ("", "pods", "get"),
+        ("", "pods", "list"),
+        ("", "pods/log", "get"),
+        ("argoproj.io", "workflows", "get"),
+    }
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert [subject["kind"] for subject in binding["subjects"]] == ["ServiceAccount"]
 
