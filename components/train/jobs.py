@@ -22,7 +22,15 @@ PORT = 2222
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 WORKERS_VARIABLE = "SPEECHMILL_WORKERS"  # read by speech/nn/devices.py
 OF_THE_STEP = ("ARGO_", "KFP_", "KUBERNETES_", "NAMESPACE", LAUNCHER_VARIABLE)
-OF_THE_POD = ("/var/run/secrets/kubernetes.io", "/var/run/argo", "/argo", "/kfp-launcher")
+OF_THE_POD = (
+    "/var/run/secrets/kubernetes.io/",
+    "/var/run/argo/",
+    "/argo/",
+    "/kfp-launcher/",
+    "/gcs/",
+    "/s3/",
+    "/minio/",
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ def _environment(container: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _pod_patch(spec: dict[str, Any], container: dict[str, Any]) -> dict[str, Any]:
     """What the runtime's pods take over, as far as a TrainJob may say it."""
-    mounts = [one for one in container.get("volumeMounts", []) if not one["mountPath"].startswith(OF_THE_POD)]
+    mounts = [one for one in container.get("volumeMounts", []) if not f"{one['mountPath']}/".startswith(OF_THE_POD)]
     mounted = {mount["name"] for mount in mounts}
     node = {"name": NODE, "volumeMounts": mounts, "securityContext": container.get("securityContext")}
     patch = {

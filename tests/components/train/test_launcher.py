@@ -232,8 +232,8 @@ def test_a_failure_is_one_line(
         ({("GET", "pods"): (403, "pods is forbidden")}, InputError, "apply examples/.*/rbac.yaml"),
         (
             {
-                ("GET", "trainjobs"): (404, "the server could not find the requested resource"),
-                ("POST", "trainjobs"): (404, "the server could not find the requested resource"),
+                ("GET", "trainjobs"): (404, "404 page not found\n"),
+                ("POST", "trainjobs"): (404, "404 page not found\n"),
             },
             InputError,
             "knows no trainer.kubeflow.org/v1alpha1: install Kubeflow Trainer 2.2 or newer",
