@@ -153,7 +153,7 @@ def test_a_terminated_run_takes_its_job_along(kubectl: Kubectl, workflows: None,
 def test_a_training_goes_on_while_the_object_store_is_away(
     kubectl: Kubectl, workflows: None, corpus: str, s3: str
 ) -> None:
-    _, step = run(kubectl, corpus, f"{s3}/cut", workers=1, epochs=400)
+    _, step = run(kubectl, corpus, f"{s3}/cut", workers=1, epochs=200)
     until(lambda: [key for key, _ in list_keys(f"{s3}/cut/") if key.endswith("/checkpoint")], 300)
     cut = {"spec": {"selector": {"app": "nobody"}}}
     kubectl("patch", "service", "s3", "--type=merge", "--patch", json.dumps(cut))
