@@ -68,7 +68,7 @@ class CheckpointStore:
         self.root, self.max_to_keep, mirror = root, max_to_keep, mirror.rstrip("/")
         self.patience_s = patience_s
         if mirror and not _newest_state(root).is_file():
-            patiently(lambda: list_keys(f"{mirror}/") and download_folder(mirror, root), patience_s)
+            patiently(lambda: _fetch(mirror, root), patience_s)
         found = _unfinished(root, run_key, reported_is_finished=not mirror)
         self.resumes = found is not None
         self.folder, self._record = found or (_new_folder(root), RunRecord(run_key))
@@ -105,6 +105,7 @@ class CheckpointStore:
 
     def flush(self) -> None:
         """Wait until the mirror has all; RetryError if it is away for longer than the patience given."""
+        self._upload()
         if self._uploads:
             self._uploads.flush(self.patience_s)
 
@@ -233,6 +234,11 @@ def check_empty_of_checkpoints(folder: Path) -> None:
             f"{folder}: {found[0]}, but no *.index file: the checkpoint is not complete: fetch it again, or give "
             "--load_train init to train from scratch"
         )
+
+
+def _fetch(mirror: str, root: Path) -> None:
+    if list_keys(f"{mirror}/"):
+        download_folder(mirror, root)
 
 
 def _newest_state(root: Path) -> Path:

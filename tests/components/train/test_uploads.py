@@ -199,7 +199,7 @@ def test_only_what_the_run_wrote_is_deleted(folder: Path, s3_bucket: str, start:
     going.submit(Kept((bundle(folder, "train-1"),), outdated=("train-9",)))
     going.flush(10)
     assert "train-9.index" in keys(s3_bucket)
-    going = start(there=["train-9", "train-1"])
+    going = start(there=keys(s3_bucket))
     going.submit(Kept((bundle(folder, "train-2"),), outdated=("train-9",)))
     going.flush(10)
     assert "train-9.index" not in keys(s3_bucket)
