@@ -3,9 +3,10 @@
     AWS_ENDPOINT_URL=http://127.0.0.1:9000 AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... \
         python -m benchmarks.checkpoint_uploads --mirror s3://bucket/prefix [--n_hidden 2048] [--phase_s 240]
 
-Phases with and without checkpoints take turns, over the same optimizer step. The table has, by phase, steps, wall and
-processor time a step (of all threads, the writing and uploading ones included), and for how long the steps stood still
-for the copies in memory. The object store should run on other cores, or its own use is in the wall time.
+First what a checkpoint costs by itself: for how long a step would stand still (for the copy in memory), and processor
+time to write and to upload it. Then phases of training with and without checkpoints take turns; the table has, by phase,
+steps, wall and processor time a step (of all threads), and for how long the steps stood still. On a machine that other
+work shares, writing and uploading come last, and the first lines are the steadier ones.
 """
 
 import argparse
@@ -81,6 +82,19 @@ def main() -> None:
                 f"n_hidden {given.n_hidden}, {size / 1e9:.2f} GB a checkpoint, one every {given.every_s:g} s",
                 flush=True,
             )
+            for _ in range(3):
+                wall, used = time.monotonic(), time.process_time()
+                saver.save({"epoch": 0})
+                stood = time.monotonic() - wall
+                saver.wait()
+                written = time.process_time() - used
+                store.flush()
+                wall, used = time.monotonic() - wall, time.process_time() - used
+                print(
+                    f"alone: stood still {stood:.2f} s, written with {written:.2f} processor s, uploaded with "
+                    f"{used - written:.2f}; {wall:.1f} s in all",
+                    flush=True,
+                )
             print("| checkpoints | steps | wall s a step | processor s a step | stood still s |\n|---|---|---|---|---|")
             for _ in range(given.repeats):
                 for name, how in (("none", None), ("uploaded", saver)):
