@@ -4,9 +4,9 @@
         python -m benchmarks.checkpoint_uploads --mirror s3://bucket/prefix [--n_hidden 2048] [--phase_s 240]
 
 First what a checkpoint costs by itself: for how long a step would stand still (for the copy in memory), and processor
-time to write and to upload it. Then phases of training with and without checkpoints take turns; the table has, by phase,
-steps, wall and processor time a step (of all threads), and for how long the steps stood still. On a machine that other
-work shares, writing and uploading come last, and the first lines are the steadier ones.
+time to write and to upload it. Then phases of training with and without checkpoints take turns; the table has, by
+phase, steps, wall and processor time a step (of all threads), and for how long the steps stood still. On a machine that
+other work shares, writing and uploading come last, and the first lines are the steadier ones.
 """
 
 import argparse
