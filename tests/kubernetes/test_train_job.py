@@ -1,6 +1,7 @@
 """Training on the real JobSet and Kubeflow Trainer: two workers, and what may go wrong around them."""
 
 import json
+import shutil
 import textwrap
 import uuid
 from collections.abc import Iterator
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speech.artifacts import Checkpoint, Corpus
+from speech.artifacts import Checkpoint, Clips
 from speech.bundle import Bundle
 from speech.checkpoints import find
 from speech.storage import download_folder, list_keys, upload_folder
+from tests.fixtures.clips import as_clips
 from tests.kubernetes.kubectl import Kubectl, Object, image, until
 from tests.kubernetes.pods import container, pod
 
@@ -22,25 +24,27 @@ LAUNCHER = """
     import sys
     from pathlib import Path
     from components.train import launcher
+    from components.train.data import TrainingClips
     from components.train.jobs import Nodes
     from components.train.settings import TrainSettings
     from speech.errors import one_line_errors
     from speech.storage import download_folder
-    corpus_uri, checkpoint_uri, workers, epochs = sys.argv[1:]
+    clips_uri, checkpoint_uri, workers, epochs = sys.argv[1:]
     with one_line_errors():
-        download_folder(corpus_uri, Path("/work/corpus"))
+        here = Path("/work/clips")
+        download_folder(clips_uri, here)
         settings = TrainSettings(n_hidden=48, epochs=int(epochs), train_batch_size=4, upload_secs=2, checkpoint_secs=2)
-        work = launcher.Work(settings, Path("/work/corpus"), corpus_uri, "", checkpoint_uri)
+        work = launcher.Work(settings, TrainingClips(here, here, clips_uri, clips_uri), "", checkpoint_uri)
         launcher.train(work, Nodes(int(workers), memory="3Gi"), Path("/work/made"))
 """
 
 
 @pytest.fixture(scope="module")
-def corpus(s3: str, tones: Path) -> str:
-    """A corpus in the cluster's object store."""
-    (tones / Corpus.REPORT).write_text("{}")
-    upload_folder(tones, f"{s3}/corpus", last=Corpus.REPORT)
-    return f"{s3}/corpus"
+def corpus(s3: str, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Clips in the cluster's object store."""
+    folder = as_clips(shutil.copytree(tones, tmp_path_factory.mktemp("clips") / "clips"), "train", "dev")
+    upload_folder(folder, f"{s3}/clips", last=Clips.SETS)
+    return f"{s3}/clips"
 
 
 @pytest.fixture(scope="module")
