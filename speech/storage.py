@@ -189,11 +189,21 @@ def storage_errors(uri: str) -> Iterator[None]:
         ) from error
 
 
-def list_keys(uri: str) -> list[tuple[str, int]]:
-    """The (key, size in bytes) of every object under `uri`, in key order."""
+IMPATIENT = 2  # attempts of a call that somebody else tries again
+
+
+def list_keys(uri: str, *, patient: bool = True) -> list[tuple[str, int]]:
+    """The (key, size in bytes) of every object under `uri`, in key order.
+
+    Without patience a store that is away shows within seconds.
+    """
     bucket, prefix = split_uri(uri)
     with storage_errors(uri):
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = (
+            (client() if patient else client(IMPATIENT))
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=prefix)
+        )
         return [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", ())]
 
 
@@ -214,7 +224,7 @@ def upload_file(path: Path, uri: str, *, patient: bool = True) -> None:
         if patient:
             transfer.upload(client(), Path(path), bucket, key, encryption())
         else:
-            transfer.upload(client(attempts=2), Path(path), bucket, key, encryption(), attempts=1, connections=2)
+            transfer.upload(client(IMPATIENT), Path(path), bucket, key, encryption(), attempts=1, connections=2)
 
 
 def download_folder(uri: str, folder: Path) -> None:
@@ -227,12 +237,12 @@ def download_folder(uri: str, folder: Path) -> None:
     transfer.each(lambda name: download_file(f"s3://{bucket}/{prefix}{name}", folder / name), names)
 
 
-def delete_objects(uris: Iterable[str]) -> None:
+def delete_objects(uris: Iterable[str], *, patient: bool = True) -> None:
     """Delete objects; those that are not there are no error."""
     for uri in uris:
         bucket, key = split_uri(uri)
         with storage_errors(uri):
-            client().delete_object(Bucket=bucket, Key=key)
+            (client() if patient else client(IMPATIENT)).delete_object(Bucket=bucket, Key=key)
 
 
 def upload_folder(folder: Path, uri: str, *, last: str = "") -> None:

@@ -97,7 +97,8 @@ class CheckpointStore:
             raise
         except Exception:
             with suppress(InputError, RetryError):
-                self._uploads.flush(STOP_S)
+                if not self._uploads.gave_up:
+                    self._uploads.flush(STOP_S)
             raise
         finally:
             self._uploads.close()

@@ -68,6 +68,7 @@ class Uploads:
         self._failing_since = self._said = 0.0
         self._n_done = self._n_links = 0
         self._bug: BaseException | None = None
+        self.gave_up = False  # whether a flush has waited in vain
         shutil.rmtree(folder / WAITING, ignore_errors=True)
         self._thread = threading.Thread(target=self._run, name="uploads", daemon=True)
         self._thread.start()
@@ -110,6 +111,7 @@ class Uploads:
         if isinstance(self._failure, InputError):
             raise self._failure
         if left:
+            self.gave_up = True
             why = f": {self._failure}" if self._failure else ""
             raise RetryError(
                 f"{self.uri}: the store has not taken the newest checkpoint within {patience_s:g} s{why}; "
@@ -181,7 +183,7 @@ class Uploads:
     def _bring(self, waiting: _Waiting) -> None:
         kept = waiting.kept
         if self._failure is not None:
-            list_keys(f"{self.uri}/{Checkpoint.LAST}")  # whether it is back, before hashing gigabytes
+            list_keys(f"{self.uri}/{Checkpoint.LAST}", patient=False)  # whether it is back, before hashing gigabytes
         self._bring_files(waiting, kept.before)
         for bundle in dict.fromkeys((*kept.last[-1:], kept.best)):
             files = sorted(name for name in waiting.links if name.startswith(f"{bundle}."))
@@ -195,7 +197,7 @@ class Uploads:
         self._point(waiting, Checkpoint.LAST, last)
         for bundle in (name for name in kept.outdated if name in self._begun):
             names = [f"{bundle}.index", f"{bundle}.data-00000-of-00001"]
-            delete_objects(f"{self.uri}/{name}" for name in names)
+            delete_objects((f"{self.uri}/{name}" for name in names), patient=False)
             self._there.discard(bundle)
             self._begun.discard(bundle)
         self._bring_files(waiting, kept.after)

@@ -69,10 +69,10 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(uri.rsplit("/", 1)[-1])
         put(path, uri, **options)
 
-    def noted_delete(uris: Iterator[str]) -> None:
+    def noted_delete(uris: Iterator[str], **options: bool) -> None:
         for uri in uris:
             names.append(f"- {uri.rsplit('/', 1)[-1]}")
-            delete([uri])
+            delete([uri], **options)
 
     monkeypatch.setattr(uploads, "upload_file", noted_put)
     monkeypatch.setattr(uploads, "delete_objects", noted_delete)
@@ -132,7 +132,7 @@ def test_after_every_single_write_there_is_a_whole_checkpoint(
         seen.append(Path(read_state(there, Checkpoint.LAST)[0]).name)
 
     monkeypatch.setattr(uploads, "upload_file", lambda *given, **more: (real_put(*given, **more), look()))
-    monkeypatch.setattr(uploads, "delete_objects", lambda uris: [(real_delete([uri]), look()) for uri in uris])
+    monkeypatch.setattr(uploads, "delete_objects", lambda uris, **_: [(real_delete([uri]), look()) for uri in uris])
     new = Kept((bundle(folder, "train-2"),), bundle(folder, "best_dev-2"), outdated=("train-1", "best_dev-1"))
     going.submit(new)
     going.flush(10)
