@@ -10,7 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 DEMO := build/demo
 DEMO_SETTINGS := --corpus_uri examples/cv-corpus-demo/en --n_hidden 192 --train_batch_size 8 --epochs 15
 
-.PHONY: help setup demo test test-slow test-kubeflow lint format compile tables lock clean
+.PHONY: help setup demo test test-slow test-kubernetes test-kubeflow lint format compile tables lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,7 +26,7 @@ demo: $(INSTALLED) ## the whole pipeline on the example corpus; results in build
 
 test: lint ## all checks and tests but the slow ones
 	@echo "tests: pytest"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not kubeflow"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not kubernetes and not kubeflow"
 
 test-slow: $(INSTALLED) ## the tests that take minutes, or need a container engine or a server
 	@$(BIN)/python -m pytest -q -m slow
@@ -34,6 +34,12 @@ test-slow: $(INSTALLED) ## the tests that take minutes, or need a container engi
 test-kubeflow: $(INSTALLED) ## the tests against a real Kubeflow Pipelines: KFP_ENDPOINT=http://... (see tests/kubeflow/conftest.py)
 	@test -n "$(KFP_ENDPOINT)" || { echo 'error: KFP_ENDPOINT=http://HOST:PORT is missing' >&2; exit 2; }
 	@KFP_ENDPOINT="$(KFP_ENDPOINT)" $(BIN)/python -m pytest -q -m kubeflow tests/kubeflow
+
+test-kubernetes: $(INSTALLED) ## the tests in the Kubernetes that KUBECONFIG names (see tests/kubernetes/conftest.py)
+	@echo "tests: kubernetes"
+	@test -n "$$KUBECONFIG" || { echo 'error: KUBECONFIG names no Kubernetes' >&2; exit 2; }
+	@kubectl get nodes >/dev/null
+	@$(BIN)/python -m pytest -q -m kubernetes tests/kubernetes
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter
 	@echo "tests: ruff, mypy, import-linter"

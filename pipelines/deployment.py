@@ -47,12 +47,13 @@ class Toleration:
 
 @dataclass(frozen=True)
 class Scratch:
-    """Disk for temporary files (TMPDIR): of the node, or with a storage class a volume as long-lived as the pod."""
+    """Disk for temporary files: of the node, or with a storage class a volume as long-lived as the pod."""
 
     size: str = ""  # empty: none
     storage_class: str = ""
     claim: str = ""  # instead: an existing PersistentVolumeClaim
     mount_path: str = "/scratch"
+    writable: bool = False  # the storage class gives volumes that the images' user 65532 may write to
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class StepPlacement:
     # of the training: machines, each with these resources; the step's own pod only starts them. Of the import: pods,
     # each of which imports a part of the corpus
     workers: int = 1
+    trainer: bool = False  # of the training: the same with one machine, whose pod has time to save when it has to go
     streams: bool = False  # of the training: it reads its clips from the pipeline's root itself, as its [s3] lets it
     shm: str = ""  # size of /dev/shm; empty: the 64 MB that a pod has
     scratch: Scratch = Scratch()
@@ -107,7 +109,7 @@ class Deployment:
     registry: str = ""
     image_pull_secrets: tuple[str, ...] = ()
     image_pull_policy: str = ""
-    run_as_user: int = 0  # 0: what the image says (65532)
+    run_as_user: int = -1  # -1: what the image says (65532)
     s3: S3 = S3()
     ca_bundle: CaBundle = CaBundle()
     env: dict[str, str] = field(default_factory=dict)
@@ -121,6 +123,7 @@ class Deployment:
                 raise InputError(_unknown(f"steps.{name}", name, (*STEPS, DEFAULT)))
             _check_step(f"steps.{name}", step)
             _check_image(name, step.image)
+            _check_scratch(f"steps.{name}.scratch", step.scratch, self.run_as_user)
         _check_volume("ca_bundle.config_map", self.ca_bundle.config_map)
         if self.image_pull_policy and self.image_pull_policy not in PULL_POLICIES:
             raise InputError(f"image_pull_policy = {self.image_pull_policy!r}: expected {', '.join(PULL_POLICIES)}")
@@ -220,6 +223,8 @@ def _check_step(where: str, step: StepPlacement) -> None:
         )
     if step.streams and where != "steps.train":
         raise InputError(f"{where}.streams: only in steps.train")
+    if step.trainer and where != "steps.train":
+        raise InputError(f"{where}.trainer: only steps.train can be a TrainJob")
     longest_s = _seconds(step.backoff_max_duration)
     if step.retries and step.timeout_s >= longest_s:
         raise InputError(
@@ -232,6 +237,17 @@ def _check_volume(where: str, name: str) -> None:
     """Kubeflow names the volume in the pod like what it holds, and names of volumes have no dots."""
     if name and not LABEL.fullmatch(name):
         raise InputError(f"{where} = {name!r}: expected a name of lower-case letters, digits and '-', at most 63")
+
+
+def _check_scratch(where: str, scratch: Scratch, run_as_user: int) -> None:
+    """A new volume of most classes is root's, and Kubeflow Pipelines has no way to ask for an fsGroup."""
+    if scratch.storage_class and not scratch.writable and run_as_user != 0:
+        raise InputError(
+            f"{where}.storage_class = {scratch.storage_class!r}: its volumes most likely belong to root, and steps run "
+            "as user 65532: take the node's disk (only `size`); a `claim` that is prepared; `writable = true` if the "
+            "class gives volumes that everybody may write to, or an admission policy sets an fsGroup; or run_as_user "
+            "= 0"
+        )
 
 
 def _check_image(step: str, image: str) -> None:

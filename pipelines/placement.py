@@ -12,6 +12,7 @@ from kfp.dsl import pipeline_channel, pipeline_context
 from components.train.settings import LAUNCHER_VARIABLE
 from pipelines.deployment import NO_LIMIT, Deployment, StepPlacement
 from pipelines.shape import Shape, shaped
+from speech.errors import SCRATCH_VARIABLE
 
 PARAMETERS = ("gpu_type", "gpus", "cpu", "memory")  # of the training: parameters train_gpu_type, ...
 LAUNCHER = StepPlacement(cpu="1", memory="2Gi")  # what it takes to wait for machines that train
@@ -80,7 +81,7 @@ def place(task: Any, deployment: Deployment, parameters: Mapping[str, Any]) -> N
         task.set_caching_options(False)
     step = PLACED_AS.get(step, step)
     placement = deployment.of(step)
-    if step == "train" and placement.workers > 1:
+    if step == "train" and (placement.workers > 1 or placement.trainer):
         _resources(task, LAUNCHER, {})
         task.set_env_variable(LAUNCHER_VARIABLE, "1")
     else:
@@ -124,7 +125,8 @@ def _volumes(task: Any, placement: StepPlacement) -> None:
         )
     else:
         kubernetes.empty_dir_mount(task, "scratch", scratch.mount_path, size_limit=scratch.size)
-    task.set_env_variable("TMPDIR", scratch.mount_path)
+    # Not TMPDIR: kfp's own wrapper writes there before the step could say that it must not.
+    task.set_env_variable(SCRATCH_VARIABLE, scratch.mount_path)
 
 
 def _rules(task: Any, deployment: Deployment, placement: StepPlacement) -> None:
@@ -146,7 +148,7 @@ def _rules(task: Any, deployment: Deployment, placement: StepPlacement) -> None:
         kubernetes.set_image_pull_secrets(task, list(deployment.image_pull_secrets))
     if deployment.image_pull_policy:
         kubernetes.set_image_pull_policy(task, deployment.image_pull_policy)
-    if deployment.run_as_user:
+    if deployment.run_as_user >= 0:
         kubernetes.set_security_context(task, run_as_user=deployment.run_as_user)
 
 

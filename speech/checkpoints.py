@@ -57,9 +57,10 @@ def read_state(folder: Path, state_file: str) -> list[str]:
     return [_locate(folder, name) for name in (*current, *reversed(others))]
 
 
-def state_text(name: str) -> str:
-    """The content of a state file that names one bundle."""
-    return f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
+def state_text(names: Sequence[str]) -> str:
+    """The state file that names bundles in its folder, oldest first; the last one is the current one."""
+    lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
+    return "\n".join(lines) + "\n"
 
 
 def _locate(folder: Path, name: str) -> str:

@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +17,9 @@ EXIT_RETRY = 75  # EX_TEMPFAIL: interrupted or a resource is missing: a schedule
 # In a pod: what Kubernetes shows as the reason of a container's end. Kubeflow's launcher turns every exit code into 1,
 # so the code is written there, too, where a scheduler can see it.
 TERMINATION_LOG = Path("/dev/termination-log")
+
+# Where temporary files go, instead of TMPDIR, which kfp's wrapper around a step needs before the step's first line.
+SCRATCH_VARIABLE = "SPEECHMILL_SCRATCH"
 
 
 class InputError(Exception):
@@ -29,6 +34,7 @@ class RetryError(Exception):
 def one_line_errors() -> Iterator[None]:
     """Turn user errors into `error: ...` on stderr and an exit code, without a traceback."""
     try:
+        _use_scratch()
         yield
     except InputError as error:
         _end(f"error: {error}", EXIT_INPUT)
@@ -50,3 +56,24 @@ def _end(line: str, code: int) -> NoReturn:
         with contextlib.suppress(OSError):
             TERMINATION_LOG.write_text(f"exit status {code}: {line[:3000]}\n", encoding="utf-8")
     sys.exit(code)
+
+
+def _use_scratch() -> None:
+    """Put temporary files where the environment says; InputError if they cannot be written there.
+
+    Python by itself would silently take another folder, such as the small disk of a container.
+    """
+    name = SCRATCH_VARIABLE if os.environ.get(SCRATCH_VARIABLE) else "TMPDIR"
+    folder = os.environ.get(name)
+    if not folder:
+        return
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{name} {folder}: user {os.getuid()} cannot write temporary files there: {error.strerror}: choose another "
+            "folder, or let this user write there (on a cluster: `scratch` in examples/deployments/README.md)"
+        ) from error
+    os.environ["TMPDIR"] = folder
+    tempfile.tempdir = None  # Python looks again

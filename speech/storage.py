@@ -120,17 +120,17 @@ READ_TIMEOUT_S = 60  # a server that is silent for longer is asked again, on ano
 CONNECT_TIMEOUT_S = 10
 
 
-def client() -> Any:
+def client(attempts: int = 8) -> Any:
     """An S3 client set up by the usual AWS_* variables (AWS_ENDPOINT_URL for any other S3 server).
 
     AWS_CA_BUNDLE names the certificates of a private authority.
     """
     settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
-    return _client(settings, os.getpid())
+    return _client(settings, os.getpid(), attempts)
 
 
 @functools.lru_cache(maxsize=4)
-def _client(settings: tuple[tuple[str, str], ...], process: int) -> Any:
+def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int) -> Any:
     """One client for each surrounding: making one takes longer than most calls, and a fork must not share it."""
     import boto3
     from botocore.config import Config
@@ -140,7 +140,7 @@ def _client(settings: tuple[tuple[str, str], ...], process: int) -> Any:
     config = Config(
         request_checksum_calculation=given.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
         response_checksum_validation=given.get("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
-        retries={"max_attempts": 8, "mode": "standard"},
+        retries={"max_attempts": attempts, "mode": "standard"},
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         tcp_keepalive=True,
@@ -174,6 +174,8 @@ def storage_errors(uri: str) -> Iterator[None]:
             "InvalidAccessKeyId": "unknown access key: check AWS_ACCESS_KEY_ID",
             "SignatureDoesNotMatch": "wrong secret key: check AWS_SECRET_ACCESS_KEY",
         }.get(code, str(error))
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            raise RetryError(f"{uri}: {meaning}") from error
         raise InputError(f"{uri}: {meaning}") from error
     except SSLError as error:
         raise InputError(f"{uri}: {error} (AWS_CA_BUNDLE names the certificates of a private authority)") from error
@@ -187,11 +189,21 @@ def storage_errors(uri: str) -> Iterator[None]:
         ) from error
 
 
-def list_keys(uri: str) -> list[tuple[str, int]]:
-    """The (key, size in bytes) of every object under `uri`, in key order."""
+IMPATIENT = 2  # attempts of a call that somebody else tries again
+
+
+def list_keys(uri: str, *, patient: bool = True) -> list[tuple[str, int]]:
+    """The (key, size in bytes) of every object under `uri`, in key order.
+
+    Without patience a store that is away shows within seconds.
+    """
     bucket, prefix = split_uri(uri)
     with storage_errors(uri):
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = (
+            (client() if patient else client(IMPATIENT))
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=prefix)
+        )
         return [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", ())]
 
 
@@ -202,11 +214,17 @@ def download_file(uri: str, path: Path) -> None:
         transfer.download(client(), bucket, key, Path(path))
 
 
-def upload_file(path: Path, uri: str) -> None:
-    """Copy one file to `uri`; the store shows the object only once it is complete."""
+def upload_file(path: Path, uri: str, *, patient: bool = True) -> None:
+    """Copy one file to `uri`; the store shows the object only once it is complete.
+
+    Without patience a store that is away shows within seconds, and few connections take no processor from others.
+    """
     bucket, key = split_uri(uri)
     with storage_errors(uri):
-        transfer.upload(client(), Path(path), bucket, key, encryption())
+        if patient:
+            transfer.upload(client(), Path(path), bucket, key, encryption())
+        else:
+            transfer.upload(client(IMPATIENT), Path(path), bucket, key, encryption(), attempts=1, connections=2)
 
 
 def download_folder(uri: str, folder: Path) -> None:
@@ -219,12 +237,12 @@ def download_folder(uri: str, folder: Path) -> None:
     transfer.each(lambda name: download_file(f"s3://{bucket}/{prefix}{name}", folder / name), names)
 
 
-def delete_objects(uris: Iterable[str]) -> None:
+def delete_objects(uris: Iterable[str], *, patient: bool = True) -> None:
     """Delete objects; those that are not there are no error."""
     for uri in uris:
         bucket, key = split_uri(uri)
         with storage_errors(uri):
-            client().delete_object(Bucket=bucket, Key=key)
+            (client() if patient else client(IMPATIENT)).delete_object(Bucket=bucket, Key=key)
 
 
 def upload_folder(folder: Path, uri: str, *, last: str = "") -> None:

@@ -179,7 +179,15 @@ def _check(partial: Path, expected: str, name: str) -> None:
         raise RetryError(f"{name} came damaged (sha256 {found[:12]}..., expected {expected[:12]}...)")
 
 
-def upload(client: Any, path: Path, bucket: str, key: str, extra: dict[str, str]) -> None:
+def upload(
+    client: Any,
+    path: Path,
+    bucket: str,
+    key: str,
+    extra: dict[str, str],
+    attempts: int = ATTEMPTS,
+    connections: int = CONNECTIONS,
+) -> None:
     """Copy a file to the store, which shows the object only once it is complete; checked by size and ETag."""
     from boto3.exceptions import S3UploadFailedError
     from boto3.s3.transfer import TransferConfig
@@ -187,11 +195,13 @@ def upload(client: Any, path: Path, bucket: str, key: str, extra: dict[str, str]
 
     sha256, etag = digests(path)
     config = TransferConfig(
-        multipart_threshold=PART_BYTES + 1, multipart_chunksize=PART_BYTES, max_concurrency=CONNECTIONS
+        multipart_threshold=PART_BYTES + 1, multipart_chunksize=PART_BYTES, max_concurrency=connections
     )
     arguments = {"Metadata": {DIGEST: sha256}, **extra}
     failure: object = ""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(RETRY_DELAY_S * 2 ** (attempt - 1))
         try:
             client.upload_file(str(path), bucket, key, ExtraArgs=arguments, Config=config)
             head = client.head_object(Bucket=bucket, Key=key)
@@ -205,7 +215,6 @@ def upload(client: Any, path: Path, bucket: str, key: str, extra: dict[str, str]
             failure = cause or error
         except _failures() as error:
             failure = error
-        time.sleep(RETRY_DELAY_S * 2**attempt)
     raise RetryError(f"s3://{bucket}/{key}: could not be written: {failure}")
 
 

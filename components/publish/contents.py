@@ -110,7 +110,7 @@ def _add_checkpoint(contents: Contents, checkpoint: Checkpoint) -> None:
     for path in sorted(bundle.parent.glob(f"{bundle.name}.*")):
         _add(contents, f"{CHECKPOINT}/{path.name}", path)
     best = checkpoint.folder / Checkpoint.BEST
-    contents.texts[f"{CHECKPOINT}/{Checkpoint.BEST if best.is_file() else Checkpoint.LAST}"] = state_text(bundle.name)
+    contents.texts[f"{CHECKPOINT}/{Checkpoint.BEST if best.is_file() else Checkpoint.LAST}"] = state_text([bundle.name])
     for name in (ALPHABET, Checkpoint.MODEL, Checkpoint.FLAGS):
         _add(contents, f"{CHECKPOINT}/{name}", checkpoint.folder / name)
 

@@ -16,6 +16,7 @@ from speech.errors import InputError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where Kubernetes mounts it into every pod
 TRAIN_JOBS = f"/apis/{API_VERSION}/namespaces/{{}}/trainjobs"
+WORKFLOWS = "/apis/{api}/namespaces/{}/workflows"
 PODS = "/api/v1/namespaces/{}/pods"
 TIMEOUT_S = 10.0  # short, because a pod that is told to stop has 30 s
 
@@ -67,10 +68,17 @@ class Cluster:
                 return None
             raise
 
-    def delete_job(self, name: str) -> None:
-        """Delete a TrainJob and its pods; one that is gone already is no error."""
+    def own_job(self, job: dict[str, Any], owners: list[dict[str, Any]]) -> None:
+        """Have a TrainJob belong to `owners` and nobody else; ApiError 409 if it has changed since it was read."""
+        found = job["metadata"]
+        patch = {"metadata": {"resourceVersion": found["resourceVersion"], "ownerReferences": owners}}
+        self._json("PATCH", f"{TRAIN_JOBS.format(self.namespace)}/{found['name']}", body=patch)
+
+    def delete_job(self, name: str, uid: str = "") -> None:
+        """Delete a TrainJob and its pods, only the one with this uid if given; one that is gone already is no error."""
+        only = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}} if uid else None
         try:
-            self._json("DELETE", f"{TRAIN_JOBS.format(self.namespace)}/{name}")
+            self._json("DELETE", f"{TRAIN_JOBS.format(self.namespace)}/{name}", body=only)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -79,6 +87,19 @@ class Cluster:
         """The pod that this process is in."""
         name = os.environ.get("KFP_POD_NAME") or socket.gethostname()
         return self._json("GET", f"{PODS.format(self.namespace)}/{name}")
+
+    def run_ends(self, workflow: dict[str, Any]) -> bool:
+        """Whether a run of the pipeline is being terminated, or is deleted."""
+        path = WORKFLOWS.format(self.namespace, api=workflow["apiVersion"])
+        try:
+            found = self._json("GET", f"{path}/{workflow['name']}")
+        except ApiError as error:
+            if error.status == 404:
+                return True
+            raise
+        spec, metadata = found["spec"], found["metadata"]
+        terminated = spec.get("shutdown") or spec.get("activeDeadlineSeconds") == 0  # of Argo; of Kubeflow Pipelines
+        return bool(terminated or metadata.get("deletionTimestamp") or metadata["uid"] != workflow["uid"])
 
     def pods_of(self, job: str) -> list[dict[str, Any]]:
         """The pods of a TrainJob, whose JobSet has the same name."""
@@ -101,7 +122,7 @@ class Cluster:
         token = (self.credentials / "token").read_text(encoding="utf-8").strip()  # Kubernetes renews the file hourly
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, */*"}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         address = self.url + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode("utf-8")
         request = urllib.request.Request(address, data, headers, method=method)

@@ -22,7 +22,15 @@ PORT = 2222
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 WORKERS_VARIABLE = "SPEECHMILL_WORKERS"  # read by speech/nn/devices.py
 OF_THE_STEP = ("ARGO_", "KFP_", "KUBERNETES_", "NAMESPACE", LAUNCHER_VARIABLE)
-OF_THE_POD = ("/var/run/secrets/kubernetes.io", "/var/run/argo", "/argo", "/kfp-launcher")
+OF_THE_POD = (
+    "/var/run/secrets/kubernetes.io/",
+    "/var/run/argo/",
+    "/argo/",
+    "/kfp-launcher/",
+    "/gcs/",
+    "/s3/",
+    "/minio/",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Nodes:
     def resources(self) -> dict[str, Any]:
         """The limits of a node's container."""
         limits = {"cpu": self.cpu, "memory": self.memory, self.gpu_type: self.gpus if self.has_gpus else ""}
-        return {"limits": {name: value for name, value in limits.items() if name and value}}
+        return {"limits": {name: value for name, value in limits.items() if name and value not in ("", "0")}}
 
 
 def name_of(checkpoint_uri: str) -> str:
@@ -71,11 +79,7 @@ def train_job(name: str, nodes: Nodes, arguments: Sequence[str], pod: dict[str, 
     spec = pod["spec"]
     container = main_container(spec)
     workers = {"name": WORKERS_VARIABLE, "value": ",".join(addresses(name, nodes.count))}
-    owners = [
-        {field: owner[field] for field in ("apiVersion", "kind", "name", "uid")}
-        for owner in pod["metadata"].get("ownerReferences", [])
-        if owner["kind"] == "Workflow"
-    ]
+    owners = owners_of(pod)
     patch = {"name": NODE, "template": {"spec": {"template": {"spec": _pod_patch(spec, container)}}}}
     return {
         "apiVersion": API_VERSION,
@@ -105,6 +109,15 @@ def train_job(name: str, nodes: Nodes, arguments: Sequence[str], pod: dict[str, 
     }
 
 
+def owners_of(thing: dict[str, Any]) -> list[dict[str, Any]]:
+    """The workflows that a pod or a TrainJob belongs to, as what belongs to them names them."""
+    return [
+        {field: owner[field] for field in ("apiVersion", "kind", "name", "uid")}
+        for owner in thing["metadata"].get("ownerReferences", [])
+        if owner["kind"] == "Workflow"
+    ]
+
+
 def main_container(spec: dict[str, Any]) -> dict[str, Any]:
     """The container that the step itself runs in; Argo calls it main."""
     containers = spec["containers"]
@@ -119,7 +132,7 @@ def _environment(container: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _pod_patch(spec: dict[str, Any], container: dict[str, Any]) -> dict[str, Any]:
     """What the runtime's pods take over, as far as a TrainJob may say it."""
-    mounts = [one for one in container.get("volumeMounts", []) if not one["mountPath"].startswith(OF_THE_POD)]
+    mounts = [one for one in container.get("volumeMounts", []) if not f"{one['mountPath']}/".startswith(OF_THE_POD)]
     mounted = {mount["name"] for mount in mounts}
     node = {"name": NODE, "volumeMounts": mounts, "securityContext": container.get("securityContext")}
     patch = {

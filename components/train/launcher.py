@@ -1,12 +1,13 @@
 """Training on several machines from the pipeline: this pod starts a TrainJob, waits for it and fetches the result.
 
 The job outlives this pod. It is named by its checkpoints, so the retry of a preempted launcher finds it and goes on
-waiting. Only a launcher that is told to stop for good deletes it.
+waiting, and so does another run, which it then belongs to. Only a launcher whose run is terminated deletes it.
 """
 
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from components.train import jobs, watch
 from components.train.cluster import ApiError, Cluster
@@ -20,6 +21,8 @@ from speech.artifacts import Checkpoint, Clips
 from speech.errors import InputError, RetryError
 from speech.settings import flags
 from speech.storage import download_folder, is_remote, list_keys, of_artifact_store, upload_folder
+
+ADOPTIONS = 5  # attempts; the Trainer writes to a job, too, and a job that it has changed has to be read again
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ def train(work: Work, nodes: Nodes, checkpoint: Path, cluster: Cluster | None = 
     else:
         name = jobs.name_of(save_uri)
         with Interruption().armed() as interruption:
-            _start(cluster, name, work, save_uri, nodes)
-            watch.until_done(cluster, name, nodes.count, interruption)
+            mine = _start(cluster, name, work, save_uri, nodes)
+            watch.until_done(cluster, name, nodes.count, interruption, mine)
     download_folder(save_uri, checkpoint)
     return keep_best(checkpoint)
 
@@ -74,16 +77,16 @@ def _check(work: Work) -> None:
         raise InputError(f"base_checkpoint_uri {work.base_uri!r}: several machines can only reach an s3:// prefix")
 
 
-def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes) -> None:
-    """Create the job, unless it is there and running."""
+def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes) -> list[dict[str, Any]]:
+    """Create the job, unless it is there and running; returns the workflow that this pod belongs to."""
     with watch.explained(name):
+        pod = cluster.own_pod()
         found = cluster.job(name)
         if found is not None and watch.state(found) in ("Complete", "Failed"):
             cluster.delete_job(name)
             watch.until_gone(cluster, name)
             found = None
         if found is None:
-            pod = cluster.own_pod()
             arguments = _arguments(work, save_uri)
             try:
                 cluster.create_job(jobs.train_job(name, nodes, arguments, pod))
@@ -93,9 +96,31 @@ def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes)
                 found = cluster.job(name)  # another launcher of the same training was faster
     if found is None:
         print(f"TrainJob {name}: created, {nodes.count} nodes, checkpoints at {save_uri}", flush=True)
-        return
+        return jobs.owners_of(pod)
     count = found["spec"].get("trainer", {}).get("numNodes", 1)
     print(f"TrainJob {name}: runs already, on {count} nodes; waiting for it", flush=True)
+    with watch.explained(name):
+        _adopt(cluster, found, jobs.owners_of(pod))
+    return jobs.owners_of(pod)
+
+
+def _adopt(cluster: Cluster, job: dict[str, Any], mine: list[dict[str, Any]]) -> None:
+    """Have the job belong to this run, as it would be deleted together with the workflow of the run that started it."""
+    for _ in range(ADOPTIONS):
+        before = jobs.owners_of(job)
+        if not before or not mine or before == mine:  # one that belongs to no run is somebody's own
+            return
+        try:
+            cluster.own_job(job, mine)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+        else:
+            print(
+                f"TrainJob {job['metadata']['name']}: belongs to this run now, not to {before[0]['name']}", flush=True
+            )
+            return
+        job = cluster.job(job["metadata"]["name"]) or job
 
 
 def _arguments(work: Work, save_uri: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The outer loop of training: when to validate, save, cut the learning rate and stop. speech.nn computes."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.train.interruption import Interruption
+from components.train.saver import Saver
 from components.train.settings import TrainSettings
 from components.train.store import CheckpointStore
 from speech.augmentation import Augmenter
@@ -95,6 +97,9 @@ class TrainingRun:
     base: str = ""  # the name of the checkpoint that the epochs have to beat
     waiting: Waiting | None = None  # of the newest epoch
 
+    def __post_init__(self) -> None:
+        self.saver = Saver(self.store, self.trainer)
+
     def run(self) -> RunState:
         """Train until `--epochs` are done or the dev loss has stalled; returns the final state.
 
@@ -102,7 +107,7 @@ class TrainingRun:
         """
         state = self.state
         self._check_workers()
-        with Interruption().armed() as interruption:
+        with Interruption().armed() as interruption, self.saver:
             if not self.settings.skip_batch_test and state.epoch < self.settings.epochs:
                 self.try_longest_batch()
             if self.base and state.base is None and not state.epoch and not state.batch and self.settings.epochs:
@@ -114,10 +119,11 @@ class TrainingRun:
                 metrics = {clips.source: self.validate([clips], "metrics") for clips in self.metrics_sets}
                 self.finish_epoch(dev_loss, metrics, time.monotonic() - started)
                 if interruption.requested and not state.finished:
+                    self.saver.wait()
                     raise RetryError(f"SIGTERM: saved after epoch {state.epoch}; the same command goes on from there")
-        if not state.history:  # --epochs 0: the checkpoint is what it started from
-            state.finished = True
-            self.save()
+            if not state.history:  # --epochs 0: the checkpoint is what it started from
+                state.finished = True
+                self.save()
         if state.base is not None and state.base_is_best:
             name, loss = state.base["checkpoint"], state.base["dev_loss"]
             print(f"no epoch was better than {name} (dev loss {loss:.3f}): it stays the best", flush=True)
@@ -134,13 +140,18 @@ class TrainingRun:
         state.base, state.best_dev_loss = {"checkpoint": self.base, "dev_loss": loss}, loss
         self.summaries.scalar("epoch_loss/dev", loss, 0)
         print(f"before training: dev loss {loss:.3f} ({self.base})", flush=True)
-        if self.trainer.devices.is_chief:
-            self.store.save_best(self.trainer.snapshot(asdict(state)))
+        self.save(last=False, best=True)
 
-    def save(self) -> None:
-        """Write the newest checkpoint, if this is the worker that does."""
+    def save(self, last: bool = True, best: bool = False) -> None:
+        """Write the newest checkpoint, the best one, or the same as both, if this is the worker that does."""
         if self.trainer.devices.is_chief:
-            self.store.save_last(self.trainer.snapshot(asdict(self.state)))
+            self.saver.save(asdict(self.state), last=last, best=best)
+
+    @property
+    def save_every_s(self) -> float:
+        """Time between checkpoints within an epoch."""
+        times = (self.settings.checkpoint_secs, self.settings.upload_secs if self.store.mirror else 0)
+        return min((seconds for seconds in times if seconds > 0), default=math.inf)
 
     @property
     def worker(self) -> Worker:
@@ -160,7 +171,8 @@ class TrainingRun:
         if self.worker.of == 1:
             return
         place = np.array([self.trainer.global_step, self.state.epoch, self.state.batch], np.float64)
-        sums, squares = self.trainer.sum_of_workers(np.stack([place, place**2]))
+        with self.trainer.devices.waiting_for("all workers to have read their clips"):
+            sums, squares = self.trainer.sum_of_workers(np.stack([place, place**2]))
         if (squares * self.worker.of != sums**2).any():
             raise InputError(
                 f"worker {self.worker.number} is at step {self.trainer.global_step}, another one is not: give all of "
@@ -212,10 +224,11 @@ class TrainingRun:
                     self.check_clips(self.train_set)
                 # Another worker's wish to stop comes with the step; this one's own may be younger than the step.
                 stop = result.stop if worker.of > 1 else interruption.requested
-                if stop or time.monotonic() - saved >= settings.checkpoint_secs > 0:
+                if stop or (time.monotonic() - saved >= self.save_every_s and self.saver.ready):
                     self.save()
                     saved = time.monotonic()
                 if stop:
+                    self.saver.wait()
                     step = self.trainer.global_step
                     raise RetryError(f"SIGTERM: saved at step {step}; the same command goes on from there")
         if not state.loss_count:
@@ -311,13 +324,11 @@ class TrainingRun:
         ):
             self.cut_learning_rate()
         state.finished = state.finished or state.epoch >= settings.epochs
-        if better and self.trainer.devices.is_chief:
-            self.store.save_best(self.trainer.snapshot(asdict(state)))
-        self.save()
+        self.save(best=better)
 
     def cut_learning_rate(self) -> None:
         """Go back to the best weights with a smaller learning rate."""
-        self.trainer.restore(self.store.load_best() if self.trainer.devices.is_chief else None)
+        self.trainer.restore(self.saver.load_best() if self.trainer.devices.is_chief else None)
         self.trainer.learning_rate = self.trainer.learning_rate * self.settings.plateau_reduction
         print(f"plateau: back to the best weights, learning rate {self.trainer.learning_rate:g}", flush=True)
 

@@ -16,6 +16,8 @@ from speech.storage import write_text
 # Settings that change nothing about the weights that a run ends with.
 NOT_IN_RUN_KEY: dict[str, Any] = {
     "checkpoint_secs": 0,
+    "upload_secs": 0,
+    "upload_patience_secs": 0,
     "max_to_keep": 1,
     "alphabet_config_path": "",
     "skip_batch_test": False,
@@ -25,6 +27,7 @@ NOT_IN_RUN_KEY: dict[str, Any] = {
     "feature_cache": "",
     "cache_for_epochs": 0,
     "devices": "auto",
+    "worker_timeout": 0,
     "log_placement": False,
 }
 
@@ -61,7 +64,7 @@ def keep_best(folder: Path) -> Checkpoint:
     known = {Path(prefix).name for name in (Checkpoint.LAST, Checkpoint.BEST) for prefix in read_state(folder, name)}
     for name in (Checkpoint.LAST, Checkpoint.BEST):
         if (folder / name).is_file():
-            write_text(folder / name, state_text(best))
+            write_text(folder / name, state_text([best]))
     for outdated in known - {best}:
         for path in sorted(folder.glob(f"{outdated}.*"), reverse=True):
             path.unlink()

@@ -97,6 +97,12 @@ class TrainSettings(LegacyFlags):
         "0", "layers to re-initialise, from the output; auto: 0 for the same alphabet, else 1", choices=DROP_CHOICES
     )
     checkpoint_secs: int = setting(600, "time between checkpoints within an epoch", unit="s")
+    upload_secs: int = setting(
+        120, "time between checkpoints that go to an s3:// prefix, in the background; 0: every one goes", unit="s"
+    )
+    upload_patience_secs: int = setting(
+        1800, "how long an object store that is away is waited for, before a training and at its end", unit="s"
+    )
     max_to_keep: int = setting(5, "checkpoints kept besides the best one")
     skip_batch_test: bool = setting(False, "skip the trial of the longest batch, which shows early if memory suffices")
     summary_dir: str = setting("", "folder for TensorBoard; empty: no summaries")
@@ -106,6 +112,11 @@ class TrainSettings(LegacyFlags):
     )
     devices: str = setting(
         "auto", "auto: all GPUs, else the CPU; cpu; gpu: a missing GPU is an error; gpu:4, cpu:2: so many of them"
+    )
+    worker_timeout: int = setting(
+        1800,
+        "how long a worker of several waits for the others, before it ends with exit code 75; 0: for ever",
+        unit="s",
     )
     intra_op_parallelism_threads: int = setting(0, "threads within an operation; 0: one a core")
     inter_op_parallelism_threads: int = setting(0, "operations at the same time; 0: TensorFlow decides")
@@ -132,6 +143,9 @@ class TrainSettings(LegacyFlags):
             "epochs",
             "shuffle_start",
             "checkpoint_secs",
+            "upload_secs",
+            "upload_patience_secs",
+            "worker_timeout",
             "limit_train",
             "limit_dev",
             "cache_for_epochs",

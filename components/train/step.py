@@ -21,6 +21,7 @@ from components.train.report import PAGE, PLOT, write_report
 from components.train.settings import TrainSettings
 from components.train.start import DataAlphabet, Start
 from components.train.store import CheckpointStore, check_place
+from components.train.uploads import patiently
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
 from speech.augmentation import Augmenter, LegacyFlags
@@ -95,7 +96,7 @@ def run(
         return Checkpoint.open(save_dir)
     preflight.check_run(settings, data.train, data.dev, data.metrics, save_dir, load_dir)
     threads = (settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads)
-    devices = configure(settings.devices, *threads, settings.log_placement)
+    devices = configure(settings.devices, *threads, settings.log_placement, settings.worker_timeout)
     with lost_workers(devices):
         return _train(settings, data, run_key, devices, save_dir, load_dir, mirror)
 
@@ -112,9 +113,11 @@ class _Data:
 
 def _is_finished(settings: TrainSettings, save_dir: Path, mirror: str, run_key: str) -> bool:
     """Whether the mirror has all of a finished run; if so, `save_dir` has it now, too."""
-    if not any(key.endswith(f"/{PAGE}") for key, _ in list_keys(f"{mirror.rstrip('/')}/")):  # what is copied last
+    patience_s = settings.upload_patience_secs
+    keys = patiently(lambda: list_keys(f"{mirror.rstrip('/')}/"), patience_s)
+    if not any(key.endswith(f"/{PAGE}") for key, _ in keys):  # what is copied last
         return False
-    store = CheckpointStore(save_dir, settings.max_to_keep, mirror, run_key)
+    store = CheckpointStore(save_dir, settings.max_to_keep, mirror, run_key, patience_s)
     return start.is_finished(store) and (store.folder / PAGE).is_file()
 
 
@@ -128,7 +131,7 @@ def _train(
     mirror: str,
 ) -> Checkpoint:
     compute, precision = compute_on(devices, settings.mixed_precision)
-    store = CheckpointStore(save_dir, settings.max_to_keep, mirror, run_key)
+    store = CheckpointStore(save_dir, settings.max_to_keep, mirror, run_key, settings.upload_patience_secs)
     transcripts = (clip.transcript for manifest in (*data.train, *data.dev) for clip in manifest)
     begin = start.choose(settings, load_dir, store, data.alphabet, lambda: Alphabet.collect(transcripts))
     print(begin.explanation, flush=True)
@@ -163,7 +166,6 @@ def _train(
     if devices.is_chief:
         store.begin()
         _write_sidecars(store.folder, begin, state.origin, settings, run_facts)
-        store.publish([ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
     print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
     for name, clips in (("train", train_set), *(("dev", one) for one in dev_sets)):
         if clips.tally.skipped:
@@ -178,11 +180,15 @@ def _train(
     training = TrainingRun(
         settings, trainer, train_set, dev_sets, metrics_sets, augmenter, store, state, summaries, cache, begin.base
     )
-    state = training.run()
-    summaries.close()
-    if devices.is_chief:
-        _write_report(store, training, time.monotonic() - started)
-    _leave_together(trainer)
+    with store.uploading(settings.upload_secs) if devices.is_chief else contextlib.nullcontext():
+        if devices.is_chief:
+            store.publish(before=[ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
+        state = training.run()
+        summaries.close()
+        if devices.is_chief:
+            _write_report(store, training, time.monotonic() - started)
+        with devices.waiting_for("worker 0 to store everything", settings.upload_patience_secs):
+            _leave_together(trainer)
     return Checkpoint.open(store.folder) if devices.is_chief else Checkpoint(store.folder)
 
 
@@ -197,7 +203,8 @@ def _write_report(store: CheckpointStore, run: TrainingRun, seconds: float) -> N
     history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, **base, "clips": clips}
     write_json(store.folder / Checkpoint.HISTORY, {**history, "seconds": round(seconds, 2)})
     write_report(store.folder, state.origin["start"], history)
-    store.publish([Checkpoint.HISTORY, PLOT, PAGE])
+    store.publish(after=[Checkpoint.HISTORY, PLOT, PAGE])
+    store.flush()
 
 
 def _leave_together(trainer: Trainer) -> None:

@@ -7,17 +7,18 @@ so that at any moment each file of the folder is either known as the run's or so
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.train.report import PAGE, PLOT
+from components.train.uploads import STOP_S, Kept, Uploads, patiently
 from speech.artifacts import ALPHABET, RUN_FOLDER, Checkpoint
-from speech.errors import InputError
+from speech.errors import InputError, RetryError
 from speech.nn import checkpoints
 from speech.nn.checkpoints import Snapshot
-from speech.storage import delete_objects, download_folder, list_keys, upload_file, write_json
+from speech.storage import download_folder, list_keys, write_json
 
 # What a run writes besides bundles. In a folder that holds one of these already, it makes a folder of its own.
 OWN_FILES = (
@@ -52,22 +53,62 @@ class CheckpointStore:
     """The folder of a run, in which a kill at any moment leaves a loadable newest checkpoint.
 
     `root` itself, unless it holds files that another one wrote (a release checkpoint, an earlier run's): then a folder
-    `run-N` in it. With a `mirror` (an `s3://` prefix of `root`) the same holds there: a bundle is uploaded whole before
-    the state file names it, and outdated ones go last. An empty `root` is filled from its mirror first.
+    `run-N` in it. With a `mirror` (an `s3://` prefix of `root`) the same holds there, a little later: while the store
+    is `uploading`, a thread brings there what is kept here. An empty `root` is filled from its mirror first.
     """
 
-    def __init__(self, root: Path, max_to_keep: int, mirror: str = "", run_key: str = "") -> None:
-        """`run_key` tells the run that an unfinished one of the same settings and data is gone on with."""
+    def __init__(
+        self, root: Path, max_to_keep: int, mirror: str = "", run_key: str = "", patience_s: float = 0.0
+    ) -> None:
+        """`run_key` tells the run that an unfinished one of the same settings and data is gone on with.
+
+        A mirror that is away is waited for `patience_s`, now and when all has to be there.
+        """
         check_place(root)
         self.root, self.max_to_keep, mirror = root, max_to_keep, mirror.rstrip("/")
-        if mirror and not _newest_state(root).is_file() and list_keys(f"{mirror}/"):
-            download_folder(mirror, root)
+        self.patience_s = patience_s
+        if mirror and not _newest_state(root).is_file():
+            patiently(lambda: _fetch(mirror, root), patience_s)
         found = _unfinished(root, run_key, reported_is_finished=not mirror)
         self.resumes = found is not None
         self.folder, self._record = found or (_new_folder(root), RunRecord(run_key))
         place = self.folder.relative_to(root).as_posix()
         self.mirror = mirror if not mirror or place == "." else f"{mirror}/{place}"
         self._kept = self._names(Checkpoint.LAST)[::-1]
+        self._before, self._after, self._outdated = [Checkpoint.RECORD], list[str](), list[str]()
+        self._uploads: Uploads | None = None
+
+    @contextmanager
+    def uploading(self, every_s: float) -> Iterator[None]:
+        """Bring what is saved to the mirror, if there is one, at most once in `every_s`.
+
+        What is stored when the block is left by a RetryError or a lost worker is uploaded, if that takes no longer than
+        a pod has after SIGTERM. Whoever leaves it in good order has called `flush`.
+        """
+        if not self.mirror:
+            yield
+            return
+        keys = patiently(lambda: list_keys(f"{self.mirror}/"), self.patience_s)
+        prefix = len(self.mirror.split("/", 3)[-1]) + 1
+        self._uploads = Uploads(self.folder, self.mirror, every_s, [key[prefix:] for key, _ in keys])
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception:
+            with suppress(InputError, RetryError):
+                if not self._uploads.gave_up:
+                    self._uploads.flush(STOP_S)
+            raise
+        finally:
+            self._uploads.close()
+            self._uploads = None
+
+    def flush(self) -> None:
+        """Wait until the mirror has all; RetryError if it is away for longer than the patience given."""
+        self._upload()
+        if self._uploads:
+            self._uploads.flush(self.patience_s)
 
     def begin(self) -> None:
         """Make the folder the run's own, and remove what a kill left of bundles that no state file names."""
@@ -81,7 +122,7 @@ class CheckpointStore:
         """Write the newest checkpoint, point the state file at it, then delete the oldest beyond `max_to_keep`."""
         with self._new("train", snapshot) as name:
             kept = [*(kept for kept in self._kept if kept != name), name]
-            self._point(Checkpoint.LAST, kept[-self.max_to_keep :])
+            checkpoints.write_state(self.folder, Checkpoint.LAST, kept[-self.max_to_keep :])
         outdated, self._kept = kept[: -self.max_to_keep], kept[-self.max_to_keep :]
         self._remove(outdated)
 
@@ -89,7 +130,7 @@ class CheckpointStore:
         """Write the best checkpoint so far; the one before it goes once the state file names the new one."""
         before = self._names(Checkpoint.BEST)
         with self._new("best_dev", snapshot) as name:
-            self._point(Checkpoint.BEST, [name])
+            checkpoints.write_state(self.folder, Checkpoint.BEST, [name])
         self._remove([old for old in before if old != name])
 
     def load_best(self) -> Snapshot:
@@ -106,10 +147,24 @@ class CheckpointStore:
         except InputError as error:
             return None, [str(error)]
 
-    def publish(self, names: Sequence[str]) -> None:
-        """Copy files beside the checkpoints to the mirror."""
-        for name in names if self.mirror else ():
-            upload_file(self.folder / name, f"{self.mirror}/{name}")
+    def publish(self, before: Sequence[str] = (), after: Sequence[str] = ()) -> None:
+        """Have the mirror hold these files, too: before any checkpoint, and after all of them.
+
+        Raises InputError where the mirror refuses the first of all uploads.
+        """
+        self._before += before
+        self._after += after
+        self._upload()
+        if self._uploads and before:
+            self._uploads.first()
+
+    def _upload(self) -> None:
+        if self._uploads:
+            best = self._names(Checkpoint.BEST)[:1]
+            outdated, self._outdated = self._outdated, []
+            self._uploads.submit(
+                Kept(tuple(self._kept), "".join(best), tuple(self._before), tuple(self._after), tuple(outdated))
+            )
 
     def _names(self, state_file: str) -> list[str]:
         return [Path(prefix).name for prefix in checkpoints.read_state(self.folder, state_file)]
@@ -117,7 +172,6 @@ class CheckpointStore:
     def _keep_record(self, bundles: Sequence[str]) -> None:
         self._record.bundles = list(bundles)
         self._record.save(self.folder)
-        self.publish([Checkpoint.RECORD])
 
     @contextmanager
     def _new(self, kind: str, snapshot: Snapshot) -> Iterator[str]:
@@ -126,7 +180,6 @@ class CheckpointStore:
         try:
             self._keep_record([*self._record.bundles, name])
             checkpoints.save(self.folder, name, snapshot)
-            self.publish([path.name for path in reversed(checkpoints.bundle_files(self.folder, name))])
             yield name
         except OSError as error:
             checkpoints.remove(self.folder, name)
@@ -145,17 +198,12 @@ class CheckpointStore:
             name, number = f"{kind}_{epoch}{f'_{number}' if number else ''}-{step}", number + 1
         return name
 
-    def _point(self, state_file: str, names: Sequence[str]) -> None:
-        checkpoints.write_state(self.folder, state_file, names)
-        self.publish([state_file])
-
     def _remove(self, names: Sequence[str]) -> None:
-        """Delete bundles, as far as the record names them."""
+        """Delete bundles, as far as the record names them; the mirror loses them behind what replaces them."""
         names = [name for name in names if name in self._record.bundles]
+        self._outdated += names
+        self._upload()
         for name in names:
-            files = [path.name for path in checkpoints.bundle_files(self.folder, name)]
-            if self.mirror:
-                delete_objects(f"{self.mirror}/{file}" for file in files)
             checkpoints.remove(self.folder, name)
         if names:
             self._keep_record([name for name in self._record.bundles if name not in names])
@@ -187,6 +235,11 @@ def check_empty_of_checkpoints(folder: Path) -> None:
             f"{folder}: {found[0]}, but no *.index file: the checkpoint is not complete: fetch it again, or give "
             "--load_train init to train from scratch"
         )
+
+
+def _fetch(mirror: str, root: Path) -> None:
+    if list_keys(f"{mirror}/"):
+        download_folder(mirror, root)
 
 
 def _newest_state(root: Path) -> Path:

@@ -5,12 +5,12 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from components.train.cluster import ApiError, Cluster
 from components.train.interruption import Interruption
-from components.train.jobs import API_VERSION, FILES, INDEX_LABEL, NODE, RUNTIME
+from components.train.jobs import API_VERSION, FILES, INDEX_LABEL, NODE, RUNTIME, owners_of
 from speech.errors import EXIT_INPUT, InputError, RetryError
 
 POLL_S = 5.0
@@ -63,13 +63,16 @@ def until_gone(cluster: Cluster, name: str, seconds: float = 300.0) -> None:
         time.sleep(0.2)
 
 
-def until_done(cluster: Cluster, name: str, n_nodes: int, interruption: Interruption) -> None:
-    """Relay what happens until the job is complete.
+def until_done(
+    cluster: Cluster, name: str, n_nodes: int, interruption: Interruption, mine: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Relay what happens until the job is complete. `mine` is the workflow that this pod belongs to, if any.
 
-    Raises InputError or RetryError when it failed, and RetryError on SIGTERM: after deleting the job, unless this pod
-    is only preempted.
+    Raises InputError or RetryError when it failed, and RetryError on SIGTERM: after deleting the job, if the run is
+    terminated.
     """
     relay = Relay(cluster, name, n_nodes)
+    known: dict[str, Any] | None = None  # the job as it was seen last
     answered = time.monotonic()
     while not interruption.wait(POLL_S):
         try:
@@ -92,7 +95,8 @@ def until_done(cluster: Cluster, name: str, n_nodes: int, interruption: Interrup
         if state(job) == "Failed":
             raise _failure(cluster, name, job, relay.chief)
         relay.say("suspended, by a queue or a person" if state(job) else relay.describe())
-    raise _stopped(cluster, name)
+        known = job
+    raise _stopped(cluster, name, known, mine)
 
 
 class Relay:
@@ -200,13 +204,27 @@ def _exit_code(pod: dict[str, Any]) -> int:
     return 0
 
 
-def _stopped(cluster: Cluster, name: str) -> RetryError:
-    """Delete the job, unless only this pod has to go and a retry of it will look for the job."""
-    with contextlib.suppress(ApiError):
-        if any(one["type"] == "DisruptionTarget" for one in _conditions(cluster.own_pod())):
-            return RetryError(f"this pod is preempted; TrainJob {name} goes on, and a retry waits for it again")
+def _stopped(cluster: Cluster, name: str, job: dict[str, Any] | None, mine: Sequence[dict[str, Any]]) -> RetryError:
+    """Delete the job if the run is terminated. If only this pod has to go, a retry will look for the job.
+
+    A step of Kubeflow Pipelines lives 0.1 s after SIGTERM: as few questions as possible, and nothing that waits.
+    """
+    if mine and job is not None and (owners := owners_of(job)) and owners != list(mine):
+        return RetryError(f"SIGTERM: TrainJob {name} goes on, as it belongs to {owners[0]['name']} now")
+    if not _run_ends(cluster, mine):
+        return RetryError(f"SIGTERM: only this pod has to go: TrainJob {name} goes on, and a retry waits for it again")
     try:
-        cluster.delete_job(name)
+        cluster.delete_job(name, job["metadata"].get("uid", "") if job else "")
     except ApiError as error:
         return RetryError(f"SIGTERM: TrainJob {name} could not be deleted ({error}): `kubectl delete trainjob {name}`")
     return RetryError(f"SIGTERM: deleted TrainJob {name}; another run goes on from its last checkpoint")
+
+
+def _run_ends(cluster: Cluster, mine: Sequence[dict[str, Any]]) -> bool:
+    """Whether the run is terminated, as opposed to this pod being preempted, drained or deleted."""
+    with contextlib.suppress(ApiError):
+        if mine:
+            return cluster.run_ends(mine[0])
+    with contextlib.suppress(ApiError):  # no workflow, or it must not be read
+        return all(one["type"] != "DisruptionTarget" for one in _conditions(cluster.own_pod()))
+    return True

@@ -24,6 +24,7 @@ from speech.checkpoints import (
     geometry_of,
     read_state,
     recorded_alphabet,
+    state_text,
 )
 from speech.errors import InputError
 from speech.geometry import Geometry
@@ -150,8 +151,7 @@ def save(folder: Path, name: str, bundle: Snapshot) -> str:
 
 def write_state(folder: Path, state_file: str, names: Sequence[str]) -> None:
     """Point a state file at bundles in its folder, oldest first; the last one is the current one."""
-    lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
-    write_text(folder / state_file, "\n".join(lines) + "\n")
+    write_text(folder / state_file, state_text(names))
 
 
 def bundle_files(folder: Path, name: str) -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from speech.errors import InputError, RetryError
+from speech.nn import rendezvous
 from speech.processors import cores
 
 BFLOAT16_PROCESSOR_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # x86; Linux on Arm calls it bf16
@@ -46,6 +47,8 @@ class Devices:
     on_gpu: bool = False
     worker: int = 0
     n_workers: int = 1
+    addresses: tuple[str, ...] = ()  # of all workers, HOST:PORT
+    worker_timeout_s: float = 0.0
 
     @property
     def n_local(self) -> int:
@@ -64,6 +67,16 @@ class Devices:
             one if self.n_workers == 1 else f"{one} on each of {self.n_workers} workers, this is worker {self.worker}"
         )
 
+    @contextlib.contextmanager
+    def waiting_for(self, what: str, more_s: float = 0.0) -> Iterator[None]:
+        """While the block waits for the other workers, say every 15 s for what.
+
+        After the workers' timeout and `more_s` the process ends with exit code 75.
+        """
+        limit = self.worker_timeout_s and self.worker_timeout_s + more_s
+        with rendezvous.watched(self.addresses, self.worker, what, limit):
+            yield
+
 
 def parse_devices(value: str) -> tuple[str, int]:
     """`auto`, `cpu`, `gpu`, `cpu:2`, `gpu:8` -> the kind and how many (0: all there are); ValueError otherwise."""
@@ -78,12 +91,15 @@ def single() -> Devices:
     return Devices(tf.distribute.get_strategy())
 
 
-def configure(devices: str, intra_op_threads: int, inter_op_threads: int, log_placement: bool) -> Devices:
+def configure(
+    devices: str, intra_op_threads: int, inter_op_threads: int, log_placement: bool, worker_timeout_s: float = 0.0
+) -> Devices:
     """Set up TensorFlow, before its first operation: threads (0: as many as there are cores), devices, workers.
 
     `devices` is what `parse_devices` takes. Where the variable TF_CONFIG or SPEECHMILL_WORKERS describes a cluster, all
-    its workers train together; the first to come waits for the others. Raises RetryError for GPUs that are asked for
-    and not there, as another node may have them, and where the workers do not find each other.
+    its workers train together; the first to come waits for the others, at most `worker_timeout_s` (0: for ever). Raises
+    RetryError for GPUs that are asked for and not there, as another node may have them, and where the workers do not
+    find each other.
     """
     if intra_op_threads:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
@@ -113,11 +129,14 @@ def configure(devices: str, intra_op_threads: int, inter_op_threads: int, log_pl
     resolver = _resolver()
     worker, n_workers = _place(resolver)
     if n_workers > 1:
+        addresses = _addresses(resolver)
+        rendezvous.meet(addresses, worker, worker_timeout_s)
         try:
-            strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+            with rendezvous.watched(addresses, worker, "a connection of all workers", worker_timeout_s):
+                strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
         except LOST as e:
             raise RetryError(f"the {n_workers} workers did not find each other: {_reason(e)}") from e
-        return Devices(strategy, on_gpu, worker, n_workers)
+        return Devices(strategy, on_gpu, worker, n_workers, addresses, worker_timeout_s)
     names = [f"GPU:{k}" for k in range(len(gpus))] if on_gpu else [f"CPU:{k}" for k in range(max(1, count))]
     strategy = tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
     return Devices(strategy, on_gpu)
@@ -152,6 +171,12 @@ def _place(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[in
     if chiefs + workers < 2:
         return 0, 1
     return resolver.task_id + (chiefs if resolver.task_type == "worker" else 0), chiefs + workers
+
+
+def _addresses(resolver: tf.distribute.cluster_resolver.ClusterResolver) -> tuple[str, ...]:
+    """The workers' HOST:PORT, in the order of their numbers."""
+    jobs = resolver.cluster_spec().as_dict()
+    return tuple(address for job in ("chief", "worker") for address in jobs.get(job, ()))
 
 
 @contextlib.contextmanager

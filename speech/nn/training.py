@@ -1,5 +1,6 @@
 """One optimizer step of the acoustic model: loss, gradients, Adam; and the way from and to checkpoints."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -272,15 +273,18 @@ class Trainer:
             tf.raw_ops.AssignAddVariableOp(resource=self._global_step.handle, value=tf.constant(1, tf.int64))
             return tf.constant(True)
 
-    def snapshot(self, training_state: dict[str, object]) -> Snapshot:
-        """Everything a checkpoint holds, as it is now."""
+    def snapshot(self, training_state: dict[str, object], into: Snapshot | None = None) -> Snapshot:
+        """Everything a checkpoint holds, as it is now.
+
+        The arrays of `into`, an earlier snapshot, are used again: fresh memory costs several times as much as the copy.
+        """
         if self.model.compute.dtype == tf.float16:
             scale = {"loss_scale": self._loss_scale, "steps_at_loss_scale": self._steps_at_scale}
             training_state = {**training_state, **scale}
         return Snapshot(
             self.geometry,
-            {name: variable.numpy() for name, variable in self.model.variables.items()},
-            {name: moment.numpy() for name, moment in self._moments.items()},
+            _copies(self.model.variables, into.weights if into else {}),
+            _copies(self._moments, into.moments if into else {}),
             global_step=self.global_step,
             learning_rate=float(self._learning_rate.numpy()),
             beta1_power=float(self._beta1_power.numpy()),
@@ -300,6 +304,17 @@ class Trainer:
                 values = {**bundle.weights, **bundle.moments}
                 value = values[name] if name in values else np.asarray(getattr(bundle, name), np.float32)
             variable.assign(self.sum_of_workers(value).astype(np.float32))
+
+
+def _copies(variables: Mapping[str, tf.Variable], into: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The variables' values, in the arrays of `into` where it has them."""
+    for name, variable in variables.items():
+        if name in into:
+            value = variable.read_value()
+            np.copyto(into[name], np.asarray(memoryview(value)) if "CPU" in value.device else value.numpy())
+        else:
+            into[name] = variable.numpy()
+    return into
 
 
 def _padded(batch: Batch, shares: int) -> list[tf.Tensor]:

@@ -49,10 +49,13 @@ def test_the_nodes_are_copies_of_the_step_s_pod(pod: dict[str, Any]) -> None:
     patch = pod_patch(job)
     for name in ("serviceAccountName", "imagePullSecrets", "nodeSelector", "tolerations", "securityContext"):
         assert patch[name] == pod["spec"][name]
-    assert [volume["name"] for volume in patch["volumes"]] == ["shm", "ca"]
+    homes = ["/.local", "/.cache", "/.config"]  # of a user without a home, as Kubeflow Pipelines gives them
+    assert [volume["name"] for volume in patch["volumes"][-2:]] == ["shm", "ca"]
     (node,) = patch["containers"]
-    assert [mount["mountPath"] for mount in node["volumeMounts"]] == ["/dev/shm", "/etc/speechmill/ca"]
-    assert node["securityContext"] == {"readOnlyRootFilesystem": True}
+    assert [mount["mountPath"] for mount in node["volumeMounts"]] == [*homes, "/dev/shm", "/etc/speechmill/ca"]
+    assert len(patch["volumes"]) == len(node["volumeMounts"])
+    assert node["securityContext"]["readOnlyRootFilesystem"]
+    assert node["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert "env" not in node  # the Trainer refuses it there
 
 
@@ -109,8 +112,13 @@ def test_the_role_allows_what_the_launcher_asks_for() -> None:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    train_jobs = {("trainer.kubeflow.org", "trainjobs", verb) for verb in ("get", "create", "delete")}
-    assert allowed == train_jobs | {("", "pods", "get"), ("", "pods", "list"), ("", "pods/log", "get")}
+    train_jobs = {("trainer.kubeflow.org", "trainjobs", verb) for verb in ("get", "create", "patch", "delete")}
+    assert allowed == train_jobs | {
+        ("", "pods", "get"),
+        ("", "pods", "list"),
+        ("", "pods/log", "get"),
+        ("argoproj.io", "workflows", "get"),
+    }
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert [subject["kind"] for subject in binding["subjects"]] == ["ServiceAccount"]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from tests.fixtures.kubernetes_server import JOBS, PODS, KubernetesServer
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = TrainSettings(n_hidden=24, epochs=2, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1)
+OTHER_RUN = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "retrain-2", "uid": "77aa"}
 SLEEP = [sys.executable, "-c", "import time; print('training', flush=True); time.sleep(60)"]
 DRIVER = """
 import sys
@@ -163,6 +165,29 @@ def test_a_running_job_is_waited_for(
     assert "nodes: 3 running" in said
 
 
+def test_an_adopted_job_belongs_to_the_run_that_waits_for_it(
+    work: Work, server: KubernetesServer, trained: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Otherwise Kubernetes would delete it together with the workflow of the run that started it."""
+    server.command = [sys.executable, "-c", "import time; time.sleep(1)"]
+    job = jobs.train_job(job_name(work), Nodes(2), [], server.pod)
+    job["metadata"]["ownerReferences"] = [OTHER_RUN]
+    cluster.Cluster.of_this_pod().create_job(job)
+    real, first = cluster.Cluster.own_job, []
+
+    def changed_meanwhile(self: cluster.Cluster, job: dict, owners: list) -> None:
+        if not first:
+            first.append(job)
+            job = {**job, "metadata": {**job["metadata"], "resourceVersion": "0"}}
+        real(self, job, owners)
+
+    monkeypatch.setattr(cluster.Cluster, "own_job", changed_meanwhile)
+    launcher.train(work, Nodes(2), tmp_path / "made")
+    (found,) = server.jobs.values()
+    assert found.manifest["metadata"]["ownerReferences"] == jobs.owners_of(server.pod)
+    assert "belongs to this run now, not to retrain-2" in capsys.readouterr().out
+
+
 def test_a_failed_job_is_replaced_and_lost_nodes_are_started_again(
     work: Work, server: KubernetesServer, trained: None, tmp_path: Path
 ) -> None:
@@ -207,8 +232,8 @@ def test_a_failure_is_one_line(
         ({("GET", "pods"): (403, "pods is forbidden")}, InputError, "apply examples/.*/rbac.yaml"),
         (
             {
-                ("GET", "trainjobs"): (404, "the server could not find the requested resource"),
-                ("POST", "trainjobs"): (404, "the server could not find the requested resource"),
+                ("GET", "trainjobs"): (404, "404 page not found\n"),
+                ("POST", "trainjobs"): (404, "404 page not found\n"),
             },
             InputError,
             "knows no trainer.kubeflow.org/v1alpha1: install Kubeflow Trainer 2.2 or newer",
@@ -315,12 +340,25 @@ def test_a_small_pod_trains_elsewhere_also_with_one_worker(monkeypatch: pytest.M
     assert launcher.is_wanted(Nodes(1))
 
 
-@pytest.mark.parametrize("preempted", [False, True])
-def test_sigterm_deletes_the_job_unless_a_retry_will_look_for_it(
-    work: Work, server: KubernetesServer, s3_bucket: str, tmp_path: Path, preempted: bool
+@pytest.mark.parametrize(
+    ("end", "goes_on", "said"),
+    [
+        ("the run is terminated", False, "SIGTERM: deleted"),
+        ("the pod is deleted", True, "SIGTERM: only this pod has to go"),
+        ("another run has adopted it", True, "SIGTERM: TrainJob .* goes on, as it belongs to retrain-2 now"),
+        ("the workflow must not be read", False, "SIGTERM: deleted"),
+        ("nor that, and the pod is preempted", True, "SIGTERM: only this pod has to go"),
+    ],
+)
+def test_sigterm_deletes_the_job_only_if_its_run_is_terminated(
+    work: Work, server: KubernetesServer, s3_bucket: str, tmp_path: Path, end: str, goes_on: bool, said: str
 ) -> None:
     server.command = SLEEP
-    if preempted:
+    if end == "the run is terminated":
+        server.workflow["spec"]["activeDeadlineSeconds"] = 0
+    if end in ("the workflow must not be read", "nor that, and the pod is preempted"):
+        server.refusals = {("GET", "workflows"): (403, "workflows.argoproj.io is forbidden")}
+    if end == "nor that, and the pod is preempted":
         server.pod["status"]["conditions"].append({"type": "DisruptionTarget", "status": "True"})
     command = [
         sys.executable,
@@ -335,6 +373,9 @@ def test_sigterm_deletes_the_job_unless_a_retry_will_look_for_it(
     process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(lambda: any(len(job.nodes) == 2 for job in server.jobs.values()))
+        if end == "another run has adopted it":
+            (job,) = server.jobs.values()
+            job.manifest["metadata"]["ownerReferences"] = [{**OTHER_RUN, "controller": False}]
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=30)
@@ -342,8 +383,8 @@ def test_sigterm_deletes_the_job_unless_a_retry_will_look_for_it(
         process.kill()
     assert process.returncode == 75
     assert errors.count("\n") == 1
-    assert errors.startswith("interrupted: this pod is preempted" if preempted else "interrupted: SIGTERM: deleted")
-    assert bool(server.jobs) is preempted
+    assert re.match(f"interrupted: {said}", errors), errors
+    assert bool(server.jobs) is goes_on
     assert "training" in output
 
 

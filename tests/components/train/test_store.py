@@ -203,8 +203,10 @@ def test_a_kill_leaves_each_file_known_as_the_run_s_or_as_it_was(moment: str, tm
 def test_in_a_bucket_others_objects_stay(tmp_path: Path, s3_bucket: str) -> None:
     before = foreign_checkpoint(tmp_path / "release")
     upload_folder(tmp_path / "release", f"{s3_bucket}/release")
-    store = CheckpointStore(tmp_path / "one", 1, f"{s3_bucket}/release", run_key="key")
-    train(store, range(720, 724))
+    store = CheckpointStore(tmp_path / "one", 1, f"{s3_bucket}/release", run_key="key", patience_s=60)
+    with store.uploading(every_s=0):
+        train(store, range(720, 724))
+        store.flush()
     download_folder(f"{s3_bucket}/release", tmp_path / "after")
     assert before.items() <= files(tmp_path / "after").items()
     assert files(tmp_path / "after") == files(tmp_path / "one")

@@ -112,6 +112,20 @@ def test_through_a_checkpoint_bit_for_bit(tmp_path) -> None:
     assert ours.learning_rate == theirs.learning_rate == pytest.approx(0.01)
 
 
+def test_a_snapshot_takes_the_memory_of_an_earlier_one() -> None:
+    trainer = fresh()
+    first = trainer.snapshot({})
+    arrays = {**first.weights, **first.moments}
+    trainer.train(batch())
+    expected, second = trainer.snapshot({}), trainer.snapshot({"epoch": 1}, into=first)
+    assert (second.global_step, second.training_state) == (1, {"epoch": 1})
+    for name, value in {**expected.weights, **expected.moments}.items():
+        np.testing.assert_array_equal(value, arrays[name], err_msg=name)
+        assert {**second.weights, **second.moments}[name] is arrays[name]
+    trainer.train(batch(1))
+    np.testing.assert_array_equal(second.weights["layer_1/weights"], expected.weights["layer_1/weights"])
+
+
 def test_restore_keeps_step_and_rate() -> None:
     trainer = fresh()
     kept = trainer.snapshot({})
