@@ -199,6 +199,7 @@ def test_no_flag_is_left_out() -> None:
     """This file has a row for every flag that a peer has, and for no other."""
     ours = {field.name for field in dataclasses.fields(TrainCommand)}
     own = {"corpus", "evaluation", "mixed_precision", "devices", "train_batch_frames", "gradient_accumulation_steps"}
+    own |= {"upload_secs", "upload_patience_secs", "worker_timeout"}
     own |= {"allow_skipped"}
     assert ours - own == {*SETTING_FLAGS, *REFUSED}
     assert set(RETIRED) == set(WITHOUT_EFFECT)
