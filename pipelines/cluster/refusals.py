@@ -79,6 +79,10 @@ def _check_places(values: Mapping[str, Any], deployment: Deployment | None) -> N
                 continue
             raise InputError(f"--{name} {uri}: a step on the cluster does not see this folder: expected an s3:// URI")
     uri = values.get("checkpoint_uri", "")
+    if not uri and deployment is not None and deployment.of("train").trainer:
+        raise InputError(
+            "--checkpoint_uri is missing: a training in a TrainJob (`trainer = true`) hands back its work there"
+        )
     if uri and not is_remote(uri):
         raise InputError(f"--checkpoint_uri {uri}: expected an s3:// prefix")
 

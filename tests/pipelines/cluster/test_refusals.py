@@ -83,3 +83,10 @@ def test_any_other_pipeline_is_only_asked_for_what_it_declares() -> None:
     refusals.check(other, {"text": "x"}, None)
     with pytest.raises(InputError, match="--text is missing"):
         refusals.check(other, {}, None)
+
+
+def test_a_training_in_a_train_job_needs_a_place_for_its_checkpoints() -> None:
+    cluster = deployment.Deployment(steps={"train": deployment.StepPlacement(trainer=True)})
+    refusals.check(spec("retrain"), {**CORPUS, "checkpoint_uri": "s3://work/running"}, cluster)
+    with pytest.raises(InputError, match="--checkpoint_uri is missing: a training in a TrainJob"):
+        refusals.check(spec("retrain"), CORPUS, cluster)
