@@ -87,7 +87,7 @@ def test_state_files_come_behind_what_they_name_and_deletions_last(
         (folder / name).write_text(name)
     going = start()
     going.submit(Kept((bundle(folder, "train-1"),), bundle(folder, "best_dev-1"), ("alphabet.txt",)))
-    going.flush(10)
+    going.flush(60)
     assert names == [
         "alphabet.txt",
         "train-1.data-00000-of-00001",
@@ -100,7 +100,7 @@ def test_state_files_come_behind_what_they_name_and_deletions_last(
     names.clear()
     kept = Kept((bundle(folder, "train-2"),), "best_dev-1", ("alphabet.txt",), ("loss.html",), ("train-1",))
     going.submit(kept)
-    going.flush(10)
+    going.flush(60)
     assert names == [
         "train-2.data-00000-of-00001",
         "train-2.index",
@@ -119,7 +119,7 @@ def test_after_every_single_write_there_is_a_whole_checkpoint(
     """What another machine would find if this one were killed behind any write."""
     going = start()
     going.submit(Kept((bundle(folder, "train-1"),), bundle(folder, "best_dev-1")))
-    going.flush(10)
+    going.flush(60)
     real_put, real_delete, seen = storage.upload_file, storage.delete_objects, []
 
     def look() -> None:
@@ -135,7 +135,7 @@ def test_after_every_single_write_there_is_a_whole_checkpoint(
     monkeypatch.setattr(uploads, "delete_objects", lambda uris, **_: [(real_delete([uri]), look()) for uri in uris])
     new = Kept((bundle(folder, "train-2"),), bundle(folder, "best_dev-2"), outdated=("train-1", "best_dev-1"))
     going.submit(new)
-    going.flush(10)
+    going.flush(60)
     assert seen[0] == "train-1"
     assert seen[-1] == "train-2"
     assert len(seen) == 10
@@ -146,7 +146,7 @@ def test_a_store_that_is_away_stops_nobody_and_gets_the_newest_when_it_is_back(
 ) -> None:
     going = start()
     going.submit(Kept((bundle(folder, "train-1"),)))
-    going.flush(10)
+    going.flush(60)
     wall.shut()
     for step in (2, 3, 4):
         began = time.monotonic()
@@ -158,7 +158,7 @@ def test_a_store_that_is_away_stops_nobody_and_gets_the_newest_when_it_is_back(
     with pytest.raises(RetryError, match=r"has not taken the newest checkpoint within 0\.2 s"):
         going.flush(0.2)
     wall.open()
-    going.flush(30)
+    going.flush(60)
     assert "train-4.index" in keys(s3_bucket)
     assert client().get_object(Bucket=s3_bucket[5:], Key="running/checkpoint")["Body"].read() == (
         b'model_checkpoint_path: "train-4"\nall_model_checkpoint_paths: "train-4"\n'
@@ -175,7 +175,7 @@ def test_what_waited_too_long_is_not_uploaded_and_not_named(
     real, may_go = storage.upload_file, threading.Event()
 
     def slow(*given: object, **more: bool) -> None:
-        may_go.wait(10)
+        may_go.wait(60)
         real(*given, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(uploads, "upload_file", slow)
@@ -184,7 +184,7 @@ def test_what_waited_too_long_is_not_uploaded_and_not_named(
         going.submit(Kept(tuple(bundle(folder, f"train-{number}") for number in range(1, step + 1))))
         time.sleep(0.1)
     may_go.set()
-    going.flush(10)
+    going.flush(60)
     assert [key for key in keys(s3_bucket) if key.endswith(".index")] == ["train-1.index", "train-3.index"]
     text = client().get_object(Bucket=s3_bucket[5:], Key="running/checkpoint")["Body"].read().decode()
     assert [line.split('"')[1] for line in text.splitlines()] == ["train-3", "train-1", "train-3"]
@@ -197,11 +197,11 @@ def test_only_what_the_run_wrote_is_deleted(folder: Path, s3_bucket: str, start:
         path.unlink()
     going = start()
     going.submit(Kept((bundle(folder, "train-1"),), outdated=("train-9",)))
-    going.flush(10)
+    going.flush(60)
     assert "train-9.index" in keys(s3_bucket)
     going = start(there=keys(s3_bucket))
     going.submit(Kept((bundle(folder, "train-2"),), outdated=("train-9",)))
-    going.flush(10)
+    going.flush(60)
     assert "train-9.index" not in keys(s3_bucket)
 
 
@@ -214,7 +214,7 @@ def test_uploads_keep_their_distance_but_for_the_last(
     going.submit(Kept((bundle(folder, "train-2"),)))
     time.sleep(0.5)
     assert "train-2.index" not in keys(s3_bucket)
-    going.flush(10)
+    going.flush(60)
     assert "train-2.index" in keys(s3_bucket)
 
 
@@ -236,7 +236,7 @@ def test_a_store_that_is_away_at_first_is_no_refusal(
     going.submit(Kept(before=("alphabet.txt",)))
     going.first()
     wall.open()
-    going.flush(30)
+    going.flush(60)
     assert keys(s3_bucket) == ["alphabet.txt"]
 
 
