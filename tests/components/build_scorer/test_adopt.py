@@ -62,14 +62,13 @@ def test_one_that_does_not_fit(model: Path, tmp_path: Path, uri: str, message: s
 
 @pytest.mark.parametrize(("uri", "found"), [("", False), (str(cases.WORDS), True)])
 def test_the_component(model: Path, tmp_path: Path, uri: str, found: bool) -> None:
-    logged: dict[str, float] = {}
+    made = SimpleNamespace(path=str(tmp_path / "made"), metadata={})
     build_scorer.python_func(
         corpus=SimpleNamespace(path=str(tmp_path)),
         model=SimpleNamespace(path=str(model)),
-        scorer=SimpleNamespace(path=str(tmp_path / "made")),
-        metrics=SimpleNamespace(log_metric=logged.__setitem__),
+        scorer=made,
         build_scorer=False,
         scorer_uri=uri,
     )
     assert (ExternalScorer.find(tmp_path / "made") is not None) is found
-    assert ("megabytes" in logged) is found
+    assert ("megabytes" in made.metadata) is found

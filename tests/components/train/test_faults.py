@@ -56,7 +56,7 @@ def error_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 WRONG_INPUT = {
     "a symbol twice": ("alphabet", " \na\nb\na\n", r"letters\.txt: symbol 'a' occurs twice: remove one of the lines"),
-    "no space": ("alphabet", "a\nb\n", r"letters\.txt: the alphabet has no space: add a line"),
+    "no space": ("alphabet", "a\nb\n", r"train\.csv: no usable clip \(\d+ characters outside the alphabet"),
     "an empty alphabet": ("alphabet", "# nothing\n", r"letters\.txt: the alphabet is empty"),
     "no transcripts": ("csv", "wav_filename,wav_filesize\na.wav,9\n", r"data\.csv: line 1: no column transcript"),
     "another name": (

@@ -9,7 +9,7 @@ import pytest
 from components.evaluate import __main__ as evaluate
 from components.export import __main__ as export
 from components.train import __main__ as train
-from components.train import afterwards
+from components.train import afterwards, preflight
 from components.train.__main__ import ALIASES, RETIRED, TrainCommand
 from speech.errors import InputError
 from speech.settings import parse
@@ -228,7 +228,7 @@ def test_lists(arguments: list[str]) -> None:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands that would be run, without running them."""
+    """The commands that would be run, without running them, and without the look at what they are given."""
     seen: list[list[str]] = []
 
     def note(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
@@ -236,6 +236,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(afterwards.subprocess, "run", note)
+    monkeypatch.setattr(preflight, "check_command", lambda given: [])
     return seen
 
 
@@ -289,7 +290,12 @@ def test_a_step_that_fails_ends_the_command_with_its_code(tmp_path: Path, monkey
         return subprocess.CompletedProcess(command, 75)
 
     monkeypatch.setattr(afterwards.subprocess, "run", fail)
+    monkeypatch.setattr(preflight, "check_command", lambda given: [])
     assert run(monkeypatch, "--test_files", tmp_path / "t.csv", "--checkpoint_dir", "c", "--export_dir", "e") == 75
+
+
+TWO = "2 things have to be mended before the work can begin:\n"
+NONE = "--checkpoint_dir c: no checkpoint in it to test, export or infer with"
 
 
 @pytest.mark.parametrize(
@@ -298,9 +304,15 @@ def test_a_step_that_fails_ends_the_command_with_its_code(tmp_path: Path, monkey
         ("--checkpoint_dir c", "nothing to do: give --train_files"),
         ("--train_files a.csv --corpus b --checkpoint_dir c", "give either --corpus or --train_files"),
         ("--train_files none.csv --checkpoint_dir c", "--train_files none.csv: no such file"),
-        ("--checkpoint_dir c --test_files none.csv", "--test_files none.csv: no such file"),
-        ("--export_dir e --checkpoint_dir c --scorer none.scorer", "--scorer_path none.scorer: no such file"),
-        ("--checkpoint_dir c --one_shot_infer none.wav", "--one_shot_infer none.wav: no such file"),
+        ("--checkpoint_dir c --test_files none.csv", f"{TWO}  1. --test_files none.csv: no such file\n  2. {NONE}"),
+        (
+            "--export_dir e --checkpoint_dir c --scorer none.scorer",
+            f"{TWO}  1. --scorer_path none.scorer: no such file\n  2. {NONE}",
+        ),
+        (
+            "--checkpoint_dir c --one_shot_infer none.wav",
+            f"{TWO}  1. --one_shot_infer none.wav: no such file\n  2. {NONE}",
+        ),
         ("--auto_input_dataset a.csv --dev_files b.csv --checkpoint_dir c", "--auto_input_dataset excludes"),
         ("--train_files a --checkpoint_dir c --utf8 --alphabet_config_path a", "--bytes_output_mode writes bytes"),
         ("--log_level 4", "--log_level 4 is not allowed: 0, 1, 2 or 3"),
