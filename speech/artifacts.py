@@ -16,7 +16,7 @@ from speech.alphabet import Alphabet
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.manifest import Manifest, read_manifest
-from speech.ownership import Names, Place, listed
+from speech.ownership import Names, Place, listed, place_at
 from speech.storage import sha256, write_json
 
 ALPHABET = "alphabet.txt"
@@ -341,13 +341,12 @@ def names_of_scorer(description: Mapping[str, Any]) -> list[str]:
     return listed(description) if "default_alpha" in description else []
 
 
-def place_of_scorer(folder: Path, flag: str, more: Names = names_of_scorer) -> Place:
-    """A folder that takes a scorer, or the note of a run without one, beside whatever else it holds."""
-    note = folder / ExternalScorer.NONE
-    records: dict[str, Names] = {ExternalScorer.MODEL: more}
-    if note.is_file() and note.read_bytes() == ExternalScorer.NONE_TEXT.encode("ascii"):
-        records[ExternalScorer.NONE] = lambda _: [ExternalScorer.NONE]
-    return Place(folder, records, flag)
+def place_of_scorer(where: str | Path, flag: str, more: Names = names_of_scorer) -> Place:
+    """A folder or prefix that takes a scorer, or the note of a run without one, beside whatever else it holds."""
+    place = place_at(where, {ExternalScorer.MODEL: more}, flag)
+    if place.read(ExternalScorer.NONE) == ExternalScorer.NONE_TEXT.encode("ascii"):
+        place.records = {**place.records, ExternalScorer.NONE: lambda _: [ExternalScorer.NONE]}
+    return place
 
 
 def read_alphabet(folder: Path, geometry: Geometry) -> Alphabet:

@@ -21,11 +21,18 @@ STEPS = ("import-cv", "train", "export", "convert-openvino", "evaluate", "publis
 
 def require(*extras: str, modules: tuple[str, ...] = ()) -> None:
     """Raise InputError unless the modules of the extras (or just `modules` of the one) can be imported."""
-    lacking = {extra: [name for name in modules or MODULES[extra] if not _is_there(name)] for extra in extras}
-    lacking = {extra: names for extra, names in lacking.items() if names}
-    if lacking:
-        names = ", ".join(dict.fromkeys(name for missing in lacking.values() for name in missing))
-        raise InputError(f"this command needs {names}: pip install 'speechmill[{','.join(lacking)}]'")
+    if line := lacking(*extras, modules=modules):
+        raise InputError(line)
+
+
+def lacking(*extras: str, modules: tuple[str, ...] = ()) -> str:
+    """Which of these modules are not installed, and how to get them, in one line; empty if all are there."""
+    found = {extra: [name for name in modules or MODULES[extra] if not _is_there(name)] for extra in extras}
+    found = {extra: names for extra, names in found.items() if names}
+    if not found:
+        return ""
+    names = ", ".join(dict.fromkeys(name for missing in found.values() for name in missing))
+    return f"this command needs {names}: pip install 'speechmill[{','.join(found)}]'"
 
 
 def _is_there(name: str) -> bool:

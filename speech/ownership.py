@@ -1,4 +1,5 @@
-"""Whose file is it: in a folder, a step replaces and removes only what a record of its own there lists.
+"""Whose file is it: in a folder or under a prefix of an object store, a step replaces and removes only what a record
+of its own there lists.
 
 A record is the JSON file that completes an artifact. Its `files` (name -> size and sha256) and `also` (names that it
 does without) say what the step wrote; an entry with `found` lay there before, with the same content, and is somebody
@@ -10,13 +11,13 @@ after a kill knows its own unfinished files.
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from speech.errors import InputError
-from speech.storage import write_json
+from speech.storage import delete_objects, is_remote, list_folder, read_object, write_json, write_object
 
 _Claim = tuple[set[str], set[str]]  # the folders that were looked at, and what was foreign in them
 Names = Callable[[Mapping[str, Any]], Iterable[str]]  # what a record lists; nothing for a record of somebody else
@@ -42,14 +43,14 @@ class Place:
 
     def __init__(self, folder: Path, records: Mapping[str, Names], flag: str, never: tuple[str, ...] = ()) -> None:
         self.folder, self.records, self.flag, self.never = folder, records, flag, never
-        self._claim = folder / f".{next(iter(records))}.claim"
+        self._claim = f".{next(iter(records))}.claim"
 
     @cached_property
     def own(self) -> frozenset[str]:
         """What the records in the folder listed when this was first asked, and those records."""
         found: set[str] = set()
         for record, names in self.records.items():
-            there = [name for name in names(_read(self.folder / record)) if _is_inside(name)]
+            there = [name for name in names(_parse(self.read(record))) if _is_inside(name)]
             found.update(there, [record] if there else [])
         return frozenset(found)
 
@@ -57,13 +58,7 @@ class Place:
         """Raise InputError if writing `names` (relative) would replace a file that is not the step's own."""
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"{self.flag} {self.folder}: it is a file, expected a folder")
-        claim = self._claimed()
-        for name in names:
-            if self._is_foreign(name, claim):
-                raise InputError(
-                    f"{self.folder / name} would be replaced, but no record there says that this step wrote it: give "
-                    f"another {self.flag}, or move the file away"
-                )
+        self._check(names)
 
     def foreign(self, name: str) -> Path | None:
         """The file `name` if there is one and it is somebody else's."""
@@ -74,56 +69,148 @@ class Place:
         """Write `names` inside, the record last; raises InputError as `check` does, before anything is written."""
         names = list(names)
         self.check(names)
-        began, made = not self._claim.exists(), not self.folder.exists()
-        if began:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            folders = sorted({_folder_of(name) for name in names})
-            write_json(self._claim, {"folders": folders, "foreign": sorted(self._others(folders))})
+        made = not self.folder.exists()
         try:
-            yield
+            with self._claiming(names):
+                yield
         except InputError:
-            if began:
-                self._claim.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # it is not empty
                 if made:
                     self.folder.rmdir()
             raise
-        self._claim.unlink(missing_ok=True)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove those of `names` that are the step's own."""
+        self._unlink([name for name in names if name in self.own])
+
+    def _check(self, names: Iterable[str]) -> None:
+        claim = self._claimed()
         for name in names:
-            if name in self.own:
-                (self.folder / name).unlink(missing_ok=True)
+            if self._is_foreign(name, claim):
+                raise InputError(
+                    f"{self._at(name)} would be replaced, but no record there says that this step wrote it: give "
+                    f"another {self.flag}, or move the file away"
+                )
+
+    @contextlib.contextmanager
+    def _claiming(self, names: Iterable[str]) -> Iterator[None]:
+        began = self.read(self._claim) is None
+        if began:
+            folders = sorted({_folder_of(name) for name in names})
+            self._write_claim({"folders": folders, "foreign": sorted(self._others(folders))})
+        try:
+            yield
+        except InputError:
+            if began:
+                self._unlink([self._claim])
+            raise
+        self._unlink([self._claim])
 
     def _is_foreign(self, name: str, claim: _Claim | None) -> bool:
         known = name in self.own or (claim is not None and _folder_of(name) in claim[0] and name not in claim[1])
-        return not known and os.path.lexists(self.folder / name)
+        return not known and self._exists(name)
 
     def _others(self, folders: Iterable[str]) -> Iterator[str]:
         """What lies in `folders` and is not the step's own."""
         for folder in folders:
-            with contextlib.suppress(FileNotFoundError), os.scandir(self.folder / folder) as entries:
-                for entry in entries:
-                    name = f"{folder}/{entry.name}" if folder else entry.name
-                    if name not in self.own and not name.endswith(self.never):
-                        yield name
+            for entry in self._list(folder):
+                name = f"{folder}/{entry}" if folder else entry
+                if name not in self.own and not name.endswith(self.never):
+                    yield name
 
     def _claimed(self) -> _Claim | None:
         """What was foreign when unfinished work began; None without such."""
-        claim = _read(self._claim)
+        claim = _parse(self.read(self._claim))
         folders, foreign = claim.get("folders"), claim.get("foreign")
         return (set(folders), set(foreign)) if isinstance(folders, list) and isinstance(foreign, list) else None
+
+    # How the files are reached.
+
+    def _at(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def _exists(self, name: str) -> bool:
+        return os.path.lexists(self.folder / name)
+
+    def _list(self, folder: str) -> Collection[str]:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder / folder) as entries:
+            return [entry.name for entry in entries]
+        return []
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a small file, whosesoever it is; None without one."""
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError:
+            return None
+
+    def _write_claim(self, claim: dict[str, Any]) -> None:
+        write_json(self.folder / self._claim, claim)
+
+    def _unlink(self, names: Iterable[str]) -> None:
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+
+
+class RemotePlace(Place):
+    """The same under a prefix of an object store, whose objects are looked at when they are first asked for."""
+
+    def __init__(self, uri: str, records: Mapping[str, Names], flag: str) -> None:
+        super().__init__(Path(), records, flag)
+        self.uri = uri.rstrip("/")
+        self._listed: dict[str, frozenset[str]] = {}
+
+    def check(self, names: Iterable[str]) -> None:
+        """As a folder's."""
+        self._check(names)
+
+    def foreign(self, name: str) -> Path | None:
+        """None: nothing of others serves an upload."""
+        return None
+
+    @contextlib.contextmanager
+    def writing(self, names: Iterable[str]) -> Iterator[None]:
+        """As into a folder."""
+        names = list(names)
+        self.check(names)
+        with self._claiming(names):
+            yield
+
+    def _at(self, name: str) -> str:
+        return f"{self.uri}/{name}"
+
+    def _exists(self, name: str) -> bool:
+        return name.rpartition("/")[2] in self._list(_folder_of(name))
+
+    def _list(self, folder: str) -> Collection[str]:
+        if folder not in self._listed:
+            self._listed[folder] = frozenset(list_folder(f"{self.uri}/{folder}" if folder else self.uri))
+        return self._listed[folder]
+
+    def read(self, name: str) -> bytes | None:
+        """As a folder's."""
+        return read_object(self._at(name))
+
+    def _write_claim(self, claim: dict[str, Any]) -> None:
+        write_object(self._at(self._claim), json.dumps(claim).encode("utf-8"))
+
+    def _unlink(self, names: Iterable[str]) -> None:
+        delete_objects(map(self._at, names))
+
+
+def place_at(where: str | Path, records: Mapping[str, Names], flag: str) -> Place:
+    """The place at a path or an `s3://` URI."""
+    return RemotePlace(str(where), records, flag) if is_remote(where) else Place(Path(where), records, flag)
 
 
 def _folder_of(name: str) -> str:
     return name.rpartition("/")[0]  # pathlib would keep every name that it has seen
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _parse(text: bytes | None) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        value = json.loads(text or b"")
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -1,14 +1,14 @@
 """What can be known before the work: findings are collected, and all of them said at once."""
 
 import contextlib
-import importlib.util
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from speech.errors import InputError, RetryError
+from speech.extras import lacking
 from speech.storage import client, encryption, is_remote, split_uri, storage_errors
 
 
@@ -102,12 +102,9 @@ class Findings:
                     "make room or choose another disk"
                 )
 
-    def has_packages(self, needed_for: str, modules: Iterable[str], extra: str) -> None:
-        """Note Python packages that are not installed; they are not imported."""
-        missing = [name for name in dict.fromkeys(modules) if importlib.util.find_spec(name) is None]
-        if missing:
-            names = f"packages {', '.join(missing)} are" if len(missing) > 1 else f"package {missing[0]} is"
-            self.add(f"{needed_for}: the Python {names} not installed: pip install 'speechmill[{extra}]'")
+    def has_packages(self, extra: str, modules: tuple[str, ...] = ()) -> None:
+        """Note modules of the extra (or just `modules` of it) that are not installed; they are not imported."""
+        self.add(lacking(extra, modules=modules))
 
 
 def _nearest(path: Path) -> Path:

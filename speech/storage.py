@@ -207,6 +207,36 @@ def list_keys(uri: str, *, patient: bool = True) -> list[tuple[str, int]]:
         return [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", ())]
 
 
+def list_folder(uri: str) -> list[str]:
+    """The names of the objects directly under `uri/`, without those in folders below."""
+    bucket, prefix = split_uri(f"{uri.rstrip('/')}/")
+    with storage_errors(uri):
+        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    return [key[len(prefix) :] for key in keys if key != prefix]
+
+
+def read_object(uri: str) -> bytes | None:
+    """The content of a small object; None if there is none."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = split_uri(uri)
+    with storage_errors(uri):
+        try:
+            return bytes(client().get_object(Bucket=bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                return None
+            raise
+
+
+def write_object(uri: str, data: bytes) -> None:
+    """Put a small object at `uri`."""
+    bucket, key = split_uri(uri)
+    with storage_errors(uri):
+        client().put_object(Bucket=bucket, Key=key, Body=data, **encryption())
+
+
 def download_file(uri: str, path: Path) -> None:
     """Copy one object to `path`, atomically, in parallel parts; an attempt that was killed is gone on with."""
     bucket, key = split_uri(uri)

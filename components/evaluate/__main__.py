@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.evaluate import locations
 from components.evaluate.settings import EvaluateSettings
-from speech.artifacts import Evaluation, ExternalScorer
+from speech.artifacts import Evaluation, place_of_scorer
 from speech.errors import InputError
 from speech.extras import require
 from speech.manifest import Manifest
@@ -75,6 +75,8 @@ def check(settings: EvaluateCommand, model: str) -> list[Manifest]:
 
     Raises InputError with a line for each finding.
     """
+    from components.evaluate import step
+
     findings, held = Findings(), []
     if not is_remote(model) and not Path(model).exists():
         findings.add(f"{model}: no such model: give a model file, or the folder of a model or of a checkpoint")
@@ -88,15 +90,17 @@ def check(settings: EvaluateCommand, model: str) -> list[Manifest]:
                 continue
             with findings.noting():
                 held.append(read_source(path, split))
+    with findings.noting():
+        step.place_of(settings.evaluation).check(step.NAMES)
     for flag in ("evaluation", "emission_cache"):
         if path := getattr(settings, flag):
             findings.takes_files(flag, path)
     for flag in ("test_output_file", "dump"):
         if path := getattr(settings, flag):
             findings.takes_file(flag, path)
-    search = ["optuna"] if settings.n_trials else []
+    search = ("optuna",) if settings.n_trials else ()
     runtime = "openvino" if model.endswith(".xml") else "tensorflow"
-    findings.has_packages("the evaluation", [runtime, *search], "evaluate")
+    findings.has_packages("evaluate", (runtime, *search))
     findings.raise_found()
     return held
 
@@ -106,6 +110,7 @@ def run(settings: EvaluateCommand) -> None:
     require("evaluate")
     from components.evaluate import step
     from components.evaluate.console import totals
+    from components.evaluate.weights import check_copy
 
     model = settings.model or settings.checkpoint_dir
     if not model:
@@ -116,6 +121,8 @@ def run(settings: EvaluateCommand) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         local = locations.fetch_settings(settings, scratch)
+        if settings.tuned_scorer:
+            check_copy(Path(local.scorer_path), settings.tuned_scorer)
         csvs = [locations.fetch_set(uri, scratch / f"set-{n}") for n, uri in enumerate(settings.test_files)]
         dev = [locations.fetch_set(uri, scratch / f"dev-{n}") for n, uri in enumerate(settings.dev_files)]
         made = step.run(
@@ -129,8 +136,10 @@ def run(settings: EvaluateCommand) -> None:
         )
         del held
         if settings.tuned_scorer:
-            locations.deliver(scratch / "tuned", settings.tuned_scorer, ExternalScorer.MODEL)
-        locations.deliver_folder(made.folder, settings.evaluation, made.SCORES)
+            locations.deliver(
+                scratch / "tuned", settings.tuned_scorer, place_of_scorer(settings.tuned_scorer, "--tuned_scorer")
+            )
+        locations.deliver(made.folder, settings.evaluation, step.place_of(settings.evaluation))
         if settings.test_output_file:
             locations.deliver_file(made.folder / made.SAMPLES, settings.test_output_file)
         if settings.dump:

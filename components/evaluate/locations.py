@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from components.evaluate.settings import EvaluateSettings
 from speech.errors import InputError
+from speech.ownership import Place
 from speech.storage import download_file, download_folder, is_remote, upload_file, upload_folder, write_bytes
 
 S = TypeVar("S", bound=EvaluateSettings)
@@ -66,18 +67,16 @@ def place(uri: str, scratch: Path) -> Path:
     return scratch if is_remote(uri) else Path(uri)
 
 
-def deliver(local: Path, uri: str, last: str) -> None:
-    """Put what was written to `place(uri, local)`, a file or a folder, where it belongs."""
+def deliver(local: Path, uri: str, target: Place) -> None:
+    """Put what was written to `place(uri, local)`, a file or a folder, where it belongs: a folder into `target`, the
+    record of which goes up last."""
     if is_remote(uri) and local.is_dir():
-        upload_folder(local, uri, last=last)
+        record = next(iter(target.records))
+        with target.writing(path.name for path in local.iterdir()):
+            target.remove([record])
+            upload_folder(local, uri, last=record)
     elif is_remote(uri):
         upload_file(local, uri)
-
-
-def deliver_folder(folder: Path, uri: str, last: str) -> None:
-    """Put a finished folder where it belongs, the file `last` after all others."""
-    if is_remote(uri):
-        upload_folder(folder, uri, last=last)
 
 
 def deliver_file(path: Path, uri: str) -> None:

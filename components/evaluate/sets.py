@@ -16,7 +16,6 @@ from speech.clips.selection import readable, samples_of
 from speech.clips.tally import OTHER_RATE, UNREADABLE, Allowance, Tally
 from speech.errors import InputError
 from speech.manifest import Clip, Manifest
-from speech.preflight import Findings
 from speech.sources import is_csv, read_source
 
 # What a group is called -> the columns that may hold it, of Common Voice releases of all years.
@@ -93,7 +92,6 @@ def items(settings: EvaluateSettings, sets: Sequence[ClipSet], subject: Subject)
         kept = readable(one.manifest, rate, one.tally, resampling=resampling)
         one.tally.check(allowance)
         _check_transcripts(one, subject, allowance)
-        _check_resampler(one, rate)
         lengths = samples_of(one.manifest, rate)
         made += [
             Item(
@@ -109,14 +107,6 @@ def items(settings: EvaluateSettings, sets: Sequence[ClipSet], subject: Subject)
             for row in kept.tolist()
         ]
     return made
-
-
-def _check_resampler(test_set: ClipSet, rate: int) -> None:
-    rates = test_set.manifest.survey.rates_hz
-    findings = Findings()
-    if ((rates != 0) & (rates != rate)).any():
-        findings.has_packages(f"{test_set.manifest.path}: clips that are not at {rate} Hz", ["soxr"], "evaluate")
-    findings.raise_found()
 
 
 def _check_transcripts(test_set: ClipSet, subject: Subject, allowance: Allowance) -> None:

@@ -26,7 +26,7 @@ from speech.clips.tally import total
 from speech.decoding.ctc import ctc_losses
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, word_error_table
-from speech.ownership import Place
+from speech.ownership import Place, place_at
 from speech.storage import write_json, write_text
 
 DEV = "dev"
@@ -52,7 +52,7 @@ def run(
     there is one. Raises InputError for a damaged model or scorer, an empty test set, or a model that does not fit the
     corpus or the scorer.
     """
-    place = Place(evaluation, {Evaluation.SCORES: _own_names}, "--evaluation")
+    place = place_of(evaluation)
     place.check(NAMES)
     if tuned_scorer is not None:
         check_copy(Path(settings.scorer_path), tuned_scorer)
@@ -90,6 +90,11 @@ def run(
         )
         write_json(evaluation / Evaluation.SCORES, found)
     return Evaluation.open(evaluation)
+
+
+def place_of(evaluation: str | Path) -> Place:
+    """A folder or `s3://` prefix that takes an evaluation, beside whatever else it holds."""
+    return place_at(evaluation, {Evaluation.SCORES: _own_names}, "--evaluation")
 
 
 def _own_names(scores: Mapping[str, Any]) -> Sequence[str]:

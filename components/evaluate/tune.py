@@ -10,8 +10,10 @@ from pathlib import Path
 from components.evaluate import locations
 from components.evaluate.__main__ import ALIASES, RETIRED
 from components.evaluate.settings import USUAL_TRIALS, EvaluateSettings
-from speech.artifacts import ExternalScorer
+from speech.artifacts import place_of_scorer
 from speech.errors import InputError
+from speech.extras import MODULES, require
+from speech.ownership import Place, place_at
 from speech.settings import command, setting
 from speech.storage import write_json, write_text
 
@@ -33,9 +35,10 @@ class TuneCommand(EvaluateSettings):
 
 def run(settings: TuneCommand) -> None:
     """Search, and say what was found."""
+    require("evaluate", modules=(*MODULES["evaluate"], "optuna"))
     from components.evaluate.decoders import open_scorer
     from components.evaluate.models import open_subject
-    from components.evaluate.weights import copy_scorer, search
+    from components.evaluate.weights import check_copy, copy_scorer, search
     from speech.decoding.tuning import plot
 
     model = settings.model or settings.checkpoint_dir
@@ -50,22 +53,32 @@ def run(settings: TuneCommand) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         local = locations.fetch_settings(settings, scratch)
+        if settings.tuned_scorer:
+            check_copy(Path(local.scorer_path), settings.tuned_scorer)
+        if settings.tuning:
+            _place(settings.tuning).check((RESULT, PLOT))
         subject = open_subject(local, locations.fetch_model(model, scratch / "model"))
         scorer = open_scorer(local, subject.alphabet)
         assert scorer is not None
         csvs = [locations.fetch_set(uri, scratch / f"dev-{n}") for n, uri in enumerate(settings.dev_files)]
         found = search(local, subject, scorer, csvs)
         if settings.tuned_scorer:
+            tuned = place_of_scorer(settings.tuned_scorer, "--tuned_scorer")
             copy_scorer(Path(local.scorer_path), locations.place(settings.tuned_scorer, scratch / "tuned"), found)
-            locations.deliver(scratch / "tuned", settings.tuned_scorer, ExternalScorer.MODEL)
+            locations.deliver(scratch / "tuned", settings.tuned_scorer, tuned)
         if settings.tuning:
             place = locations.place(settings.tuning, scratch / "tuning")
-            write_text(place / PLOT, plot(found))
-            write_json(place / RESULT, found.to_dict())
-            locations.deliver(place, settings.tuning, RESULT)
+            with _place(place).writing((RESULT, PLOT)):
+                write_text(place / PLOT, plot(found))
+                write_json(place / RESULT, found.to_dict())
+            locations.deliver(place, settings.tuning, _place(settings.tuning))
     rate = "CER" if found.unit == "characters" else "WER"
     best = found.best
     print(f"Best params: lm_alpha={best.alpha} and lm_beta={best.beta} with {rate}={best.rate}")
+
+
+def _place(where: str | Path) -> Place:
+    return place_at(where, {RESULT: lambda record: (RESULT, PLOT) if "trials" in record else ()}, "--tuning")
 
 
 def main() -> None:

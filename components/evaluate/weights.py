@@ -18,7 +18,7 @@ from speech.decoding.scorer import Scorer
 from speech.decoding.tuning import Tuning, tune
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS
-from speech.storage import atomic_path, write_text
+from speech.storage import atomic_path, is_remote, write_text
 
 
 def search(settings: EvaluateSettings, subject: Subject, scorer: Scorer, csvs: Sequence[Path]) -> Tuning:
@@ -84,10 +84,12 @@ def copy_scorer(source: Path, target: Path, tuning: Tuning | None) -> Path:
     return target
 
 
-def check_copy(source: Path, target: Path) -> None:
-    """Raise InputError if `target` is a folder with files of others under the names of what `copy_scorer` writes."""
+def check_copy(source: Path, target: str | Path) -> None:
+    """Raise InputError if `target` is a folder or prefix with files of others under the names of what is copied."""
     if source.is_dir():
         place_of_scorer(target, "--tuned_scorer").check(_names(ExternalScorer.find(source)))
+    elif not is_remote(target) and (there := Path(target) / source.name).exists() and not there.samefile(source):
+        raise InputError(f"{there} would be replaced: name the file itself to replace it, or give another folder")
 
 
 def _names(scorer: ExternalScorer | None) -> list[str]:

@@ -95,7 +95,7 @@ def _run(given: ExportCommand) -> None:
     names += [model_card.file_name(_part(CardSettings, given)), model_card.JSON_NAME, ExportedModel.MODEL]
     findings, evaluation, corpus = Findings(), None, None
     with findings.noting():
-        delivery.check_destination(given.export_dir, names, given.remove_export)
+        delivery.check_destination(given.export_dir, names, given.remove_export, given.export_zip)
         findings.takes_files("export_dir", given.export_dir)
     findings.exists("checkpoint_dir", given.checkpoint_dir)
     if given.scorer_path and not Path(given.scorer_path).is_file():
@@ -121,10 +121,11 @@ def _run(given: ExportCommand) -> None:
         model = delivery.rename(model, given.export_file_name)
         pages = model_card.write(_part(CardSettings, given), model_card.Sources([model], evaluation, corpus), folder)
         model = step.add_files(model, [page.name for page in pages])
-        if given.export_zip:
-            print(f"packed as {delivery.archive(model, given.scorer_path, given.export_dir)}", flush=True)
         made = (*model.sidecar["files"], ExportedModel.MODEL)
-        delivery.deliver(model, given.export_dir, given.remove_export)
+        packed = delivery.archive(model, given.scorer_path) if given.export_zip else None
+        delivery.deliver(ExportedModel.open(folder), given.export_dir, given.remove_export)
+        if packed is not None:
+            print(f"packed as {delivery.deliver_archive(packed, given.export_dir)}", flush=True)
     print(f"exported to {given.export_dir}: {', '.join(made)}", flush=True)
 
 

@@ -1,13 +1,22 @@
 """Where an export goes from the shell: its file names, the folder or `s3://` prefix, the zip archive."""
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from components.export.step import place
-from speech.artifacts import ALPHABET, ExportedModel, describe_files, serving_alphabet, write_sidecar
+from speech.artifacts import (
+    ALPHABET,
+    ExportedModel,
+    describe_files,
+    names_of_export,
+    serving_alphabet,
+    write_sidecar,
+)
 from speech.errors import InputError
-from speech.storage import atomic_path, is_remote, upload_file, upload_folder
+from speech.ownership import place_at
+from speech.storage import is_remote, upload_file, upload_folder
 
 STEM = Path(ExportedModel.FROZEN).stem
 
@@ -24,13 +33,16 @@ def rename(model: ExportedModel, stem: str) -> ExportedModel:
     return ExportedModel.open(model.folder)
 
 
-def check_destination(destination: str, names: Iterable[str], remove: bool) -> None:
-    """Raises InputError for a folder that an export of these files must not be put into."""
+def check_destination(destination: str, names: Iterable[str], remove: bool, packed: bool) -> None:
+    """Raises InputError for a folder that an export of these files must not be put into, or packed beside."""
+    if packed:
+        _check_archive(destination)
     if is_remote(destination):
         if remove:
             raise InputError(
                 f"--remove_export removes local folders only: remove the objects under {destination} yourself"
             )
+        place(destination).check([*names, ALPHABET])
         return
     folder = Path(destination)
     if folder.exists() and not folder.is_dir():
@@ -47,11 +59,14 @@ def deliver(model: ExportedModel, destination: str, remove: bool) -> None:
 
     What else lies there stays; with `remove` a note says so. The model's own folder must be on the same disk.
     """
+    target = place(destination)
     if is_remote(destination):
-        upload_folder(model.folder, destination, last=ExportedModel.MODEL)
+        names = [*model.sidecar["files"], *model.sidecar.get("also", ())]
+        with target.writing([*names, ExportedModel.MODEL]):
+            target.remove([ExportedModel.MODEL, *sorted(target.own - {ExportedModel.MODEL, *names})])
+            upload_folder(model.folder, destination, last=ExportedModel.MODEL)
         return
     folder = Path(destination)
-    target = place(folder)
     found = [ALPHABET] if serving_alphabet(target, model.alphabet) else []
     names = [name for name in (*model.sidecar["files"], *model.sidecar.get("also", ())) if name not in found]
     with target.writing([*names, ExportedModel.MODEL]):
@@ -66,18 +81,41 @@ def deliver(model: ExportedModel, destination: str, remove: bool) -> None:
         print(f"note: --remove_export left alone what no export made: {others} in {folder}", flush=True)
 
 
-def archive(model: ExportedModel, scorer: str, destination: str) -> str:
-    """Pack the export, and the scorer if there is one, into `destination.zip`; returns where it is."""
-    name = f"{destination.rstrip('/') if is_remote(destination) else Path(destination).resolve()}.zip"
-    local = model.folder.parent / "archive.zip" if is_remote(destination) else Path(name)
-    with (
-        atomic_path(local) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
-    ):
+def archive(model: ExportedModel, scorer: str) -> Path:
+    """Pack the export, and the scorer if there is one, beside the model's folder, whose record then says so."""
+    write_sidecar(model.folder, ExportedModel.MODEL, {**model.sidecar, "packed": True})
+    made = model.folder.with_name("archive.zip")
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for path in sorted(model.folder.iterdir()):
             file.write(path, path.name)
         if scorer:
             file.write(scorer, Path(scorer).name)
-    if is_remote(destination):
-        upload_file(local, name)
-    return name
+    return made
+
+
+def deliver_archive(made: Path, destination: str) -> str:
+    """Put the archive to where the export is, which records it by now: `destination.zip`; returns that."""
+    folder, name = _parted(destination)
+    _check_archive(destination)
+    if is_remote(folder):
+        upload_file(made, f"{folder}/{name}.zip")
+    else:
+        made.replace(f"{folder}/{name}.zip")
+    return f"{folder}/{name}.zip"
+
+
+def _check_archive(destination: str) -> None:
+    folder, name = _parted(destination)
+    record = f"{name}/{ExportedModel.MODEL}"
+    place_at(folder, {record: lambda sidecar: _archive_of(sidecar, name)}, "--export_dir").check([f"{name}.zip"])
+
+
+def _archive_of(sidecar: Mapping[str, Any], name: str) -> list[str]:
+    return [f"{name}.zip"] if names_of_export(sidecar) and sidecar.get("packed") is True else []
+
+
+def _parted(destination: str) -> tuple[str, str]:
+    """The folder or prefix that holds the destination, and its name."""
+    whole = destination.rstrip("/") if is_remote(destination) else str(Path(destination).resolve())
+    folder, _, name = whole.rpartition("/")
+    return folder, name

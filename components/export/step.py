@@ -1,7 +1,6 @@
 """Freeze a checkpoint into the graph that native clients run, and convert that to the other formats."""
 
 import contextlib
-import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,10 +22,11 @@ from speech.artifacts import (
 )
 from speech.bundle import Bundle
 from speech.errors import InputError
+from speech.extras import require
 from speech.geometry import Geometry
 from speech.graph_facts import read_facts, read_weights
 from speech.graphdef import FrozenGraph
-from speech.ownership import Place
+from speech.ownership import Place, place_at
 from speech.storage import write_bytes
 from speech.variables import weight_shapes
 
@@ -124,8 +124,7 @@ def convert_onnx(model: Path, converted: Path) -> ExportedModel:
     from components.export import onnx
     from components.export.selfcheck import check_onnx
 
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise InputError("an ONNX model is run before it is called done: onnxruntime is missing, install it")
+    require("onnx")  # the model is run before it is called done
     source = ExportedModel.open(model)
     graph, geometry, weights = _read_frozen(source)
     names = ("audio_sample_rate", "feature_win_len", "feature_win_step")
@@ -145,9 +144,9 @@ def add_files(model: ExportedModel, names: list[str]) -> ExportedModel:
     return _Output(model.folder, model.alphabet, names).complete(model.sidecar)
 
 
-def place(folder: Path) -> Place:
-    """A folder that takes an export, beside whatever else it holds."""
-    return Place(folder, {ExportedModel.MODEL: names_of_export}, "--export_dir")
+def place(where: str | Path) -> Place:
+    """A folder or `s3://` prefix that takes an export, beside whatever else it holds."""
+    return place_at(where, {ExportedModel.MODEL: names_of_export}, "--export_dir")
 
 
 class _Output:

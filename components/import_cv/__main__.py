@@ -4,11 +4,12 @@ import dataclasses
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.import_cv.settings import LAYOUTS, ImportSettings
+from speech.artifacts import ALL_SETS, ALPHABET, SPLITS, Corpus, CorpusPart
 from speech.errors import InputError
 from speech.extras import require
 from speech.settings import command, setting
@@ -21,6 +22,9 @@ into TSV_DIR/clips (or --audio_dir).
 `python -m components.import_cv --merge PART PART ... --corpus_dir CORPUS` puts the parts of a partitioned import
 together.
 """
+
+TABLES = (ALPHABET, Corpus.INDEX, Corpus.HTML_REPORT, Corpus.REPORT)
+PART = (CorpusPart.ROWS, CorpusPart.OUTCOMES, CorpusPart.PART)
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,6 @@ class Command(ImportSettings):
     @property
     def settings(self) -> ImportSettings:
         """The step's own settings."""
-        from speech.artifacts import ALL_SETS, SPLITS
-
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(ImportSettings)}
         values["sets"] = self.sets or (ALL_SETS if self.as_peer else SPLITS)
         values["layout"] = self.layout or ("clips" if self.as_peer else "shards")
@@ -66,11 +68,12 @@ def run(given: Command) -> None:
     if given.merge:
         if given.as_peer or given.tsv_dir:
             raise InputError("--merge takes the parts and --corpus_dir, and no release")
-        _to_place(given.corpus_dir, lambda folder: parts.merge(given.merge, folder))
+        _to_place(given.corpus_dir, TABLES, lambda folder: parts.merge(given.merge, folder))
     elif not given.tsv_dir:
         raise InputError("no release given: expected the folder or the .tar.gz of a Common Voice release")
     elif not given.as_peer:
-        _to_place(given.corpus_dir, lambda folder: step.run(given.settings, given.tsv_dir, folder))
+        names = PART if given.partition else (*(f"{name}.csv" for name in given.settings.sets), *TABLES)
+        _to_place(given.corpus_dir, names, lambda folder: step.run(given.settings, given.tsv_dir, folder))
     elif is_remote(given.tsv_dir) or Path(given.tsv_dir).is_file():
         raise InputError(f"--corpus_dir is missing: where does the corpus of {given.tsv_dir} go?")
     elif given.partition or given.settings.layout != "clips":
@@ -88,18 +91,27 @@ def _run_as_peer(given: Command) -> None:
     step.run_to(given.settings, given.tsv_dir, Target(audio, clip_prefix=""), lenient=True)
 
 
-def _to_place(uri: str, make: Callable[[Path], object]) -> None:
-    """Make a corpus in a local folder, or in a scratch folder that is uploaded and then removed."""
-    from speech.artifacts import Corpus, CorpusPart
+def _to_place(uri: str, names: Iterable[str], make: Callable[[Path], object]) -> None:
+    """Make a corpus in a local folder, or in a scratch folder that is uploaded and then removed.
+
+    Raises InputError for objects of others that have one of its `names`, before the work.
+    """
+    from components.import_cv.target import remote_place
     from speech.storage import is_remote, upload_folder
 
     if not is_remote(uri):
         make(Path(uri))
         return
     scratch = Path(tempfile.gettempdir()) / f"speechmill-import-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
-    make(scratch)
-    last = CorpusPart.PART if (scratch / CorpusPart.PART).is_file() else Corpus.REPORT
-    upload_folder(scratch, uri, last=last)
+    with tempfile.TemporaryDirectory() as folder:
+        place = remote_place(uri, Path(folder))
+        place.check(names)
+        make(scratch)
+        last = CorpusPart.PART if (scratch / CorpusPart.PART).is_file() else Corpus.REPORT
+        made = [path.relative_to(scratch).as_posix() for path in scratch.rglob("*") if path.is_file()]
+        with place.writing(made):
+            place.remove([last, *sorted(place.own - {*made})])
+            upload_folder(scratch, uri, last=last)
     shutil.rmtree(scratch)
 
 

@@ -20,8 +20,8 @@ from components.import_cv.shards import shard_name
 from speech.artifacts import ALL_SETS, ALPHABET, Corpus, CorpusPart
 from speech.audio import WAV_HEADER_BYTES
 from speech.errors import InputError
-from speech.ownership import Place
-from speech.storage import fsync_folder
+from speech.ownership import Place, RemotePlace
+from speech.storage import fsync_folder, read_object
 
 
 class Sources(Protocol):
@@ -191,6 +191,16 @@ class Target:
                 os.fsync(file.fileno())
             path.replace(self.folder / path.name)
         fsync_folder(self.folder)
+
+
+def remote_place(uri: str, scratch: Path) -> Place:
+    """An `s3://` prefix that takes a corpus or a part of one; the lists of its files there are read in `scratch`."""
+    for name in (Corpus.INDEX, CorpusPart.OUTCOMES):
+        text = read_object(f"{uri.rstrip('/')}/{name}")
+        if text is not None:
+            (scratch / name).write_bytes(text)
+    records = Target(scratch).place.records
+    return RemotePlace(uri, {name: records[name] for name in (Corpus.REPORT, CorpusPart.PART)}, "--corpus_dir")
 
 
 def _move(staged: Path, place: Path) -> None:

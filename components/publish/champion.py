@@ -59,10 +59,23 @@ class Champions:
 
         Each writer looks again after it wrote, so the last one to write leaves the newest record, whatever the order.
         """
+        self.check()
         written = 0
         while (newest := self._newest()) > written:
             self.place.put(POINTER, to_json(self.record(newest)))
             written = newest
+
+    def check(self) -> None:
+        """Raise InputError if `champion.json` is somebody else's."""
+        try:
+            found = self.place.get(POINTER)
+        except ValueError:  # no JSON
+            found = ()
+        if found is not None and not (isinstance(found, dict) and isinstance(found.get("number"), int)):
+            raise InputError(
+                f"{self.place.locate(POINTER)} would be replaced, but it is no record of a champion: give another "
+                "--publish_uri, or move the file away"
+            )
 
     def rolled_back(self, version: str) -> str:
         """When `version` was last taken back, or empty if it never was."""

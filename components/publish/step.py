@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from components.publish.champion import RELEASES, now
+from components.publish.champion import RELEASES, Champions, now
 from components.publish.contents import Contents, gather, to_json
 from components.publish.gate import decide
 from components.publish.settings import PublishSettings
@@ -47,8 +47,9 @@ def run(settings: PublishSettings, artifacts: Mapping[str, Path], target: str, s
 
     `artifacts` maps names to folders, as in `contents.gather`. Raises InputError as `publish` does.
     """
-    version = publish(settings, artifacts, target, source)
     place = open_target(target)
+    Champions(place).check()
+    version = publish(settings, artifacts, target, source)
     decision = decide(settings, place, version.name)
     if source is not None and source.corpus_revision:
         record = {"version": version.name, "trained": now(), "decision": decision["decision"], **asdict(source)}

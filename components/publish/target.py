@@ -20,13 +20,16 @@ from components.publish.contents import File
 from speech.errors import InputError
 from speech.storage import (
     client,
+    delete_objects,
     encryption,
     fsync_folder,
     is_remote,
     list_keys,
+    read_object,
     split_uri,
     storage_errors,
     upload_file,
+    write_object,
     write_text,
 )
 
@@ -212,20 +215,11 @@ class ObjectStore:
         return f"{self.prefix}/{name}" if self.prefix else name
 
     def get(self, name: str) -> Any:
-        from botocore.exceptions import ClientError
-
-        with storage_errors(f"{self.uri}/{name}"):
-            try:
-                answer = self._client.get_object(Bucket=self.bucket, Key=self._key(name))
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
-                    return None
-                raise
-            return json.loads(answer["Body"].read())
+        text = read_object(f"{self.uri}/{name}")
+        return None if text is None else json.loads(text)
 
     def put(self, name: str, text: str) -> None:
-        with storage_errors(f"{self.uri}/{name}"):
-            self._client.put_object(Bucket=self.bucket, Key=self._key(name), Body=text.encode("utf-8"), **encryption())
+        write_object(f"{self.uri}/{name}", text.encode("utf-8"))
 
     def create(self, name: str, text: str) -> bool:
         from botocore.exceptions import ClientError
@@ -248,8 +242,7 @@ class ObjectStore:
         return False
 
     def _delete(self, name: str) -> None:
-        with storage_errors(f"{self.uri}/{name}"):
-            self._client.delete_object(Bucket=self.bucket, Key=self._key(name))
+        delete_objects([f"{self.uri}/{name}"])
 
 
 def _content(description: dict[str, Any]) -> str:

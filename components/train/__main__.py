@@ -13,7 +13,6 @@ from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.augmentation import FLAG_ALIASES
 from speech.errors import InputError
-from speech.extras import require
 from speech.settings import command, setting, setting_error
 from speech.sources import fetch_source
 from speech.storage import download_file, is_remote, list_keys, local_folder
@@ -109,7 +108,6 @@ def main() -> None:
 
 
 def _run(given: TrainCommand) -> None:
-    require("train")
     with _log_level(given.log_level):
         given = _split_input(given)
         _check(given)

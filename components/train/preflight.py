@@ -45,6 +45,7 @@ def check_command(given: "TrainCommand") -> list[Manifest]:
     Raises InputError with a line for each finding. Sets behind `s3://` URIs are checked when they are here.
     """
     findings = Findings()
+    findings.has_packages("train")
     _check_paths(findings, given)
     sets = {flag: _read(findings, flag, getattr(given, flag), split) for flag, split in SETS.items()}
     if given.corpus and not is_remote(given.corpus):
@@ -61,7 +62,7 @@ def check_command(given: "TrainCommand") -> list[Manifest]:
         base = _checkpoint(given, Path(given.saved_at)) if not is_remote(given.saved_at) else None
     _check_test(findings, given, test, base)
     _check_scorer(findings, given, base)
-    _check_packages(findings, given, [*train, *dev, *metrics], test, base)
+    _check_one_shot(findings, given)
     _check_room(findings, given, base)
     findings.raise_found()
     return [manifest for manifests in sets.values() for manifest in manifests]
@@ -77,11 +78,11 @@ def check_run(
 ) -> None:
     """The same of a run whose sets are here; of what `check_command` has seen, it costs next to nothing."""
     findings = Findings()
+    findings.has_packages("train")
     base = base_of(settings, load_dir, train, dev)
     findings.takes_files("checkpoint_dir", str(save_dir))
     _check_written(findings, settings)
     _check_sets(findings, settings, train, dev, metrics, base)
-    _need_packages(findings, "training", settings, [*train, *dev, *metrics], base)
     findings.raise_found()
 
 
@@ -237,55 +238,11 @@ def _check_scorer(findings: Findings, given: "TrainCommand", base: Base | None) 
             Scorer(given.lm_alpha, given.lm_beta, given.scorer_path, base.alphabet)
 
 
-def _one_shot(findings: Findings, given: "TrainCommand") -> list[Manifest]:
-    """The recording of `--one_shot_infer` as a set of its own, if it is here."""
+def _check_one_shot(findings: Findings, given: "TrainCommand") -> None:
     path = Path(given.one_shot_infer)
-    if not given.one_shot_infer or not path.exists():
-        return []
-    alone = Manifest(path, [Clip(path.name, 0, "")])
-    for reason in alone.survey.reasons.values():
-        findings.add(f"--one_shot_infer {path}: {reason}")
-    return [alone]
-
-
-def _check_packages(
-    findings: Findings,
-    given: "TrainCommand",
-    training: Sequence[Manifest],
-    test: Sequence[Manifest],
-    base: Base | None,
-) -> None:
-    """Of what this command does later, too."""
-    if given.trains:
-        _need_packages(findings, "training", given, training, base)
-    if given.test_files:
-        audio = [*_of_audio(test, base), "soundfile"]  # the report plays the worst clips
-        findings.has_packages("--test_files", ["tensorflow", "rapidfuzz", "jinja2", *audio], "evaluate")
-    one_shot = _one_shot(findings, given)
-    if one_shot:
-        findings.has_packages("--one_shot_infer", ["tensorflow", *_of_audio(one_shot, base)], "train")
-    if given.export_dir:
-        findings.has_packages("--export_dir", ["tensorflow"], "export")
-
-
-def _need_packages(
-    findings: Findings, needed_for: str, settings: TrainSettings, manifests: Sequence[Manifest], base: Base | None
-) -> None:
-    augmentation = [
-        package
-        for kind, package in (("codec", "soundfile"), ("resample", "soxr"))
-        if any(item.startswith(kind) for item in settings.augment)
-    ]
-    modules = ["tensorflow", "matplotlib", *_of_audio(manifests, base), *augmentation]
-    findings.has_packages(needed_for, modules, "train")
-
-
-def _of_audio(manifests: Sequence[Manifest], base: Base | None) -> list[str]:
-    """The packages that read these sets: libsndfile for other files than plain WAV, soxr for other rates."""
-    rate = base.geometry.audio_sample_rate if base is not None else TrainSettings.audio_sample_rate
-    decoded = any(manifest.survey.n_decoded for manifest in manifests)
-    rates = any(((one.survey.rates_hz != 0) & (one.survey.rates_hz != rate)).any() for one in manifests)
-    return (["soundfile"] if decoded else []) + (["soxr"] if rates else [])
+    if given.one_shot_infer and path.exists():
+        for reason in Manifest(path, [Clip(path.name, 0, "")]).survey.reasons.values():
+            findings.add(f"--one_shot_infer {path}: {reason}")
 
 
 def _check_room(findings: Findings, given: "TrainCommand", base: Base | None) -> None:

@@ -1,12 +1,14 @@
 """What a step may replace in a folder: what its record lists, and nothing of anybody else."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from speech.errors import InputError
-from speech.ownership import Place, listed
+from speech.ownership import Place, listed, place_at
+from speech.storage import list_keys, read_object, split_uri, write_object
 
 NAMES = ["a.bin", "sub/b.bin", "record.json"]
 
@@ -93,3 +95,60 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(InputError, match="--output_dir .*/x: it is a file, expected a folder"):
         place(tmp_path / "x").check([])
+
+
+# Under a prefix of an object store the same holds.
+
+
+def remote(uri: str) -> Place:
+    return place_at(uri, {"record.json": listed}, "--export_dir")
+
+
+def upload(uri: str, text: str = "ours", names: Sequence[str] = NAMES) -> None:
+    with remote(uri).writing(names):
+        remote(uri).remove(["record.json"])
+        for name in names[:-1]:
+            write_object(f"{uri}/{name}", text.encode())
+        files = {name: {} for name in names[:-1]}
+        write_object(f"{uri}/record.json", json.dumps({"files": files}).encode())
+
+
+def objects(uri: str) -> dict[str, str]:
+    start = len(split_uri(uri)[1]) + 1
+    found = (f"s3://{split_uri(uri)[0]}/{key}" for key, _ in list_keys(f"{uri}/"))
+    return {split_uri(one)[1][start:]: (read_object(one) or b"").decode() for one in found}
+
+
+def test_objects_of_a_rerun_and_of_others(s3_bucket: str) -> None:
+    uri = f"{s3_bucket}/models/x"
+    write_object(f"{uri}/sub/notes", b"mine")
+    write_object(f"{s3_bucket}/models/xa.bin", b"mine")  # the prefix's sibling
+    upload(uri)
+    upload(uri, "again")
+    found = objects(uri)
+    assert found.keys() == {*NAMES, "sub/notes"}
+    assert (found["a.bin"], found["sub/notes"]) == ("again", "mine")
+    with pytest.raises(InputError, match=r"sub/notes would be replaced, .* give another --export_dir"):
+        upload(uri, "", ["sub/notes", "record.json"])
+    assert objects(uri) == found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_object_of_somebody_else_is_named(s3_bucket: str, name: str) -> None:
+    uri = f"{s3_bucket}/x#1"
+    write_object(f"{uri}/{name}", b"{}")
+    with pytest.raises(InputError, match=f"{uri}/{name} would be replaced"):
+        upload(uri)
+    assert objects(uri) == {name: "{}"}
+
+
+def test_after_a_kill_its_own_unfinished_objects_are_known(s3_bucket: str) -> None:
+    uri = f"{s3_bucket}/x"
+    write_object(f"{uri}/other.bin", b"mine")
+    with pytest.raises(KeyboardInterrupt), remote(uri).writing(NAMES):
+        write_object(f"{uri}/a.bin", b"half")
+        raise KeyboardInterrupt
+    with pytest.raises(InputError, match=r"other.bin would be replaced"):
+        remote(uri).check(["other.bin"])
+    upload(uri)
+    assert objects(uri).keys() == {*NAMES, "other.bin"}

@@ -139,20 +139,17 @@ def test_a_disk_that_is_too_small_for_the_checkpoints(given: Callable[..., Train
     )
 
 
-@pytest.mark.parametrize(
-    ("package", "flag", "line"),
-    [
-        ("jinja2", "test_files", "--test_files: the Python package jinja2 is not installed: pip install"),
-        ("rapidfuzz", "test_files", "--test_files: the Python package rapidfuzz is not installed: pip install"),
-        ("matplotlib", "dev_files", "training: the Python package matplotlib is not installed: pip install"),
-    ],
-)
-def test_packages_of_later_phases(
-    package: str, flag: str, line: str, given: Callable[..., TrainCommand], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("package", ["jinja2", "rapidfuzz", "matplotlib", "soundfile"])
+def test_packages_are_said_with_the_rest(
+    package: str, given: Callable[..., TrainCommand], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Those of later phases, too, and together with what else has to be mended."""
     monkeypatch.setitem(sys.modules, package, None)
-    (found,) = findings(given(**{flag: given().train_files}))
-    assert found.startswith(line)
+    lines = findings(given(test_files=(str(tmp_path / "no.csv"),)))
+    assert lines == [
+        f"this command needs {package}: pip install 'speechmill[train]'",
+        f"--test_files {tmp_path}/no.csv: no such file",
+    ]
 
 
 def corpus(folder: Path, damaged: int) -> Path:
