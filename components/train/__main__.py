@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from components.train import afterwards, preflight
+from components.train import afterwards
 from components.train.afterwards import ExportFlags, TestFlags
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.augmentation import FLAG_ALIASES
 from speech.errors import InputError
+from speech.extras import require
 from speech.settings import command, setting, setting_error
 from speech.sources import fetch_source
 from speech.storage import download_file, is_remote, list_keys, local_folder
@@ -108,6 +109,9 @@ def main() -> None:
 
 
 def _run(given: TrainCommand) -> None:
+    require("train", modules=("google.protobuf",))  # which the checks need, that name the rest
+    from components.train import preflight
+
     with _log_level(given.log_level):
         given = _split_input(given)
         _check(given)

@@ -49,6 +49,9 @@ ELSEWHERE = {  # reachable, and needed for something else alone
     ("export", "onnxruntime"): "the extra onnx",
     ("pipeline", "soundfile"): "settings are checked by the augmentations' parser; audio is opened in the step",
     ("pipeline", "soxr"): "as soundfile",
+    ("export", "soundfile"): "of a corpus the card reads tables; a look at files is a training's or an evaluation's",
+    ("build-scorer", "soundfile"): "as export",
+    ("publish", "soundfile"): "as export",
     ("publish", "rapidfuzz"): "the gate draws from counts that the evaluation made",
 }
 

@@ -1,6 +1,7 @@
 """An evaluation with a scorer: both results side by side, the search for its weights, the copy that records them."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,16 @@ import pytest
 from components.evaluate import step, weights
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.tune import main as tune_main
-from speech.artifacts import ALPHABET, Corpus, Evaluation, ExportedModel, ExternalScorer, describe_files, write_sidecar
+from speech.artifacts import (
+    ALPHABET,
+    Clips,
+    Corpus,
+    Evaluation,
+    ExportedModel,
+    ExternalScorer,
+    describe_files,
+    write_sidecar,
+)
 from speech.decoding.scorer import Scorer
 from speech.decoding.tuning import Trial, Tuning
 from speech.errors import InputError
@@ -149,12 +159,15 @@ def test_the_note_of_a_run_without_a_scorer_replaces_an_earlier_scorer(scorer: P
 def test_the_component(model: Path, corpus: Path, scorer: Path, tmp_path: Path) -> None:
     from components.evaluate.component import evaluate
 
+    clips = Path(shutil.copytree(corpus, tmp_path / "clips"))
+    (clips / Clips.SETS).write_text('{"sets": ["dev", "test"]}')
     logged: dict[str, float] = {}
-    names = ("evaluation", "report", "summary", "tuned_scorer")
+    names = ("evaluation", "report", "tuned_scorer")
     artifacts = {name: SimpleNamespace(path=str(tmp_path / name)) for name in names}
     given = {
         "model": SimpleNamespace(path=str(model)),
-        "corpus": SimpleNamespace(path=str(corpus)),
+        "test_clips": SimpleNamespace(path=str(clips)),
+        "dev_clips": SimpleNamespace(path=str(clips)),
         "scorer": SimpleNamespace(path=str(scorer)),
         "metrics": SimpleNamespace(log_metric=logged.__setitem__),
         "report_count": 0,
