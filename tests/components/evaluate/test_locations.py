@@ -7,7 +7,7 @@ import pytest
 
 from components.evaluate.locations import fetch_model, fetch_set
 from speech.errors import InputError
-from speech.storage import download_folder, list_keys, upload_file, upload_folder
+from speech.storage import delete_objects, download_folder, list_keys, upload_file, upload_folder, write_object
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -54,3 +54,17 @@ def test_absent_objects_are_named(tmp_path: Path, s3_bucket: str) -> None:
             fetch_model(f"{s3_bucket}/{uri}", tmp_path / "m")
     with pytest.raises(InputError, match=r"corpora/test\.csv: no such object"):
         fetch_set(f"{s3_bucket}/corpora/test.csv", tmp_path / "s")
+
+
+def test_objects_of_others_stay(command: Command, exported: Path, clips: Path, s3_bucket: str) -> None:
+    given = ("--model", exported, "--test_files", clips / "dev.csv", "--evaluation", f"{s3_bucket}/scores")
+    write_object(f"{s3_bucket}/scores/report.html", b"theirs")
+    code, _, err = command(*given)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "scores/report.html would be replaced, but no record there says" in err
+    assert list_keys(f"{s3_bucket}/") == [("scores/report.html", 6)]
+    delete_objects([f"{s3_bucket}/scores/report.html"])
+    write_object(f"{s3_bucket}/scores/notes", b"theirs")
+    for _ in range(2):
+        assert command(*given)[0] == 0
+    assert len(list_keys(f"{s3_bucket}/scores/")) == 5

@@ -241,3 +241,22 @@ def test_a_scorer_in_an_object_store(
     for ending, key in ((".txt", "src"), (".out", "res")):
         lines = (tmp_path / f"dump{ending}").read_text(encoding="utf-8").splitlines()
         assert lines == [f"{row['wav_filename']} {row[key]}" for row in rows]
+
+
+def test_a_search_replaces_nothing_of_others(
+    model: Path, corpus: Path, scorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    given = ["tune", "--model", model, "--dev_files", corpus / "dev.csv", "--scorer", scorer / ExternalScorer.SCORER]
+    given += ["--n_trials", "2", "--tune_beam_width", "5"]
+    (tmp_path / "mine").mkdir()
+    for flag, name in (("--tuning", "tuning.svg"), ("--tuned_scorer", ExternalScorer.SCORER)):
+        (tmp_path / "mine" / name).write_text("mine")
+        monkeypatch.setattr("sys.argv", [str(one) for one in (*given, flag, tmp_path / "mine")])
+        with pytest.raises(SystemExit):
+            tune_main()
+        assert f"{name} would be replaced" in capsys.readouterr().err
+        assert (tmp_path / "mine" / name).read_text() == "mine"
+    monkeypatch.setattr("sys.argv", [str(one) for one in (*given, "--tuning", tmp_path / "new")])
+    for _ in range(2):
+        tune_main()
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"tuning.json", "tuning.svg"}

@@ -10,7 +10,7 @@ import pytest
 from components.export.__main__ import main
 from speech.artifacts import ALPHABET, ExportedModel
 from speech.nn.tflite import TFLiteModel
-from speech.storage import download_folder, upload_folder
+from speech.storage import delete_objects, download_folder, list_keys, upload_folder, write_object
 from tests.components.export.conftest import make_checkpoint
 
 CARD = "author_model_0.0.1.md"
@@ -238,3 +238,36 @@ def test_the_card_as_json(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.
     assert set(card["files"]) == {"en.pb", "en.pbmm", "en.tflite", ALPHABET}
     for name, about in card["files"].items():
         assert (about["bytes"], about["sha256"]) == (recorded[name]["bytes"], recorded[name]["sha256"])
+
+
+def test_objects_of_others_are_never_replaced(
+    checkpoint: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of an earlier export are, and are gone where this one has none."""
+    uri = f"{s3_bucket}/models/cy"
+    given = ["--checkpoint_dir", checkpoint, "--export_dir", uri, "--export_zip"]
+    for name in ("cy.zip", "cy/output_graph.pb", "cy/model.json", "cy/alphabet.txt"):
+        write_object(f"{s3_bucket}/models/{name}", b'{"mine": true}')
+        assert f"{name} would be replaced" in refusal(monkeypatch, capsys, *given)
+        assert [key for key, _ in list_keys(f"{s3_bucket}/")] == [f"models/{name}"]
+        delete_objects([f"{s3_bucket}/models/{name}"])
+    write_object(f"{uri}/notes.txt", b"mine")
+    run(monkeypatch, *given)
+    run(monkeypatch, *given, "--export_tflite", "false")
+    names = {key.removeprefix("models/") for key, _ in list_keys(f"{s3_bucket}/models/")}
+    made = {"model.json", "output_graph.pb", "output_graph.pbmm", ALPHABET, CARD, "model_card.json", "notes.txt"}
+    assert names == {"cy.zip", *(f"cy/{name}" for name in made)}
+
+
+def test_an_archive_of_somebody_else_stays(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--checkpoint_dir", checkpoint, "--export_dir", tmp_path / "model", "--export_tflite", "false"]
+    run(monkeypatch, *given)
+    (tmp_path / "model.zip").write_bytes(b"mine")
+    assert "model.zip would be replaced" in refusal(monkeypatch, capsys, *given, "--export_zip")
+    assert (tmp_path / "model.zip").read_bytes() == b"mine"
+    (tmp_path / "model.zip").unlink()
+    for _ in range(2):
+        run(monkeypatch, *given, "--export_zip")
+        assert zipfile.is_zipfile(tmp_path / "model.zip")

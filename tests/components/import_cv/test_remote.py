@@ -13,7 +13,8 @@ from components.import_cv.__main__ import Command, run
 from components.import_cv.settings import ImportSettings
 from speech.artifacts import Corpus
 from speech.errors import InputError, RetryError
-from speech.storage import download_folder, upload_file, upload_folder
+from speech.settings import parse
+from speech.storage import delete_objects, download_folder, list_keys, upload_file, upload_folder, write_object
 
 MakeRelease = Callable[..., Path]
 
@@ -138,3 +139,28 @@ def test_everything_may_be_remote(make_release: MakeRelease, tmp_path: Path, s3_
     merged = contents(tmp_path / "merged")
     assert merged["train.csv"] == corpus.csv("train").read_bytes()
     assert Corpus.open(tmp_path / "merged").report["audio"]["converted"] == 0
+
+
+def test_objects_of_others_stay(make_release: MakeRelease, s3_bucket: str) -> None:
+    """One with the name of an output ends the import before its work; those of an earlier import are replaced."""
+    release, uri = make_release(train=6, dev=2), f"{s3_bucket}/corpora/xx"
+
+    def call(*flags: str) -> None:
+        run(parse(Command, [str(release), "--corpus_dir", uri, *flags], prog="import_cv", description=""))
+
+    for name in ("train.csv", "alphabet.txt", "import_report.json"):
+        write_object(f"{uri}/{name}", b"theirs")
+        with pytest.raises(InputError, match=f"{name} would be replaced, .* give another --corpus_dir"):
+            call()
+        assert [key for key, _ in list_keys(f"{uri}/")] == [f"corpora/xx/{name}"]
+        delete_objects([f"{uri}/{name}"])
+    write_object(f"{uri}/shards/other.tar", b"theirs")
+    call("--sets", "train,dev")
+    before = {key for key, _ in list_keys(f"{uri}/")}
+    call("--sets", "train,dev")
+    assert {key for key, _ in list_keys(f"{uri}/")} == before
+    call("--sets", "train", "--layout", "clips")
+    after = {key.removeprefix("corpora/xx/") for key, _ in list_keys(f"{uri}/")}
+    assert {name for name in after if name.endswith((".tar", ".csv"))} == {
+        "train.csv", "import_index.csv", "shards/other.tar",
+    }  # fmt: skip

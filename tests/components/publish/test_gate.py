@@ -280,3 +280,15 @@ def test_a_local_record_is_created_once(tmp_path: Path) -> None:
     assert not place.create("champions/1.json", '{"x": 1}')
     assert place.get("champions/1.json") == {}
     assert place.names("champions") == ["1.json"]
+
+
+@pytest.mark.parametrize("text", ["theirs", '{"champion": "Ali"}', "[]"])
+def test_a_pointer_of_somebody_else_stays(publish, target, text) -> None:
+    place = open_target(target)
+    place.put(POINTER, text)
+    with pytest.raises(InputError, match=r"champion\.json would be replaced, .* give another --publish_uri"):
+        publish("1", BASE)
+    assert place.read("1") is None
+    place.put(POINTER, json.dumps({"version": "0", "number": 1}))
+    publish("1", BASE)
+    assert champion(target) == "1"

@@ -1,6 +1,5 @@
 """A release that is trained on in its own folder: it stays, byte for byte, and the result is that of another folder."""
 
-import contextlib
 import json
 import os
 import random
@@ -15,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.train import loop, outcome, step
+from components.train import outcome, step
 from components.train.one_shot import transcribe
 from components.train.report import PAGE
 from components.train.settings import TrainSettings
-from components.train.store import OWN_FILES, CheckpointStore, RunRecord
-from speech.alphabet import Alphabet
+from components.train.store import CheckpointStore, RunRecord
 from speech.artifacts import ALPHABET, Checkpoint
 from speech.errors import InputError
 from speech.manifest import read_manifest
@@ -139,26 +137,6 @@ def test_transfer_has_nothing_to_beat(release: Path, english: Path, tmp_path: Pa
     assert outcome.headline(made)["dropped_layers"] == 1
 
 
-def test_a_resumed_run_keeps_its_base(release: Path, english: Path, tmp_path: Path, monkeypatch) -> None:
-    straight = train(english, tmp_path / "straight", load=release)
-    monkeypatch.setattr(CheckpointStore, "save_last", killed_after(1, CheckpointStore.save_last))
-    with pytest.raises(Killed):
-        train(english, tmp_path / "broken", load=release)
-    monkeypatch.undo()
-    broken = train(english, tmp_path / "broken", load=release)
-    for name in (Checkpoint.HISTORY, Checkpoint.MODEL):
-        one, two = (json.loads((made.folder / name).read_text()) for made in (straight, broken))
-        for key in ("base", "best_dev_loss", "start", "dropped_layers"):
-            assert one.get(key) == two.get(key)
-    assert all(
-        np.array_equal(value, snapshot(tmp_path / "broken", "last").weights[name])
-        for name, value in snapshot(tmp_path / "straight", "last").weights.items()
-    )
-
-
-# Whatever is done in a folder, in whatever order, what was there stays.
-
-
 class Killed(BaseException):
     """No handler of ours gets to see a kill."""
 
@@ -176,120 +154,21 @@ def killed_after(calls: int, function: Callable[..., object]) -> Callable[..., o
     return counting
 
 
-PLACES = (
-    (checkpoints, "save"),
-    (checkpoints, "write_state"),
-    (checkpoints, "remove"),
-    (RunRecord, "save"),
-    (loop.TrainingRun, "train_batch"),
-)
-QUICK = replace(GENTLE, epochs=1, max_to_keep=1)
-
-
-class Desk:
-    """A folder with files of others, and what can be done in it."""
-
-    def __init__(self, folder: Path, corpus: Path, generator: random.Random) -> None:
-        self.folder, self.corpus, self.generator = folder, corpus, generator
-        self.foreign: dict[str, bytes] = {}
-        self.newest: TrainSettings | None = None
-
-    def settings(self) -> TrainSettings:
-        """Those of a run that is none of the runs before."""
-        from_scratch = not any(self.folder.rglob("*.index"))
-        return replace(QUICK, random_seed=self.generator.randrange(10**9), n_hidden=8 if from_scratch else 0)
-
-    def begin(self, settings: TrainSettings) -> None:
-        self.newest = settings
-        train(self.corpus, self.folder, settings)
-
-    def fresh(self) -> None:
-        self.begin(replace(self.settings(), load_train="init", n_hidden=8))
-
-    def in_place(self) -> None:
-        self.begin(self.settings())
-
-    def transferred(self) -> None:
-        self.begin(replace(self.settings(), drop_source_layers="1"))
-
-    def killed(self) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            owner, name = self.generator.choice(PLACES)
-            patch.setattr(owner, name, killed_after(self.generator.randint(1, 3), getattr(owner, name)))
-            with contextlib.suppress(Killed):
-                self.in_place()
-
-    def resumed(self) -> None:
-        self.begin(self.newest or self.settings())
-
-    def elsewhere(self) -> None:
-        with pytest.MonkeyPatch.context() as patch:  # what is loaded from is not written to
-            patch.setattr(loop.TrainingRun, "train_epoch", killed_after(1, loop.TrainingRun.train_epoch))
-            before = files(self.folder)
-            with contextlib.suppress(Killed, InputError):  # there may be nothing to load yet
-                train(self.corpus, self.folder.with_name("elsewhere"), self.settings(), load=self.folder)
-            assert files(self.folder) == before
-
-    def left_there(self) -> None:
-        """Somebody puts files down, under names that a run might take next."""
-        inside = self.generator.choice([self.folder, *Checkpoint.runs(self.folder)])
-        names = ["best_dev-{}.wer.txt", ".x-{}.tmp"]
-        if (inside / Checkpoint.LAST).is_file():  # else they would be the checkpoint
-            names += ["train-{}.index", "train-{}.data-00000-of-00001"]
-        for name in names:
-            path = inside / name.format(self.generator.randint(295, 330))
-            if not path.exists():
-                path.write_text(f"theirs {path}")
-                self.foreign[path.relative_to(self.folder).as_posix()] = path.read_bytes()
-
-    def check(self, *done: str) -> None:
-        """What is others' is as it was; everything else is known as a run's."""
-        found = files(self.folder)
-        assert {name: found.get(name) for name in self.foreign} == self.foreign, done
-        for name in found.keys() - self.foreign.keys():
-            path = self.folder / name
-            record = RunRecord.load(path.parent)
-            known = path.name in OWN_FILES or (record and path.name.split(".")[0] in record.bundles)
-            assert known or path.name.endswith(".tmp"), (name, done)
-
-
-OPERATIONS = ("fresh", "in_place", "transferred", "killed", "resumed", "elsewhere", "left_there")
-
-
-def play(seed: int, length: int, release: Path, corpus: Path, tmp_path: Path) -> None:
-    generator = random.Random(seed)
-    desk = Desk(tmp_path / "place", corpus, generator)
-    kind = generator.choice(("release", "no state files", "an alphabet", "nothing"))
-    desk.folder.mkdir()
-    if kind in ("release", "no state files"):
-        shutil.rmtree(desk.folder)
-        copy_release(release, desk.folder)
-    if kind == "no state files":
-        for name in (Checkpoint.LAST, Checkpoint.BEST):
-            (desk.folder / name).unlink()
-    if kind == "an alphabet":
-        Alphabet((" ", "z")).save(desk.folder / ALPHABET)
-    (desk.folder / "notes.txt").write_text("theirs")
-    desk.foreign = files(desk.folder)
-    done = [f"seed {seed}", kind]
-    for _ in range(length):
-        operation = generator.choice(OPERATIONS)
-        done.append(operation)
-        getattr(desk, operation)()
-        desk.check(*done)
-    if Checkpoint.runs(desk.folder) and operation in ("fresh", "in_place", "transferred", "resumed"):
-        assert snapshot(desk.folder, "auto").training_state["run_key"]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_whatever_is_done_what_was_there_stays(seed: int, release: Path, english: Path, tmp_path: Path) -> None:
-    play(seed, 4, release, english, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 120))
-def test_whatever_is_done_for_long(seed: int, release: Path, english: Path, tmp_path: Path) -> None:
-    play(seed, 8, release, english, tmp_path)
+def test_a_resumed_run_keeps_its_base(release: Path, english: Path, tmp_path: Path, monkeypatch) -> None:
+    straight = train(english, tmp_path / "straight", load=release)
+    monkeypatch.setattr(CheckpointStore, "save_last", killed_after(1, CheckpointStore.save_last))
+    with pytest.raises(Killed):
+        train(english, tmp_path / "broken", load=release)
+    monkeypatch.undo()
+    broken = train(english, tmp_path / "broken", load=release)
+    for name in (Checkpoint.HISTORY, Checkpoint.MODEL):
+        one, two = (json.loads((made.folder / name).read_text()) for made in (straight, broken))
+        for key in ("base", "best_dev_loss", "start", "dropped_layers"):
+            assert one.get(key) == two.get(key)
+    assert all(
+        np.array_equal(value, snapshot(tmp_path / "broken", "last").weights[name])
+        for name, value in snapshot(tmp_path / "straight", "last").weights.items()
+    )
 
 
 @pytest.mark.slow
