@@ -125,7 +125,8 @@ def _checkpoint(settings: TrainSettings, folder: Path) -> Base | None:
     load = settings.load_train if settings.load_train in ("best", "last") else "auto"
     bundle, _ = checkpoints.open_first(checkpoints.find(folder, load))
     geometry = checkpoints.geometry_of(bundle.prefix, bundle.shapes)
-    return Base(geometry, checkpoints.find_alphabet(bundle.prefix, geometry))
+    recorded = checkpoints.recorded_alphabet(bundle.prefix, geometry)
+    return Base(geometry, recorded or checkpoints.assumed_alphabet(geometry))  # the run says which
 
 
 def _check_paths(findings: Findings, given: "TrainCommand") -> None:

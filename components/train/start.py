@@ -144,8 +144,10 @@ def _alphabet_and_layers(
         return alphabet, 0, by + ("the checkpoint's alphabet" if source else checkpoints.describe_assumed(alphabet))
     if source == data.alphabet:
         return data.alphabet, 0, f"{by}same alphabet"
-    if source is None and len(data.alphabet) == n_labels:
-        return data.alphabet, 0, f"{by}the checkpoint carries no alphabet, and {data.where} has as many symbols"
+    assumed = checkpoints.assumed_alphabet(bundle.geometry)
+    if source is None and len(data.alphabet) == n_labels and (data.asked_for or assumed in (None, data.alphabet)):
+        what = "has as many symbols" if assumed != data.alphabet else "is the releases' of as many labels"
+        return data.alphabet, 0, f"{by}the checkpoint carries no alphabet, and {data.where} {what}"
     if drop == "auto":
         return data.alphabet, 1, f"{by}another alphabet ({n_labels} -> {len(data.alphabet)} symbols)"
     raise InputError(_disagreement(bundle, source, data))
@@ -154,6 +156,13 @@ def _alphabet_and_layers(
 def _disagreement(bundle: Snapshot, source: Alphabet | None, data: DataAlphabet) -> str:
     """The two alphabets, how they differ, and the two ways on."""
     transfer = "a new output layer (transfer learning) is learned with --drop_source_layers 1, or auto"
+    assumed = checkpoints.assumed_alphabet(bundle.geometry)
+    if source is None and assumed is not None and len(assumed) == len(data.alphabet):
+        return (
+            f"{bundle.prefix} carries no alphabet, and {data.where} is not the releases' of as many labels: "
+            f"{describe_difference(assumed, data.alphabet)}: --alphabet_config_path {data.where} says that the "
+            f"checkpoint writes it nevertheless; {transfer}"
+        )
     if source is None:
         return (
             f"{bundle.prefix} writes {bundle.geometry.n_labels} symbols and carries no alphabet, {data.where} has "

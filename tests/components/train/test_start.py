@@ -84,10 +84,12 @@ def test_a_release_carries_no_alphabet(tmp_path: Path) -> None:
     english = choose(folder, tmp_path / "new")
     assert english.alphabet.symbols == tuple(" abcdefghijklmnopqrstuvwxyz'")
     assert "its 28 labels are taken for the releases' English" in english.explanation
-    given = beside(*map(chr, range(32, 32 + 28)))
+    given = replace(beside(*map(chr, range(32, 32 + 28))), asked_for=True)
     as_many = choose(folder, tmp_path / "new", given)
     assert (as_many.alphabet, as_many.dropped) == (given.alphabet, ())
     assert "carries no alphabet, and data/alphabet.txt has as many symbols" in as_many.explanation
+    same = choose(folder, tmp_path / "new", beside(*english.alphabet.symbols))
+    assert "carries no alphabet, and data/alphabet.txt is the releases' of as many labels" in same.explanation
     with pytest.raises(InputError, match=r"writes 28 symbols and carries no alphabet, data/alphabet.txt has 3: .*auto"):
         choose(folder, tmp_path / "new", beside(" ", "a", "b"))
     mandarin = checkpoint(tmp_path / "mandarin", Geometry(8, 255), alphabet=None)
@@ -95,6 +97,19 @@ def test_a_release_carries_no_alphabet(tmp_path: Path) -> None:
     other = checkpoint(tmp_path / "other", alphabet=None)
     with pytest.raises(InputError, match=r"no alphabet.txt beside the checkpoint: give --alphabet_config_path"):
         choose(other, tmp_path / "new")
+
+
+def test_as_many_symbols_are_not_the_same_symbols(tmp_path: Path) -> None:
+    """An alphabet that merely lies beside the data would give the releases' outputs other letters, silently."""
+    folder = checkpoint(tmp_path / "english", Geometry(8, 28), alphabet=None)
+    sorted_otherwise = beside(*" 'abcdefghijklmnopqrstuvwxyz")
+    with pytest.raises(
+        InputError, match=r"is not the releases' .* from label 1 on \('a' .*--alphabet_config_path data/"
+    ):
+        choose(folder, tmp_path / "new", sorted_otherwise)
+    assert choose(folder, tmp_path / "new", sorted_otherwise, drop_source_layers="auto").dropped == ("layer_6",)
+    named = choose(folder, tmp_path / "new", replace(sorted_otherwise, asked_for=True))
+    assert (named.alphabet, named.dropped) == (sorted_otherwise.alphabet, ())
 
 
 def test_an_alphabet_of_another_size_beside_the_checkpoint_is_not_its_own(tmp_path: Path) -> None:
