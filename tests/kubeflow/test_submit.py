@@ -30,10 +30,11 @@ def test_a_run_and_the_same_from_the_cache(kubeflow: Kubeflow, tmp_path: Path) -
     assert second.code == 0
     assert "there already: " in second.err
     assert all(re.search(r" cached +\d+ s$", line) for name in ("Prepare", "Work") for line in lines(second.err, name))
-    (version,) = kubeflow.client.list_pipeline_versions(
-        kubeflow.client.get_pipeline_id(kubeflow.name)
-    ).pipeline_versions
-    assert re.fullmatch("[0-9a-f]{12}", version.display_name)
+    versions = kubeflow.client.list_pipeline_versions(kubeflow.client.get_pipeline_id(kubeflow.name), page_size=100)
+    names = [version.display_name for version in versions.pipeline_versions]  # other tests upload theirs, too
+    (uploaded,) = re.findall("^uploaded .*, version (.*)$", first.err, re.MULTILINE)
+    assert uploaded in names
+    assert all(re.fullmatch("[0-9a-f]{12}", name) for name in names)
 
 
 def test_a_wrong_input_is_explained_and_not_tried_again(kubeflow: Kubeflow, tmp_path: Path) -> None:
