@@ -11,13 +11,14 @@ after a kill knows its own unfinished files.
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from speech.errors import InputError
-from speech.storage import delete_objects, is_remote, list_folder, read_object, write_json, write_object
+from speech.storage import delete_objects, is_remote, list_folder, read_object, upload_folder, write_json, write_object
 
 _Claim = tuple[set[str], set[str]]  # the folders that were looked at, and what was foreign in them
 Names = Callable[[Mapping[str, Any]], Iterable[str]]  # what a record lists; nothing for a record of somebody else
@@ -176,6 +177,13 @@ class RemotePlace(Place):
         with self._claiming(names):
             yield
 
+    def upload(self, folder: Path, record: str) -> None:
+        """Put the files below `folder` there, the `record` last; those of earlier work that have no successor go."""
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        with self.writing(names):
+            self.remove([record, *sorted(self.own - {*names})])
+            upload_folder(folder, self.uri, last=record)
+
     def _at(self, name: str) -> str:
         return f"{self.uri}/{name}"
 
@@ -201,6 +209,21 @@ class RemotePlace(Place):
 def place_at(where: str | Path, records: Mapping[str, Names], flag: str) -> Place:
     """The place at a path or an `s3://` URI."""
     return RemotePlace(str(where), records, flag) if is_remote(where) else Place(Path(where), records, flag)
+
+
+@contextlib.contextmanager
+def written(place: Place, names: Iterable[str], record: str) -> Iterator[Path]:
+    """The folder to write into: the place itself, or one whose files are uploaded there in the end, `record` last.
+
+    Raises InputError before that if an object of others has one of the `names`.
+    """
+    if not isinstance(place, RemotePlace):
+        yield place.folder
+        return
+    place.check(names)
+    with tempfile.TemporaryDirectory(prefix="speechmill-") as scratch:
+        yield Path(scratch)
+        place.upload(Path(scratch), record)
 
 
 def _folder_of(name: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from components.build_scorer import step
 from components.build_scorer.settings import BuildScorerSettings
 from speech.alphabet import Alphabet
-from speech.artifacts import Corpus
+from speech.artifacts import ALPHABET, Corpus, ExternalScorer
 from speech.errors import InputError
+from speech.ownership import written
 from speech.settings import command, setting
 
 
@@ -21,7 +22,7 @@ class BuildScorerCommand(BuildScorerSettings):
     input_txt: tuple[str, ...] = setting((), "text files, one sentence a line; also .gz, also s3:// URIs")
     train_files: tuple[str, ...] = setting((), "CSVs whose transcripts are text")
     corpus: str = setting("", "folder of an imported corpus: the transcripts of its training set are text")
-    output_dir: str = setting("", "folder that takes the scorer, the vocabulary and lm.binary")
+    output_dir: str = setting("", "folder or s3:// prefix that takes the scorer, the vocabulary and lm.binary")
     alphabet: str = setting("", "alphabet file of the model")
     checkpoint: str = setting("", "folder of the model or checkpoint, for its alphabet")
     lm: str = setting("", "package this KenLM binary (built with -v) instead of estimating one")
@@ -41,11 +42,17 @@ def run(settings: BuildScorerCommand) -> None:
     if not settings.output_dir:
         raise InputError("--output_dir is missing: `python -m components.build_scorer --help` lists the flags")
     alphabet = _alphabet(settings)
+    names, record = [ExternalScorer.LANGUAGE_MODEL, step.vocabulary_name(settings.top_k)], step.LANGUAGE_MODEL_RECORD
+    if alphabet is not None:
+        names, record = [*names, ALPHABET, ExternalScorer.SCORER], ExternalScorer.MODEL
+    with written(step.place_of(settings.output_dir), [*names, record], record) as folder:
+        if alphabet is not None:
+            step.run(settings, sources, alphabet, folder, keep_binary=True)
+        else:
+            path = step.build_language_model(settings, sources, folder)
     if alphabet is None:
-        path = step.build_language_model(settings, sources, Path(settings.output_dir))
-        print(f"{path}: a language model; with --alphabet or --checkpoint it would be a scorer")
-    else:
-        step.run(settings, sources, alphabet, Path(settings.output_dir), keep_binary=True)
+        where = f"{settings.output_dir.rstrip('/')}/{path.name}"
+        print(f"{where}: a language model; with --alphabet or --checkpoint it would be a scorer")
 
 
 def _package(settings: BuildScorerCommand) -> None:

@@ -56,7 +56,7 @@ def run(
     """Build a scorer for models with `alphabet` into `folder`; `keep_binary` leaves the language model beside it."""
     alphabet = choose_alphabet(settings, alphabet)
     require_word_ends(alphabet, folder / ExternalScorer.SCORER)
-    place = _place(folder)
+    place = place_of(folder)
     found = [ALPHABET] if serving_alphabet(place, alphabet) else []
     also = [vocabulary_name(settings.top_k), *([ExternalScorer.LANGUAGE_MODEL] if keep_binary else ())]
     names = [name for name in (ExternalScorer.SCORER, ALPHABET, *also) if name not in found]
@@ -88,7 +88,7 @@ def run(
 def build_language_model(settings: BuildScorerSettings, sources: Sources, folder: Path) -> Path:
     """What the peers' generate_lm.py makes: lm.binary and the vocabulary, for a package to be made later."""
     names = [vocabulary_name(settings.top_k), ExternalScorer.LANGUAGE_MODEL]
-    with _place(folder).writing([*names, LANGUAGE_MODEL_RECORD]):
+    with place_of(folder).writing([*names, LANGUAGE_MODEL_RECORD]):
         with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch:
             made = language_model(settings, sources, bool(settings.bytes_output_mode), Path(scratch))
             write_vocabulary(folder, settings.top_k, [word for word in made.vocabulary if word != made.space])
@@ -97,7 +97,8 @@ def build_language_model(settings: BuildScorerSettings, sources: Sources, folder
     return folder / ExternalScorer.LANGUAGE_MODEL
 
 
-def _place(folder: Path) -> Place:
+def place_of(folder: str | Path) -> Place:
+    """A folder or `s3://` prefix that takes a scorer or a language model, beside whatever else it holds."""
     place = place_of_scorer(folder, "--output_dir", _own_names)
     place.records = {**place.records, LANGUAGE_MODEL_RECORD: listed}
     return place
@@ -276,7 +277,7 @@ def run_in_pipeline(
 
 def adopt(uri: str, model: Path, folder: Path) -> ExternalScorer | None:
     """Take a scorer that is there already, if it fits the model; without one, leave a note that says so."""
-    place = _place(folder)
+    place = place_of(folder)
     if not uri:
         with place.writing([ExternalScorer.NONE]):
             write_text(folder / ExternalScorer.NONE, ExternalScorer.NONE_TEXT)

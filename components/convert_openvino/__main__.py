@@ -8,8 +8,10 @@ from typing import Any
 
 from components.convert_openvino import model_optimizer
 from components.convert_openvino.settings import OpenVinoSettings
+from speech.artifacts import ALPHABET, IntermediateRepresentation
 from speech.errors import InputError
 from speech.extras import require
+from speech.ownership import written
 from speech.settings import command, setting
 
 
@@ -20,7 +22,7 @@ class OpenVinoCommand(OpenVinoSettings):
     input_model: str = setting(
         "", "frozen graph (.pb), memory-mapped graph (.pbmm), float TFLite file, checkpoint, or a folder with one"
     )
-    output_dir: str = setting(".", "folder that takes the IR")
+    output_dir: str = setting(".", "folder or s3:// prefix that takes the IR")
     dev_files: tuple[str, ...] = setting((), "CSVs of the dev set on which the WER is measured")
     corpus: str = setting("", "corpus folder that import_cv made, for its dev set")
     input: str = setting(
@@ -53,8 +55,13 @@ def run(given: OpenVinoCommand) -> None:
         n_steps = given.n_steps if asked.n_steps is None else asked.n_steps
         return step.Form(n_steps, given.batch if asked.batch is None else asked.batch, asked.outputs)
 
-    made = step.run(OpenVinoSettings(**values), given.input_model, Path(given.output_dir), dev_files, form)
-    print(f"{made.xml}: {made.sidecar['settings']['precision']}, made of {made.sidecar['converted_from']}")
+    settings = OpenVinoSettings(**values)
+    names = [*step.files_of(settings), ALPHABET, IntermediateRepresentation.MODEL]
+    with written(step.place_of(given.output_dir), names, IntermediateRepresentation.MODEL) as folder:
+        made = step.run(settings, given.input_model, folder, dev_files, form)
+        about = f"{made.xml.name}: {settings.precision}, made of {made.sidecar['converted_from']}"
+    place = "" if given.output_dir == "." else f"{given.output_dir.rstrip('/')}/"
+    print(f"{place}{about}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -25,7 +25,7 @@ from speech.artifacts import (
     write_sidecar,
 )
 from speech.geometry import Geometry
-from speech.ownership import Place
+from speech.ownership import Place, place_at
 from speech.storage import download_file, download_folder, fsync_folder, is_remote
 
 ENDINGS = (".bin", ".xml")
@@ -53,19 +53,24 @@ def run(
     With `dev_files` (CSVs) each IR's WER is measured, and one that lost too much is refused: then nothing is written.
     `form_of` decides the form of the main IR from the model's geometry; the settings do by default.
     """
-    place = Place(output_dir, RECORDS, "--output_dir")
+    place = place_of(output_dir)
     place.check([IntermediateRepresentation.MODEL])
     with tempfile.TemporaryDirectory(prefix="speechmill-") as downloads:
         source = load(_local(input_model, Path(downloads)), settings.alphabet_config_path)
         form = form_of(source.geometry) if form_of else Form(settings.n_steps, settings.batch)
         found = [ALPHABET] if serving_alphabet(place, source.alphabet) else []
-        place.check([*_files(settings), *(() if found else (ALPHABET,))])
+        place.check([*files_of(settings), *(() if found else (ALPHABET,))])
         output_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".converting-", dir=output_dir) as scratch:
             conversion = _Conversion(settings, source, form, Path(scratch))
             conversion.write()
             metrics = conversion.measure(dev_files)
             return conversion.install(place, found, metrics)
+
+
+def place_of(where: str | Path) -> Place:
+    """A folder or `s3://` prefix that takes an IR, beside whatever else it holds."""
+    return place_at(where, RECORDS, "--output_dir")
 
 
 class _Conversion:
@@ -127,7 +132,7 @@ class _Conversion:
 
         What `found` names lies there already and stays.
         """
-        files = _files(self.settings)
+        files = files_of(self.settings)
         folder, names = place.folder, [name for name in (*files, ALPHABET) if name not in found]
         with place.writing([*names, IntermediateRepresentation.MODEL]):
             place.remove([*RECORDS, *sorted(place.own - {*RECORDS, *names})])
@@ -156,7 +161,7 @@ class _Conversion:
         }
 
 
-def _files(settings: OpenVinoSettings) -> list[str]:
+def files_of(settings: OpenVinoSettings) -> list[str]:
     """The files of the IRs that the settings ask for."""
     name = settings.model_name
     names = [name, *([f"{name}_stateful"] if settings.stateful else ())]

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from components.evaluate.settings import EvaluateSettings
 from speech.errors import InputError
-from speech.ownership import Place
-from speech.storage import download_file, download_folder, is_remote, upload_file, upload_folder, write_bytes
+from speech.ownership import Place, RemotePlace
+from speech.storage import download_file, download_folder, is_remote, upload_file, write_bytes
 
 S = TypeVar("S", bound=EvaluateSettings)
 
@@ -70,11 +70,8 @@ def place(uri: str, scratch: Path) -> Path:
 def deliver(local: Path, uri: str, target: Place) -> None:
     """Put what was written to `place(uri, local)`, a file or a folder, where it belongs: a folder into `target`, the
     record of which goes up last."""
-    if is_remote(uri) and local.is_dir():
-        record = next(iter(target.records))
-        with target.writing(path.name for path in local.iterdir()):
-            target.remove([record])
-            upload_folder(local, uri, last=record)
+    if isinstance(target, RemotePlace) and local.is_dir():
+        target.upload(local, next(iter(target.records)))
     elif is_remote(uri):
         upload_file(local, uri)
 

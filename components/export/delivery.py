@@ -15,8 +15,8 @@ from speech.artifacts import (
     write_sidecar,
 )
 from speech.errors import InputError
-from speech.ownership import place_at
-from speech.storage import is_remote, upload_file, upload_folder
+from speech.ownership import RemotePlace, place_at
+from speech.storage import is_remote, upload_file
 
 STEM = Path(ExportedModel.FROZEN).stem
 
@@ -60,11 +60,8 @@ def deliver(model: ExportedModel, destination: str, remove: bool) -> None:
     What else lies there stays; with `remove` a note says so. The model's own folder must be on the same disk.
     """
     target = place(destination)
-    if is_remote(destination):
-        names = [*model.sidecar["files"], *model.sidecar.get("also", ())]
-        with target.writing([*names, ExportedModel.MODEL]):
-            target.remove([ExportedModel.MODEL, *sorted(target.own - {ExportedModel.MODEL, *names})])
-            upload_folder(model.folder, destination, last=ExportedModel.MODEL)
+    if isinstance(target, RemotePlace):
+        target.upload(model.folder, ExportedModel.MODEL)
         return
     folder = Path(destination)
     found = [ALPHABET] if serving_alphabet(target, model.alphabet) else []

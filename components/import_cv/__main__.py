@@ -97,7 +97,7 @@ def _to_place(uri: str, names: Iterable[str], make: Callable[[Path], object]) ->
     Raises InputError for objects of others that have one of its `names`, before the work.
     """
     from components.import_cv.target import remote_place
-    from speech.storage import is_remote, upload_folder
+    from speech.storage import is_remote
 
     if not is_remote(uri):
         make(Path(uri))
@@ -108,10 +108,7 @@ def _to_place(uri: str, names: Iterable[str], make: Callable[[Path], object]) ->
         place.check(names)
         make(scratch)
         last = CorpusPart.PART if (scratch / CorpusPart.PART).is_file() else Corpus.REPORT
-        made = [path.relative_to(scratch).as_posix() for path in scratch.rglob("*") if path.is_file()]
-        with place.writing(made):
-            place.remove([last, *sorted(place.own - {*made})])
-            upload_folder(scratch, uri, last=last)
+        place.upload(scratch, last)
     shutil.rmtree(scratch)
 
 

@@ -193,7 +193,7 @@ class Target:
         fsync_folder(self.folder)
 
 
-def remote_place(uri: str, scratch: Path) -> Place:
+def remote_place(uri: str, scratch: Path) -> RemotePlace:
     """An `s3://` prefix that takes a corpus or a part of one; the lists of its files there are read in `scratch`."""
     for name in (Corpus.INDEX, CorpusPart.OUTCOMES):
         text = read_object(f"{uri.rstrip('/')}/{name}")

@@ -17,6 +17,7 @@ from speech.decoding.scorer import Scorer
 from speech.errors import InputError
 from speech.manifest import Clip, write_manifest
 from speech.settings import parse
+from speech.storage import delete_objects, list_keys, write_object
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.emissions import synthesize
 from tests.fixtures.decoding.texts import make_sentences, make_words
@@ -224,3 +225,23 @@ def test_modes_that_contradict_each_other() -> None:
         step.choose_alphabet(BuildScorerSettings(force_bytes_output_mode="false"), cases.BYTES_ALPHABET)
     chosen = step.choose_alphabet(BuildScorerSettings(force_bytes_output_mode="true"), cases.ALPHABET)
     assert chosen.bytes_mode
+
+
+def test_into_an_object_store(text: Path, tmp_path: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cases.ALPHABET.save(tmp_path / "letters.txt")
+    before = set(tmp_path.iterdir())
+    given = ["--input_txt", str(text), "--arpa_order", "3", "--output_dir", f"{s3_bucket}/scorers/x"]
+
+    def build(*flags: str) -> None:
+        shell.run(parse(shell.BuildScorerCommand, [*given, *flags], prog="", description=""))
+
+    for _ in range(2):
+        build("--alphabet", "letters.txt")
+    names = {key.rpartition("/")[2] for key, _ in list_keys(f"{s3_bucket}/")}
+    assert names == {"kenlm.scorer", "lm.binary", "vocab-500000.txt", ALPHABET, "scorer.json"}
+    write_object(f"{s3_bucket}/scorers/x/kenlm.scorer", b"theirs")
+    delete_objects([f"{s3_bucket}/scorers/x/scorer.json"])
+    with pytest.raises(InputError, match="would be replaced"):
+        build("--alphabet", "letters.txt")
+    assert set(tmp_path.iterdir()) == before

@@ -13,6 +13,7 @@ import pytest
 from components.convert_openvino.__main__ import main
 from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
+from speech.storage import list_keys, write_object
 
 ROOT = Path(__file__).parents[3]
 CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
@@ -114,7 +115,7 @@ def test_wrong_input_is_one_line_and_code_2(frozen: Path, tmp_path: Path, capsys
 def test_the_components_parameters_are_the_settings() -> None:
     parameters = inspect.signature(convert_openvino.python_func).parameters
     given = {name: parameter.default for name, parameter in parameters.items()}
-    for name in ("model", "ir", "metrics", "corpus"):
+    for name in ("model", "ir", "dev_clips"):
         given.pop(name)
     assert given == {field.name: field.default for field in fields(OpenVinoSettings)}
     assert {name: parameters[name].annotation for name in given} == {
@@ -142,3 +143,24 @@ assert "openvino" in sys.modules
 assert sys.modules["openvino_telemetry"] is None
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_into_an_object_store(
+    frozen: Path, tmp_path: Path, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seen: a folder named `s3:` on this machine."""
+    monkeypatch.chdir(tmp_path)
+    write_object(f"{s3_bucket}/ir/notes", b"theirs")
+    for _ in range(2):
+        code, out, err = run(capsys, "--input_model", frozen, "--output_dir", f"{s3_bucket}/ir")
+        assert (code, err) == (0, "")
+        assert out.splitlines()[-1].startswith(f"{s3_bucket}/ir/output_graph.xml: f16, made of ")
+    names = {key for key, _ in list_keys(f"{s3_bucket}/")}
+    made = {"alphabet.txt", "notes", "openvino.json", "output_graph.bin", "output_graph.xml"}
+    assert names == {f"ir/{name}" for name in made}
+    write_object(f"{s3_bucket}/mine/output_graph.bin", b"theirs")
+    code, _, err = run(capsys, "--input_model", frozen, "--output_dir", f"{s3_bucket}/mine")
+    assert code == 2
+    assert "mine/output_graph.bin would be replaced" in err
+    assert list_keys(f"{s3_bucket}/mine/") == [("mine/output_graph.bin", 6)]
+    assert list(tmp_path.iterdir()) == []
