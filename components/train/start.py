@@ -146,7 +146,7 @@ def _alphabet_and_layers(
         return data.alphabet, 0, f"{by}same alphabet"
     assumed = checkpoints.assumed_alphabet(bundle.geometry)
     if source is None and len(data.alphabet) == n_labels and (data.asked_for or assumed in (None, data.alphabet)):
-        what = "has as many symbols" if assumed != data.alphabet else "is the releases' of as many labels"
+        what = "has as many symbols" if assumed != data.alphabet else "is that of the releases"
         return data.alphabet, 0, f"{by}the checkpoint carries no alphabet, and {data.where} {what}"
     if drop == "auto":
         return data.alphabet, 1, f"{by}another alphabet ({n_labels} -> {len(data.alphabet)} symbols)"
@@ -159,7 +159,7 @@ def _disagreement(bundle: Snapshot, source: Alphabet | None, data: DataAlphabet)
     assumed = checkpoints.assumed_alphabet(bundle.geometry)
     if source is None and assumed is not None and len(assumed) == len(data.alphabet):
         return (
-            f"{bundle.prefix} carries no alphabet, and {data.where} is not the releases' of as many labels: "
+            f"{bundle.prefix} carries no alphabet, and {data.where} is not that of the releases: "
             f"{describe_difference(assumed, data.alphabet)}: --alphabet_config_path {data.where} says that the "
             f"checkpoint writes it nevertheless; {transfer}"
         )

@@ -136,7 +136,8 @@ def _train(
     begin = start.choose(settings, load_dir, store, data.alphabet, lambda: Alphabet.collect(transcripts))
     print(begin.explanation, flush=True)
     if store.folder != save_dir:
-        print(f"{save_dir} holds files of others, which stay as they are: this run's go to {store.folder}", flush=True)
+        where, own = (mirror, store.mirror) if mirror else (save_dir, store.folder)
+        print(f"{where} holds files of others, which stay as they are: this run's go to {own}", flush=True)
 
     geometry = begin.bundle.geometry
     resampling = settings.normalize_sample_rate

@@ -25,6 +25,7 @@ from speech.manifest import read_manifest
 from speech.metrics import word_errors
 from speech.nn import checkpoints
 from speech.nn.checkpoints import Snapshot
+from speech.storage import download_folder, upload_folder
 from tests.components.train.test_main import ROOT
 from tests.fixtures.release_checkpoint import ENGLISH, copy_release, make_release
 
@@ -92,6 +93,21 @@ def test_in_place_and_elsewhere_are_the_same_and_the_base_is_as_it_was(
     shutil.rmtree(made.folder)
     assert files(place) == before
     assert error_rate(place, english) == of_base
+
+
+def test_in_place_in_an_object_store(release: Path, english: Path, tmp_path: Path, s3_bucket: str, capsys) -> None:
+    uri = f"{s3_bucket}/releases/R#1"
+    upload_folder(release, uri)
+    settings = replace(GENTLE, epochs=1)
+    step.run(settings, [english / "train.csv"], [], tmp_path / "save", tmp_path / "save", mirror=uri)
+    assert (
+        f"{uri} holds files of others, which stay as they are: this run's go to {uri}/run-1" in capsys.readouterr().out
+    )
+    download_folder(uri, tmp_path / "after")
+    before, after = files(release), files(tmp_path / "after")
+    assert {name: after.get(name) for name in before} == before
+    assert "run-1/checkpoint" in after
+    assert all(name.startswith("run-1/") for name in after.keys() - before.keys())
 
 
 def test_where_no_epoch_is_better_the_base_stays_the_best(release: Path, english: Path, tmp_path: Path, capsys) -> None:

@@ -89,7 +89,7 @@ def test_a_release_carries_no_alphabet(tmp_path: Path) -> None:
     assert (as_many.alphabet, as_many.dropped) == (given.alphabet, ())
     assert "carries no alphabet, and data/alphabet.txt has as many symbols" in as_many.explanation
     same = choose(folder, tmp_path / "new", beside(*english.alphabet.symbols))
-    assert "carries no alphabet, and data/alphabet.txt is the releases' of as many labels" in same.explanation
+    assert "carries no alphabet, and data/alphabet.txt is that of the releases" in same.explanation
     with pytest.raises(InputError, match=r"writes 28 symbols and carries no alphabet, data/alphabet.txt has 3: .*auto"):
         choose(folder, tmp_path / "new", beside(" ", "a", "b"))
     mandarin = checkpoint(tmp_path / "mandarin", Geometry(8, 255), alphabet=None)
@@ -104,7 +104,7 @@ def test_as_many_symbols_are_not_the_same_symbols(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "english", Geometry(8, 28), alphabet=None)
     sorted_otherwise = beside(*" 'abcdefghijklmnopqrstuvwxyz")
     with pytest.raises(
-        InputError, match=r"is not the releases' .* from label 1 on \('a' .*--alphabet_config_path data/"
+        InputError, match=r"is not that of the releases: .* from label 1 on \('a' .*--alphabet_config_path data/"
     ):
         choose(folder, tmp_path / "new", sorted_otherwise)
     assert choose(folder, tmp_path / "new", sorted_otherwise, drop_source_layers="auto").dropped == ("layer_6",)
