@@ -21,14 +21,14 @@ PLACED_AS = {
     "import_part": "import_cv",
 }  # steps that a deployment.toml knows by another's name
 UNCACHED = ("publish",)  # what is there already decides, and is no input: a champion may have been rolled back
-DISPLAY_NAMES = {
+DISPLAY_NAMES = {  # short enough for the boxes of the graph in the user interface
     "find_release": "Look for a new release",
-    "import_cv": "Import Common Voice",
+    "import_cv": "Import the corpus",
     "import_part": "Import a part",
     "merge_corpus": "Merge the corpus",
     "train": "Train",
     "freeze": "Freeze the graph",
-    "convert_mmap": "Convert to the memory-mapped format",
+    "convert_mmap": "Convert to pbmm",
     "convert_tflite": "Convert to TFLite",
     "convert_openvino": "Convert to OpenVINO",
     "build_scorer": "Build the scorer",

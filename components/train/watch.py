@@ -68,8 +68,9 @@ def until_done(
 ) -> None:
     """Relay what happens until the job is complete. `mine` is the workflow that this pod belongs to, if any.
 
-    Raises InputError or RetryError when it failed, and RetryError on SIGTERM: after deleting the job, if the run is
-    terminated.
+    Raises InputError or RetryError when it failed, and RetryError on SIGTERM or when the run is terminated, which
+    deletes the job. Argo takes about 10 s from a run's termination to SIGTERM, and 0.1 s after that are too few for two
+    calls on a busy node: so that is asked for all the time.
     """
     relay = Relay(cluster, name, n_nodes)
     known: dict[str, Any] | None = None  # the job as it was seen last
@@ -96,7 +97,10 @@ def until_done(
             raise _failure(cluster, name, job, relay.chief)
         relay.say("suspended, by a queue or a person" if state(job) else relay.describe())
         known = job
-    raise _stopped(cluster, name, known, mine)
+        with contextlib.suppress(ApiError):  # no role for it, or no answer: SIGTERM remains
+            if mine and cluster.run_ends(mine[0]):
+                raise _stopped("the run is terminated", cluster, name, known, mine)
+    raise _stopped("SIGTERM", cluster, name, known, mine)
 
 
 class Relay:
@@ -204,20 +208,22 @@ def _exit_code(pod: dict[str, Any]) -> int:
     return 0
 
 
-def _stopped(cluster: Cluster, name: str, job: dict[str, Any] | None, mine: Sequence[dict[str, Any]]) -> RetryError:
+def _stopped(
+    why: str, cluster: Cluster, name: str, job: dict[str, Any] | None, mine: Sequence[dict[str, Any]]
+) -> RetryError:
     """Delete the job if the run is terminated. If only this pod has to go, a retry will look for the job.
 
     A step of Kubeflow Pipelines lives 0.1 s after SIGTERM: as few questions as possible, and nothing that waits.
     """
     if mine and job is not None and (owners := owners_of(job)) and owners != list(mine):
-        return RetryError(f"SIGTERM: TrainJob {name} goes on, as it belongs to {owners[0]['name']} now")
+        return RetryError(f"{why}: TrainJob {name} goes on, as it belongs to {owners[0]['name']} now")
     if not _run_ends(cluster, mine):
-        return RetryError(f"SIGTERM: only this pod has to go: TrainJob {name} goes on, and a retry waits for it again")
+        return RetryError(f"{why}: only this pod has to go: TrainJob {name} goes on, and a retry waits for it again")
     try:
         cluster.delete_job(name, job["metadata"].get("uid", "") if job else "")
     except ApiError as error:
-        return RetryError(f"SIGTERM: TrainJob {name} could not be deleted ({error}): `kubectl delete trainjob {name}`")
-    return RetryError(f"SIGTERM: deleted TrainJob {name}; another run goes on from its last checkpoint")
+        return RetryError(f"{why}: TrainJob {name} could not be deleted ({error}): `kubectl delete trainjob {name}`")
+    return RetryError(f"{why}: deleted TrainJob {name}; another run goes on from its last checkpoint")
 
 
 def _run_ends(cluster: Cluster, mine: Sequence[dict[str, Any]]) -> bool:

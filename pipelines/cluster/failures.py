@@ -15,6 +15,8 @@ FATAL = re.compile(r"^F\d{4} .*?\] (.*)$", re.MULTILINE)  # the launcher's or a 
 STEPS_OWN_END = re.compile(r"^failed to execute component: (exit status|signal)")
 EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b.*")
 OUT_OF_MEMORY, KILLED = 137, "signal: killed"
+STOPPED = "(exit code 143)"  # by SIGTERM: Argo saw the end of the container before that of its pod
+GONE = "its pod was deleted: its node was taken away, or somebody deleted it"
 IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
 
 
@@ -48,8 +50,10 @@ def reason(pod: Pod, log: str) -> Reason:
     if waits := waits_for_image(pod):
         return Reason(waits, code)
     if "pod deleted" in pod.message:
-        return Reason("its pod was deleted: its node was taken away, or somebody deleted it", code)
+        return Reason(GONE, code)
     own = _own_line(log) or _told(pod.message)
+    if STOPPED in pod.message and not own.startswith(ERROR_LINES):
+        return Reason(GONE, code)
     return Reason(own or pod.message or "nobody knows why: its log is gone", code)
 
 

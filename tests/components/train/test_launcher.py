@@ -43,8 +43,8 @@ from components.train.data import TrainingClips
 from components.train.jobs import Nodes
 from components.train.settings import TrainSettings
 from speech.errors import one_line_errors
-service_account, corpus, bucket, result = sys.argv[1:]
-cluster.SERVICE_ACCOUNT, watch.POLL_S = Path(service_account), 0.1
+service_account, corpus, bucket, result, poll_s = sys.argv[1:]
+cluster.SERVICE_ACCOUNT, watch.POLL_S = Path(service_account), float(poll_s)
 with one_line_errors():
     clips = TrainingClips(Path(corpus), Path(corpus), f"{bucket}/train_clips", f"{bucket}/dev_clips")
     work = launcher.Work(TrainSettings(n_hidden=24), clips, "", f"{bucket}/running")
@@ -360,17 +360,7 @@ def test_sigterm_deletes_the_job_only_if_its_run_is_terminated(
         server.refusals = {("GET", "workflows"): (403, "workflows.argoproj.io is forbidden")}
     if end == "nor that, and the pod is preempted":
         server.pod["status"]["conditions"].append({"type": "DisruptionTarget", "status": "True"})
-    command = [
-        sys.executable,
-        "-c",
-        DRIVER,
-        str(server.credentials),
-        str(work.clips.train),
-        s3_bucket,
-        str(tmp_path / "m"),
-    ]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = launched(work, server, s3_bucket, tmp_path, poll_s=3600 if end == "the run is terminated" else 0.1)
     try:
         wait_for(lambda: any(len(job.nodes) == 2 for job in server.jobs.values()))
         if end == "another run has adopted it":
@@ -385,7 +375,40 @@ def test_sigterm_deletes_the_job_only_if_its_run_is_terminated(
     assert errors.count("\n") == 1
     assert re.match(f"interrupted: {said}", errors), errors
     assert bool(server.jobs) is goes_on
-    assert "training" in output
+    assert "training" in output or end == "the run is terminated"
+
+
+@pytest.mark.parametrize("is_adopted", [False, True])
+def test_a_run_that_is_terminated_is_noticed_before_sigterm(
+    work: Work, server: KubernetesServer, s3_bucket: str, tmp_path: Path, is_adopted: bool
+) -> None:
+    """0.1 s after SIGTERM a launcher on a busy node has not deleted anything."""
+    server.command = SLEEP
+    process = launched(work, server, s3_bucket, tmp_path)
+    try:
+        wait_for(lambda: any(len(job.nodes) == 2 for job in server.jobs.values()))
+        (job,) = server.jobs.values()
+        if is_adopted:
+            job.manifest["metadata"]["ownerReferences"] = [{**OTHER_RUN, "controller": False}]
+            time.sleep(0.5)
+        server.workflow["spec"]["activeDeadlineSeconds"] = 0
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 75
+    said = "TrainJob .* goes on, as it belongs to retrain-2 now" if is_adopted else "deleted TrainJob"
+    assert re.match(f"interrupted: the run is terminated: {said}", errors), errors
+    assert bool(server.jobs) is is_adopted
+
+
+def launched(
+    work: Work, server: KubernetesServer, s3_bucket: str, tmp_path: Path, poll_s: float = 0.1
+) -> "subprocess.Popen[str]":
+    folders = [str(server.credentials), str(work.clips.train), s3_bucket, str(tmp_path / "m"), str(poll_s)]
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *folders],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def wait_for(done: Callable[[], bool], seconds: float = 30.0) -> None:

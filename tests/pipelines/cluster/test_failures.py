@@ -53,6 +53,12 @@ def test_what_kubernetes_did_to_a_pod_is_said_in_words() -> None:
     deadline = "Pod was active on the node longer than the specified deadline"
     assert reason(pod(deadline), "").text == "it ran longer than its timeout_s"
     assert reason(pod("pod deleted"), "").text.startswith("its pod was deleted")
+    stopped = pod("main: Error (exit code 143)")  # recorded where Argo looked between SIGTERM and the pod's end
+    for log in ("", "epoch 1/15: train loss 74.8\nError: exit status 143\n"):
+        assert reason(stopped, log).text.startswith("its pod was deleted")
+    assert (
+        reason(stopped, "interrupted: SIGTERM: saved\nError: exit status 143\n").text == "interrupted: SIGTERM: saved"
+    )
 
 
 def test_why_a_pod_waits() -> None:
