@@ -90,11 +90,11 @@ def check(settings: EvaluateCommand, model: str) -> list[Manifest]:
                 continue
             with findings.noting():
                 held.append(read_source(path, split))
+    if settings.emission_cache:
+        findings.takes_files("emission_cache", settings.emission_cache)
     with findings.noting():
         step.place_of(settings.evaluation).check(step.NAMES)
-    for flag in ("evaluation", "emission_cache"):
-        if path := getattr(settings, flag):
-            findings.takes_files(flag, path)
+        findings.takes_files("evaluation", settings.evaluation)
     for flag in ("test_output_file", "dump"):
         if path := getattr(settings, flag):
             findings.takes_file(flag, path)
