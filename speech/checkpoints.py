@@ -3,6 +3,7 @@
 Reads ours, DeepSpeech's and Coqui STT's, release checkpoints (trained with cuDNN, without state files) included.
 """
 
+import glob
 import json
 import re
 import sys
@@ -61,6 +62,19 @@ def state_text(names: Sequence[str]) -> str:
     """The state file that names bundles in its folder, oldest first; the last one is the current one."""
     lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
     return "\n".join(lines) + "\n"
+
+
+def bundle_files(folder: Path, name: str) -> list[Path]:
+    """A bundle's files, those of an interrupted write included, the index first; nothing else that begins like it."""
+    of_bundle = re.compile(re.escape(name) + r"\.(index|data-\d{5}-of-\d{5})(\.tempstate\d+)?")
+    found = (path for path in folder.glob(f"{glob.escape(name)}.*") if of_bundle.fullmatch(path.name))
+    return sorted(found, key=lambda path: (not path.name.endswith(".index"), path.name))
+
+
+def remove(folder: Path, name: str) -> None:
+    """Delete a bundle's files, the index first, so that half of it is never taken for a checkpoint."""
+    for path in bundle_files(folder, name):
+        path.unlink(missing_ok=True)
 
 
 def _locate(folder: Path, name: str) -> str:

@@ -4,7 +4,7 @@ import weakref
 from pathlib import Path
 
 from speech import sample_database, webdataset
-from speech.artifacts import Corpus
+from speech.artifacts import ALPHABET, Corpus
 from speech.errors import InputError
 from speech.manifest import Manifest, read_manifest
 from speech.storage import download_file, download_folder, is_remote
@@ -34,6 +34,12 @@ def read_source(path: str | Path, split: str = "train") -> Manifest:
     if manifest is None or manifest.path != path:
         _held[key] = manifest = _read(path)
     return manifest
+
+
+def alphabet_beside(source: Path) -> Path | None:
+    """The alphabet.txt that lies beside a source, or in a Corpus folder; None if there is none."""
+    path = (source if source.is_dir() else source.parent) / ALPHABET
+    return path if path.is_file() else None
 
 
 def _read(path: Path) -> Manifest:

@@ -131,10 +131,6 @@ class Journal:
         ]
         self._append({"position": self.position, "window": window, "pieces": pieces, "clips": clips})
 
-    def skip(self, count: int) -> None:
-        """Clips that other partitions import."""
-        self.position += count
-
     def synced(self, window: int) -> None:
         """A window's shards are finished and safe from power cuts."""
         self._append({"synced": window})

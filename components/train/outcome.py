@@ -10,7 +10,7 @@ from components.train.data import TrainingClips
 from components.train.report import PAGE
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
-from speech.checkpoints import find, read_state, state_text
+from speech.checkpoints import find, read_state, remove, state_text
 from speech.storage import write_text
 
 # Settings that change nothing about the weights that a run ends with.
@@ -66,8 +66,7 @@ def keep_best(folder: Path) -> Checkpoint:
         if (folder / name).is_file():
             write_text(folder / name, state_text([best]))
     for outdated in known - {best}:
-        for path in sorted(folder.glob(f"{outdated}.*"), reverse=True):
-            path.unlink()
+        remove(folder, outdated)
     return Checkpoint.open(folder)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from components.train.settings import TrainSettings
 from speech import checkpoints
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, Checkpoint, Corpus
+from speech.artifacts import Checkpoint, Corpus
 from speech.augmentation import parse_augmentations
 from speech.clips.selection import readable, trainable
 from speech.clips.tally import FOREIGN, Allowance, Tally
@@ -18,7 +18,7 @@ from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.manifest import Clip, Manifest
 from speech.preflight import Findings
-from speech.sources import read_source
+from speech.sources import alphabet_beside, read_source
 from speech.storage import is_remote
 from speech.variables import MOMENTS, weight_shapes
 
@@ -109,8 +109,8 @@ def _alphabet(
         return Alphabet.bytes_output_mode()
     if settings.alphabet_config_path:
         return None if is_remote(settings.alphabet_config_path) else Alphabet.load(settings.alphabet_config_path)
-    path = train[0].path.parent / ALPHABET if train else None
-    beside = Alphabet.load(path) if path is not None and path.is_file() else None
+    path = alphabet_beside(train[0].path) if train else None
+    beside = Alphabet.load(path) if path else None
     if base is not None and base.alphabet is not None:
         return base.alphabet if beside is None or beside.symbols == base.alphabet.symbols else None
     if beside is None and base is None and train:

@@ -35,7 +35,7 @@ from speech.nn.devices import LOST, Devices, compute_on, configure, lost_workers
 from speech.nn.model import Dropout
 from speech.nn.summaries import Summaries
 from speech.nn.training import Adam, Trainer
-from speech.sources import read_source
+from speech.sources import alphabet_beside, read_source
 from speech.storage import list_keys, local_folder, write_json
 
 
@@ -224,8 +224,8 @@ def _alphabet(settings: TrainSettings, sources: Sequence[Path]) -> DataAlphabet 
         return DataAlphabet(Alphabet.bytes_output_mode(), "--bytes_output_mode", asked_for=True)
     if path := settings.alphabet_config_path:
         return DataAlphabet(Alphabet.load(path), path, asked_for=True)
-    beside = [(source if source.is_dir() else source.parent) / ALPHABET for source in sources[:1]]
-    return DataAlphabet(Alphabet.load(beside[0]), str(beside[0])) if beside and beside[0].is_file() else None
+    beside = alphabet_beside(sources[0]) if sources else None
+    return DataAlphabet(Alphabet.load(beside), str(beside)) if beside else None
 
 
 def _run_key(

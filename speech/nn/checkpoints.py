@@ -4,10 +4,8 @@ A bundle is `NAME-STEP.index` and `NAME-STEP.data-00000-of-00001`. The state fil
 `best_dev_checkpoint` name the newest and the best bundle; they are replaced only once the bundle is on disk.
 """
 
-import glob
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +16,14 @@ import tensorflow as tf
 
 from speech.checkpoints import (
     assumed_alphabet,
+    bundle_files,
     describe_assumed,
     find,
     find_alphabet,
     geometry_of,
     read_state,
     recorded_alphabet,
+    remove,
     state_text,
 )
 from speech.errors import InputError
@@ -152,19 +152,6 @@ def save(folder: Path, name: str, bundle: Snapshot) -> str:
 def write_state(folder: Path, state_file: str, names: Sequence[str]) -> None:
     """Point a state file at bundles in its folder, oldest first; the last one is the current one."""
     write_text(folder / state_file, state_text(names))
-
-
-def bundle_files(folder: Path, name: str) -> list[Path]:
-    """A bundle's files, those of an interrupted write included, the index first; nothing else that begins like it."""
-    of_bundle = re.compile(re.escape(name) + r"\.(index|data-\d{5}-of-\d{5})(\.tempstate\d+)?")
-    found = (path for path in folder.glob(f"{glob.escape(name)}.*") if of_bundle.fullmatch(path.name))
-    return sorted(found, key=lambda path: (not path.name.endswith(".index"), path.name))
-
-
-def remove(folder: Path, name: str) -> None:
-    """Delete a bundle's files, the index first, so that half of it is never taken for a checkpoint."""
-    for path in bundle_files(folder, name):
-        path.unlink(missing_ok=True)
 
 
 def read_training_state(prefix: str) -> dict[str, Any] | None:
