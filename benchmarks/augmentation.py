@@ -19,8 +19,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from speech.audio import wav_header  # noqa: E402
 from speech.augmentation import Augmenter, LegacyFlags  # noqa: E402
+from speech.clips.audio import wav_header  # noqa: E402
 
 SAMPLE_RATE, WINDOW, STEP = 16_000, 512, 320
 LEGACY = LegacyFlags(

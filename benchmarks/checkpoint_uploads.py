@@ -20,14 +20,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from components.train.saver import Saver  # noqa: E402
-from components.train.store import CheckpointStore  # noqa: E402
+from components.train.saving.saver import Saver  # noqa: E402
+from components.train.saving.store import CheckpointStore  # noqa: E402
 from speech.geometry import Geometry  # noqa: E402
+from speech.model_files.variables import initial_weights  # noqa: E402
 from speech.nn.batches import Batch  # noqa: E402
-from speech.nn.checkpoints import Snapshot  # noqa: E402
 from speech.nn.dropout import Dropout  # noqa: E402
+from speech.nn.snapshots import Snapshot  # noqa: E402
 from speech.nn.training import Adam, Trainer  # noqa: E402
-from speech.variables import initial_weights  # noqa: E402
 
 FRAMES, LABELS = 150, 36  # of a clip of 3 s
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluate import step
-from components.evaluate.emissions import batches
+from components.evaluate.model.emissions import batches
 from components.evaluate.settings import EvaluateSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import Evaluation
-from speech.audio import wav_header
+from speech.clips.audio import wav_header
+from speech.clips.manifest import Clip, write_manifest
 from speech.geometry import Geometry
-from speech.manifest import Clip, write_manifest
-from speech.nn.emissions import BatchedModel
+from speech.model_files.variables import weight_shapes
 from speech.nn.graph import Metadata, streaming_graph
-from speech.variables import weight_shapes
+from speech.nn.runners.checkpoint_model import BatchedModel
 
 CLIP_S = 3.0
 ALPHABET = Alphabet(tuple(" abcdefghijklmnopqrstuvwxyz'"))

@@ -21,15 +21,15 @@ import numpy as np
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint
 from speech.geometry import Geometry
-from speech.nn import checkpoints
-from speech.variables import MOMENTS, initial_weights
+from speech.nn import snapshots
+from speech.model_files.variables import MOMENTS, initial_weights
 folder = Path(sys.argv[2])
 alphabet = Alphabet(tuple(" abcdefghijklmnopqrstuvwxyz'"))
 geometry = Geometry(n_hidden=int(sys.argv[1]), n_labels=len(alphabet))
 weights = initial_weights(geometry, 1)
 moments = {f"{name}/{moment}": np.zeros_like(value) for name, value in weights.items() for moment in MOMENTS}
-checkpoints.save(folder, "best_dev-1", checkpoints.Snapshot(geometry, weights, moments, 1, 0.001, 0.9, 0.999))
-checkpoints.write_state(folder, Checkpoint.BEST, ["best_dev-1"])
+snapshots.save(folder, "best_dev-1", snapshots.Snapshot(geometry, weights, moments, 1, 0.001, 0.9, 0.999))
+snapshots.write_state(folder, Checkpoint.BEST, ["best_dev-1"])
 alphabet.save(folder / ALPHABET)
 """
 _STEP = """

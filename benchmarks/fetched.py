@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pipelines import compiled
+from pipelines.cluster import compiled
 from pipelines.retrain import retrain
 
 CLIP_BYTES = 150e3  # of a clip of Common Voice: 4.7 s of 16-bit samples at 16 kHz

@@ -252,8 +252,8 @@ def plan(folder: Path, count: int) -> None:
 
 PLAN = """
 import sys, time, resource, pathlib
-from components.import_cv.labels import LabelRules
-from components.import_cv.plan import Planner
+from components.import_cv.plan.labels import LabelRules
+from components.import_cv.plan.planning import Planner
 from speech.alphabet import Alphabet
 folder, sets = pathlib.Path(sys.argv[1]), tuple(sys.argv[2:])
 started, used = time.perf_counter(), time.process_time()

@@ -27,9 +27,9 @@ from benchmarks.augmentation import guide, write_noise  # noqa: E402
 from benchmarks.train_speed import LETTERS, make_corpus  # noqa: E402
 from speech.alphabet import Alphabet  # noqa: E402
 from speech.augmentation import Augmenter  # noqa: E402
-from speech.feature_cache import FeatureCache  # noqa: E402
+from speech.clips.manifest import Clip, read_manifest, write_manifest  # noqa: E402
+from speech.features.feature_cache import FeatureCache  # noqa: E402
 from speech.geometry import Geometry  # noqa: E402
-from speech.manifest import Clip, read_manifest, write_manifest  # noqa: E402
 from speech.nn.batches import Augmentation, ClipSet, stream  # noqa: E402
 from speech.nn.plans import BatchSize, padding, plan_shuffled  # noqa: E402
 
@@ -43,7 +43,7 @@ from components.train import step
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.geometry import Geometry
-from speech.manifest import read_manifest
+from speech.clips.manifest import read_manifest
 from speech.nn.batches import ClipSet
 from speech.nn.plans import BatchSize, plan_shuffled
 alphabet = Alphabet(tuple(sys.argv[2]))

@@ -20,8 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf  # noqa: E402
 
 import speech.nn  # noqa: E402, F401
-from speech.nn import recurrence  # noqa: E402
-from speech.nn.lstm import lstm  # noqa: E402
+from speech.nn.recurrent import recurrence  # noqa: E402
+from speech.nn.recurrent.lstm import lstm  # noqa: E402
 
 Function = Callable[..., tf.Tensor]
 

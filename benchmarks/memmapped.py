@@ -24,7 +24,7 @@ _MAKE_GRAPH = """
 import sys
 import numpy as np
 from speech.alphabet import Alphabet
-from speech.variables import weight_shapes
+from speech.model_files.variables import weight_shapes
 from speech.geometry import Geometry
 from speech.nn.graph import Metadata, streaming_graph
 alphabet = Alphabet(tuple(" abcdefghijklmnopqrstuvwxyz'"))

@@ -31,15 +31,15 @@ import numpy as np  # noqa: E402
 from components.convert_openvino import step  # noqa: E402
 from components.convert_openvino.settings import OpenVinoSettings  # noqa: E402
 from speech.alphabet import Alphabet  # noqa: E402
-from speech.audio import ClipReader  # noqa: E402
-from speech.features import mfcc  # noqa: E402
+from speech.clips.audio import ClipReader  # noqa: E402
+from speech.clips.manifest import read_manifest  # noqa: E402
+from speech.features.mfcc import mfcc  # noqa: E402
+from speech.features.streaming import context_windows  # noqa: E402
 from speech.geometry import Geometry  # noqa: E402
-from speech.graph_facts import read_facts, read_weights  # noqa: E402
-from speech.manifest import read_manifest  # noqa: E402
-from speech.memmapped import open_graph  # noqa: E402
-from speech.storage import write_bytes  # noqa: E402
-from speech.streaming import context_windows  # noqa: E402
-from speech.variables import initial_weights  # noqa: E402
+from speech.model_files.graph_facts import read_facts, read_weights  # noqa: E402
+from speech.model_files.memmapped_file import open_graph  # noqa: E402
+from speech.model_files.variables import initial_weights  # noqa: E402
+from speech.storage.files import write_bytes  # noqa: E402
 from tests.peers import environments  # noqa: E402
 
 WORKER = Path(__file__).with_name("openvino_worker.py")

@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from speech.alphabet import Alphabet  # noqa: E402
-from speech.audio import resample, to_int16, wav_header  # noqa: E402
-from speech.manifest import Clip, write_manifest  # noqa: E402
-from speech.storage import write_bytes  # noqa: E402
+from speech.clips.audio import resample, to_int16, wav_header  # noqa: E402
+from speech.clips.manifest import Clip, write_manifest  # noqa: E402
+from speech.storage.files import write_bytes  # noqa: E402
 
 RATE = 16_000
 SETS = ("train", "dev", "test")

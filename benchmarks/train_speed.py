@@ -30,9 +30,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from speech.audio import wav_header  # noqa: E402
+from speech.clips.audio import wav_header  # noqa: E402
+from speech.clips.manifest import Clip, read_manifest, write_manifest  # noqa: E402
 from speech.geometry import Geometry  # noqa: E402
-from speech.manifest import Clip, read_manifest, write_manifest  # noqa: E402
 from tests.peers.environments import Peer, PeerUnavailable, find  # noqa: E402
 
 SAMPLE_RATE = 16_000

@@ -21,7 +21,8 @@ RUN apt-get update && \
     apt-get install --yes --no-install-recommends g++ libc6-dev && \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-COPY speech/__init__.py speech/errors.py speech/native_library.py speech/
+COPY speech/__init__.py speech/errors.py speech/
+COPY speech/native/ speech/native/
 COPY speech/decoding/ speech/decoding/
 RUN python -m speech.decoding --output /library
 

@@ -18,16 +18,18 @@ RUN apt-get update && \
     apt-get install --yes --no-install-recommends g++ libc6-dev && \
     rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-COPY speech/__init__.py speech/errors.py speech/native_library.py speech/processors.py speech/
-COPY speech/nn/__init__.py speech/nn/__main__.py speech/nn/recurrence.py speech/nn/
-COPY speech/nn/cpp/ speech/nn/cpp/
-RUN mkdir /library && /venv/bin/python -m speech.nn --output /library
+COPY speech/__init__.py speech/errors.py speech/
+COPY speech/native/ speech/native/
+COPY speech/nn/__init__.py speech/nn/
+COPY speech/nn/recurrent/__init__.py speech/nn/recurrent/__main__.py speech/nn/recurrent/recurrence.py speech/nn/recurrent/
+COPY speech/nn/recurrent/cpp/ speech/nn/recurrent/cpp/
+RUN mkdir /library && /venv/bin/python -m speech.nn.recurrent --output /library
 
 FROM ${PYTHON}
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY speech/ speech/
-COPY --from=lstm /library/ speech/nn/cpp/
+COPY --from=lstm /library/ speech/nn/recurrent/cpp/
 COPY components/__init__.py components/
 COPY components/train/ components/train/
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3

@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> None:
 def _run(flags: Any) -> None:
     if flags.runner == "subprocess":
         require(*STEPS)
-    from pipelines import local
+    from pipelines.local import run as local
 
     given = {field.name for field in fields(RunBase)}
     arguments = {field.name: getattr(flags, field.name) for field in fields(flags) if field.name not in given}
@@ -65,7 +65,7 @@ def _run(flags: Any) -> None:
 
 def _absolute(arguments: dict[str, Any]) -> dict[str, Any]:
     """The same arguments with absolute paths: steps and containers may work in other folders."""
-    from speech.storage import is_remote
+    from speech.storage.objects import is_remote
 
     local = {name: arguments[name] for name in URIS if arguments[name] and not is_remote(arguments[name])}
     watched = {name: "/" for name, path in local.items() if name == "corpus_uri" and path.endswith("/")}
@@ -86,8 +86,8 @@ def compile_pipeline(argv: Sequence[str]) -> None:
 
 
 def _compile(flags: CompileFlags) -> None:
-    from pipelines import compiled, deployment
-    from pipelines.nightly import nightly
+    from pipelines.cluster import compiled, deployment
+    from pipelines.cluster.nightly import nightly
     from pipelines.retrain import retrain
 
     pipeline = retrain if flags.pipeline == "retrain" else nightly
@@ -98,21 +98,21 @@ def _compile(flags: CompileFlags) -> None:
 
 def submit(argv: Sequence[str]) -> None:
     """Start a run on a cluster."""
-    from pipelines import submission
+    from pipelines.cluster import submission
 
     submission.submit(argv)
 
 
 def schedule(argv: Sequence[str]) -> None:
     """Create or replace a schedule on a cluster."""
-    from pipelines import submission
+    from pipelines.cluster import submission
 
     submission.schedule(argv)
 
 
 def images(argv: Sequence[str]) -> None:
     """Build or push the images."""
-    from pipelines import image_builds
+    from pipelines.cluster import image_builds
 
     work = {"build": image_builds.build, "push": image_builds.push}
     with one_line_errors():

@@ -13,7 +13,7 @@ from components.publish.settings import PublishSettings
 from components.train.settings import TrainSettings
 from pipelines.parameters import parameter
 from speech.settings import table
-from speech.storage import write_text
+from speech.storage.files import write_text
 
 ROOT = Path(__file__).parents[1]
 MARKS = ("<!-- table of settings, made by `make tables` -->\n", "<!-- end of table -->")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from speech.errors import InputError
-from speech.storage import write_text
+from speech.storage.files import write_text
 
 BYTES_MODE_LABELS = 255  # label = byte value - 1; the zero byte never occurs in text
 

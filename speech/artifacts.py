@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from speech.alphabet import Alphabet
+from speech.clips.manifest import Manifest, read_manifest
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.manifest import Manifest, read_manifest
 from speech.ownership import Names, Place, listed, place_at
-from speech.storage import sha256, write_json
+from speech.storage.files import sha256, write_json
 
 ALPHABET = "alphabet.txt"
 SPLITS = ("train", "dev", "test")

@@ -14,7 +14,7 @@ from speech.artifacts import Corpus, Evaluation, ExportedModel
 from speech.clips import tally
 from speech.errors import InputError
 from speech.settings import setting, setting_error
-from speech.storage import write_json, write_text
+from speech.storage.files import write_json, write_text
 
 JSON_NAME = "model_card.json"
 PLACEHOLDER = "<to be filled in>"

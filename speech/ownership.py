@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from speech.errors import InputError
-from speech.storage import delete_objects, is_remote, list_folder, read_object, upload_folder, write_json, write_object
+from speech.storage.files import write_json
+from speech.storage.objects import delete_objects, is_remote, list_folder, read_object, upload_folder, write_object
 
 _Claim = tuple[set[str], set[str]]  # the folders that were looked at, and what was foreign in them
 Names = Callable[[Mapping[str, Any]], Iterable[str]]  # what a record lists; nothing for a record of somebody else

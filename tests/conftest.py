@@ -36,7 +36,7 @@ def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    from speech.storage import client
+    from speech.storage.objects import client
 
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     client().create_bucket(Bucket=name)

@@ -29,14 +29,15 @@ from speech.artifacts import (
     serving_alphabet,
     write_sidecar,
 )
+from speech.clips.manifest import read_manifest
 from speech.decoding.language_model import read_layout
 from speech.decoding.packaging import Vocabulary, looks_like_code_points, write_scorer
 from speech.decoding.query import LanguageModelReader
 from speech.decoding.scorer import Scorer, require_word_ends
 from speech.errors import InputError
-from speech.manifest import read_manifest
 from speech.ownership import Place, listed
-from speech.storage import atomic_path, download_file, is_remote, write_text
+from speech.storage.files import atomic_path, write_text
+from speech.storage.objects import download_file, is_remote
 
 SHOWN = 5
 LANGUAGE_MODEL_RECORD = "lm.json"  # beside a language model without a scorer: what was written

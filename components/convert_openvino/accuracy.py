@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.convert_openvino.runner import Runner
-from speech.audio import ClipReader
+from components.convert_openvino.ir.runner import Runner
+from speech.clips.audio import ClipReader
+from speech.clips.manifest import read_manifest
 from speech.decoding.greedy import best_path
 from speech.errors import InputError
-from speech.manifest import read_manifest
 from speech.metrics import ErrorCount, word_errors
 from speech.progress import Progress
 

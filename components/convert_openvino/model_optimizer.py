@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.convert_openvino import names
+from components.convert_openvino.ir import names
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.settings import NEAR, split_outside_brackets

@@ -10,12 +10,12 @@ from typing import Any
 
 import openvino as ov
 
-from components.convert_openvino import accuracy, description, names
-from components.convert_openvino.description import Description
-from components.convert_openvino.front_end import audio_network, portable
-from components.convert_openvino.network import ANY, Builder
+from components.convert_openvino import accuracy
+from components.convert_openvino.ir import description, names
+from components.convert_openvino.ir.description import Description
+from components.convert_openvino.ir.front_end import audio_network, portable
+from components.convert_openvino.ir.network import ANY, Builder
 from components.convert_openvino.settings import OpenVinoSettings
-from components.convert_openvino.weights import SourceModel, load
 from speech.artifacts import (
     ALPHABET,
     IntermediateRepresentation,
@@ -25,8 +25,10 @@ from speech.artifacts import (
     write_sidecar,
 )
 from speech.geometry import Geometry
+from speech.model_files.weights import SourceModel, load
 from speech.ownership import Place, place_at
-from speech.storage import download_file, download_folder, fsync_folder, is_remote
+from speech.storage.files import fsync_folder
+from speech.storage.objects import download_file, download_folder, is_remote
 
 ENDINGS = (".bin", ".xml")
 RECORDS = {IntermediateRepresentation.MODEL: names_of_ir, IntermediateRepresentation.OLDER: names_of_ir}

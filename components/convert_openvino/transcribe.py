@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from speech.alphabet import Alphabet
-from speech.audio import decode, parse_wav, resample
+from speech.clips.audio import decode, parse_wav, resample
 from speech.decoding.greedy import best_path
 from speech.errors import InputError
 from speech.extras import require
-from speech.features import mfcc
+from speech.features.mfcc import mfcc
 from speech.settings import command, setting, setting_error
 
 Decoder = Callable[[np.ndarray], str]  # probabilities [T, C], blank last -> transcript
@@ -43,7 +43,7 @@ class Transcriber:
 
         Decodes greedily; with a `scorer` file or a `beam_width` by beam search.
         """
-        from components.convert_openvino.runner import Runner
+        from components.convert_openvino.ir.runner import Runner
 
         self.runner: Runner = Runner(model, precision=precision, threads=threads, alphabet=alphabet)
         self.alphabet = self.runner.description.alphabet

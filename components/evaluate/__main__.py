@@ -8,13 +8,14 @@ from pathlib import Path
 from components.evaluate import locations
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation, place_of_scorer
+from speech.clips.manifest import Manifest
+from speech.clips.sources import read_source
 from speech.errors import InputError
 from speech.extras import require
-from speech.manifest import Manifest
-from speech.preflight import Findings
+from speech.findings import Findings
 from speech.settings import command, setting
-from speech.sources import read_source
-from speech.storage import is_remote, write_text
+from speech.storage.files import write_text
+from speech.storage.objects import is_remote
 
 READ_FROM_MODEL = "it is read from the model"
 OF_TRAINING = "it is a setting of the training or the export"
@@ -109,8 +110,8 @@ def run(settings: EvaluateCommand) -> None:
     """Evaluate, and say what came out."""
     require("evaluate")
     from components.evaluate import step
-    from components.evaluate.console import totals
-    from components.evaluate.weights import check_copy
+    from components.evaluate.decode.scorer_weights import check_copy
+    from components.evaluate.report.console import totals
 
     model = settings.model or settings.checkpoint_dir
     if not model:

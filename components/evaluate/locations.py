@@ -7,7 +7,8 @@ from typing import TypeVar
 from components.evaluate.settings import EvaluateSettings
 from speech.errors import InputError
 from speech.ownership import Place, RemotePlace
-from speech.storage import download_file, download_folder, is_remote, upload_file, write_bytes
+from speech.storage.files import write_bytes
+from speech.storage.objects import download_file, download_folder, is_remote, upload_file
 
 S = TypeVar("S", bound=EvaluateSettings)
 

@@ -10,24 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate import console, scores
-from components.evaluate.champion import compare, find_champion
-from components.evaluate.decoders import Decoding, Hypothesis, open_decoding, open_scorer
-from components.evaluate.emissions import Emission, EmissionFacts, Emitter
-from components.evaluate.models import Subject, open_subject
-from components.evaluate.report import render
-from components.evaluate.samples import Reading, Sample
-from components.evaluate.sets import ClipSet, Item, items, open_sets
+from components.evaluate.decode.decoders import Decoding, Hypothesis, open_decoding, open_scorer
+from components.evaluate.decode.scorer_weights import check_copy, copy_scorer, search
+from components.evaluate.model.emissions import Emission, EmissionFacts, Emitter
+from components.evaluate.model.models import Subject, open_subject
+from components.evaluate.report import console
+from components.evaluate.report.evaluation_page import render
+from components.evaluate.report.markdown import SUMMARY, summary
+from components.evaluate.score import scores
+from components.evaluate.score.against_champion import compare, find_champion
+from components.evaluate.score.samples import Reading, Sample
+from components.evaluate.score.sets import ClipSet, Item, items, open_sets
 from components.evaluate.settings import EvaluateSettings
-from components.evaluate.summary import SUMMARY, summary
-from components.evaluate.weights import check_copy, copy_scorer, search
 from speech.artifacts import Checkpoint, Clips, Evaluation, ExternalScorer
 from speech.clips.tally import total
 from speech.decoding.ctc import ctc_losses
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, word_error_table
 from speech.ownership import Place, place_at
-from speech.storage import write_json, write_text
+from speech.storage.files import write_json, write_text
 
 DEV = "dev"
 EXAMPLES = 5  # clips in the Markdown summary

@@ -15,7 +15,7 @@ from speech.errors import InputError
 from speech.extras import MODULES, require
 from speech.ownership import Place, place_at
 from speech.settings import command, setting
-from speech.storage import write_json, write_text
+from speech.storage.files import write_json, write_text
 
 TUNE_ALIASES = {**ALIASES, "test_files": "dev_files", "csv": "dev_files"}
 RESULT, PLOT = "tuning.json", "tuning.svg"
@@ -36,9 +36,9 @@ class TuneCommand(EvaluateSettings):
 def run(settings: TuneCommand) -> None:
     """Search, and say what was found."""
     require("evaluate", modules=(*MODULES["evaluate"], "optuna"))
-    from components.evaluate.decoders import open_scorer
-    from components.evaluate.models import open_subject
-    from components.evaluate.weights import check_copy, copy_scorer, search
+    from components.evaluate.decode.decoders import open_scorer
+    from components.evaluate.decode.scorer_weights import check_copy, copy_scorer, search
+    from components.evaluate.model.models import open_subject
     from speech.decoding.tuning import plot
 
     model = settings.model or settings.checkpoint_dir

@@ -8,10 +8,10 @@ from typing import TypeVar
 from components.export.settings import ExportSettings
 from speech.errors import InputError
 from speech.extras import require
+from speech.findings import Findings
 from speech.model_card import CardSettings
-from speech.preflight import Findings
 from speech.settings import command, setting, setting_error
-from speech.storage import is_remote, local_folder
+from speech.storage.objects import is_remote, local_folder
 
 S = TypeVar("S")
 

@@ -106,8 +106,8 @@ def _run(interpreter: str, path: Path, samples: Path, answer: Path) -> bool:
 
 def _confidence(path: Path, signal: np.ndarray) -> float:
     """What the client's decoder makes of the file's own emissions, which end a frame later in clients."""
-    from speech.nn.frozen import FrozenModel
-    from speech.nn.tflite import TFLiteModel
+    from speech.nn.runners.frozen import FrozenModel
+    from speech.nn.runners.tflite_model import TFLiteModel
 
     model = TFLiteModel(path) if path.suffix == ".tflite" else FrozenModel.load(path)
     geometry = model.geometry

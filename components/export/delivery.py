@@ -16,7 +16,7 @@ from speech.artifacts import (
 )
 from speech.errors import InputError
 from speech.ownership import RemotePlace, place_at
-from speech.storage import is_remote, upload_file
+from speech.storage.objects import is_remote, upload_file
 
 STEM = Path(ExportedModel.FROZEN).stem
 

@@ -13,8 +13,8 @@ from speech.errors import InputError, one_line_errors
 from speech.extras import require
 
 if TYPE_CHECKING:
-    from speech.graphdef import FrozenGraph
-    from speech.memmapped import Package
+    from speech.model_files.graphdef import FrozenGraph
+    from speech.model_files.memmapped_file import Package
 
 EXIT_NOTHING_CONVERTED = 3
 
@@ -75,16 +75,16 @@ def _check(settings: argparse.Namespace) -> None:
 
 
 def _convert(settings: argparse.Namespace) -> int:
-    from speech import memmapped  # not at the top: --help and wrong flags answer without loading numpy
+    from speech.model_files import memmapped_file  # not at the top: --help and wrong flags answer without loading numpy
 
     minimum = settings.min_conversion_size_bytes
     try:
         if settings.to_frozen:
-            conversion = memmapped.to_frozen(settings.in_graph, settings.out_graph)
+            conversion = memmapped_file.to_frozen(settings.in_graph, settings.out_graph)
         elif minimum is None:
-            conversion = memmapped.convert(settings.in_graph, settings.out_graph)
+            conversion = memmapped_file.convert(settings.in_graph, settings.out_graph)
         else:
-            conversion = memmapped.convert(settings.in_graph, settings.out_graph, minimum)
+            conversion = memmapped_file.convert(settings.in_graph, settings.out_graph, minimum)
     except OSError as error:
         raise InputError(f"{settings.out_graph}: cannot be written: {error.strerror or error}") from error
     for warning in conversion.warnings:
@@ -96,12 +96,12 @@ def _convert(settings: argparse.Namespace) -> int:
 
 
 def _inspect(path: str) -> int:
-    from speech import graphdef, memmapped
+    from speech.model_files import graphdef, memmapped_file
 
     data = graphdef.map_file(path)
-    mapped = graphdef.is_memmapped(data) or memmapped.CLIENT_MARK in path
+    mapped = graphdef.is_memmapped(data) or memmapped_file.CLIENT_MARK in path
     if mapped:
-        package = memmapped.Package.open(path)
+        package = memmapped_file.Package.open(path)
         graph, rows = package.graph, _region_rows(package)
     else:
         graph, rows = graphdef.read(path), []
@@ -127,7 +127,7 @@ def _region_rows(package: "Package") -> list[tuple[str, ...]]:
 
 
 def _constant_cells(name: str, graph: "FrozenGraph") -> tuple[str, ...]:
-    from speech import graph_tensors
+    from speech.model_files import graph_tensors
 
     tensor = graph.tensor(name)
     sizes = [dim.size for dim in tensor.tensor_shape.dim]

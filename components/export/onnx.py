@@ -13,7 +13,7 @@ import numpy as np
 
 from components.export.onnx_file import OnnxFile
 from speech.geometry import Geometry
-from speech.variables import BIAS, KERNEL, LAYER_NORM_EPSILON
+from speech.model_files.variables import BIAS, KERNEL, LAYER_NORM_EPSILON
 
 PRODUCER = "speechmill"
 GATES = (0, 3, 2, 1)  # ONNX's input, output, forget, candidate among DeepSpeech's input, candidate, forget, output

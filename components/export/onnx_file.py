@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from speech.storage import atomic_path
-from speech.wire import FIXED32, VARINT, Bytes, delimited, varint
+from speech.model_files.wire import FIXED32, VARINT, Bytes, delimited, varint
+from speech.storage.files import atomic_path
 
 IR_VERSION = 8
 OPSET = 17  # the first with LayerNormalization

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from speech import memmapped
 from speech.alphabet import Alphabet
 from speech.errors import InputError
+from speech.features.streaming import run_in_steps
 from speech.geometry import Geometry
-from speech.streaming import run_in_steps
+from speech.model_files import memmapped_file
 
 # The root mean square difference of the log probabilities from the checkpoint's, as a part of their own spread, so that
 # it means the same for flat and for steep outputs. Rounding errors of float32 are about 1e-6, a wrong matrix about 1.
@@ -34,7 +34,7 @@ def check_frozen(path: Path, weights: Mapping[str, np.ndarray], geometry: Geomet
 
     Returns the largest difference of a probability; raises InputError if they differ by more than `TOLERANCE`.
     """
-    from speech.nn.frozen import FrozenModel
+    from speech.nn.runners.frozen import FrozenModel
 
     found = FrozenModel.load(path).emissions(probe_signal(geometry))
     return _compare(path, found, _log_probabilities(weights, geometry))
@@ -48,7 +48,7 @@ def check_tflite(
     Returns the largest difference of a probability or, of an int8 file, the relative difference of the log
     probabilities. Raises InputError if they differ by more than `TOLERANCE` or `INT8_TOLERANCE`.
     """
-    from speech.nn.tflite import TFLiteModel
+    from speech.nn.runners.tflite_model import TFLiteModel
 
     model = TFLiteModel(path)
     if model.alphabet != alphabet:
@@ -85,7 +85,7 @@ def check_onnx(path: Path, weights: Mapping[str, np.ndarray], geometry: Geometry
 
 def check_mapped(frozen: Path, mapped: Path) -> int:
     """Compare every constant of the memory-mapped file with the frozen graph's; returns how many there are."""
-    before, after = memmapped.open_graph(frozen), memmapped.open_graph(mapped)
+    before, after = memmapped_file.open_graph(frozen), memmapped_file.open_graph(mapped)
     names = before.constants()
     if names != after.constants():
         raise InputError(f"{mapped}: its constants are not those of {frozen}: convert it again")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from components.export.settings import ExportSettings
-from speech import checkpoints
 from speech.alphabet import Alphabet
 from speech.artifacts import (
     ALPHABET,
@@ -20,15 +19,16 @@ from speech.artifacts import (
     serving_alphabet,
     write_sidecar,
 )
-from speech.bundle import Bundle
 from speech.errors import InputError
 from speech.extras import require
 from speech.geometry import Geometry
-from speech.graph_facts import read_facts, read_weights
-from speech.graphdef import FrozenGraph
+from speech.model_files import checkpoints
+from speech.model_files.bundle import Bundle
+from speech.model_files.graph_facts import read_facts, read_weights
+from speech.model_files.graphdef import FrozenGraph
+from speech.model_files.variables import weight_shapes
 from speech.ownership import Place, place_at
-from speech.storage import write_bytes
-from speech.variables import weight_shapes
+from speech.storage.files import write_bytes
 
 OVERRIDES = ("audio_sample_rate", "feature_win_len", "feature_win_step", "relu_clip")
 TRAINING_FACTS = (
@@ -84,14 +84,14 @@ def _describe(settings: ExportSettings, bundle: Bundle, geometry: Geometry, diff
 def convert_mmap(model: Path, mapped: Path) -> ExportedModel:
     """ExportedModel with a frozen graph -> ExportedModel with `output_graph.pbmm`, every constant compared."""
     from components.export.selfcheck import check_mapped
-    from speech import memmapped
+    from speech.model_files import memmapped_file
 
     source = ExportedModel.open(model)
     frozen = source.file(ExportedModel.FROZEN)
     output = _Output(mapped, source.alphabet, [ExportedModel.MAPPED])
     with output.writing():
         with _kept_if_it_passes(mapped / ExportedModel.MAPPED) as path:
-            conversion = memmapped.convert(frozen, path)
+            conversion = memmapped_file.convert(frozen, path)
             constants = check_mapped(frozen, path)
         for warning in conversion.warnings:
             print(f"warning: {warning}", flush=True)
@@ -235,7 +235,7 @@ def _training(folder: Path) -> dict[str, Any]:
 
 
 def _read_frozen(source: ExportedModel) -> tuple[FrozenGraph, Geometry, dict[str, np.ndarray]]:
-    from speech.memmapped import open_graph
+    from speech.model_files.memmapped_file import open_graph
 
     path = source.file(ExportedModel.FROZEN)
     graph = open_graph(path)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from components.export.tflite_file import Kind, Number, Op, Options, Tensor, TfliteFile
-from speech.features import LOWEST_HZ, MEL_CHANNELS
+from speech.features.mfcc import LOWEST_HZ, MEL_CHANNELS
 from speech.geometry import Geometry
-from speech.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, LSTM_SCOPE
+from speech.model_files.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, LSTM_SCOPE
 
 DESCRIPTION = "Speechmill"
 INT8_LIMIT = 127  # -128 is left out: the zero point is 0

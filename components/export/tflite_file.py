@@ -14,7 +14,7 @@ import flatbuffers
 import numpy as np
 from flatbuffers import flexbuffers
 
-from speech.storage import atomic_path
+from speech.storage.files import atomic_path
 
 IDENTIFIER = b"TFL3"
 SCHEMA_VERSION = 3

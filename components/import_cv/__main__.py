@@ -62,8 +62,9 @@ class Command(ImportSettings):
 def run(given: Command) -> None:
     """Import or merge, as the flags say."""
     require("import-cv")
-    from components.import_cv import parts, step
-    from speech.storage import is_remote
+    from components.import_cv import step
+    from components.import_cv.write import parts
+    from speech.storage.objects import is_remote
 
     if given.merge:
         if given.as_peer or given.tsv_dir:
@@ -84,8 +85,8 @@ def run(given: Command) -> None:
 
 def _run_as_peer(given: Command) -> None:
     from components.import_cv import step
-    from components.import_cv.folders import Folder
-    from components.import_cv.target import Target
+    from components.import_cv.read.folders import Folder
+    from components.import_cv.write.corpus_folder import Target
 
     audio = Folder(Path(given.tsv_dir), Path(given.audio_dir) if given.audio_dir else None).audio_dir
     step.run_to(given.settings, given.tsv_dir, Target(audio, clip_prefix=""), lenient=True)
@@ -96,8 +97,8 @@ def _to_place(uri: str, names: Iterable[str], make: Callable[[Path], object]) ->
 
     Raises InputError for objects of others that have one of its `names`, before the work.
     """
-    from components.import_cv.target import remote_place
-    from speech.storage import is_remote
+    from components.import_cv.write.corpus_folder import remote_place
+    from speech.storage.objects import is_remote
 
     if not is_remote(uri):
         make(Path(uri))

@@ -55,8 +55,8 @@ def import_cv(
 
     with one_line_errors():
         from components.import_cv import step
+        from components.import_cv.plan.split import split
         from components.import_cv.settings import ImportSettings
-        from components.import_cv.split import split
         from speech.settings import with_extra_flags
 
         given = ImportSettings(
@@ -148,8 +148,8 @@ def merge_corpus(
 
     with one_line_errors():
         from components.import_cv import step
-        from components.import_cv.parts import merge
-        from components.import_cv.split import split
+        from components.import_cv.plan.split import split
+        from components.import_cv.write.parts import merge
 
         made = merge([part.path for part in parts], Path(corpus.path))
         Path(report.path).write_text(step.read_report(made), encoding="utf-8")

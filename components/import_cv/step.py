@@ -10,27 +10,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.import_cv.conversion import Conversion
-from components.import_cv.convert import CONVERTER
-from components.import_cv.finish import Results, no_clip_message, summary, tables, write_tables
-from components.import_cv.labels import LabelRules, Validator, load_validator
-from components.import_cv.outcomes import Outcomes
-from components.import_cv.parts import write_part
-from components.import_cv.plan import HELD_OUT_SETS, Plan, Planner
-from components.import_cv.previous import Previous, fetch
-from components.import_cv.reasons import Reason
-from components.import_cv.release import Release, Source, missing_tables
+from components.import_cv.convert.clip import CONVERTER
+from components.import_cv.convert.conversion import Conversion
+from components.import_cv.convert.previous import Previous, fetch
+from components.import_cv.convert.work import ClipWork, Item, Outcome
+from components.import_cv.convert.workers import Pool
+from components.import_cv.plan.labels import LabelRules, Validator, load_validator
+from components.import_cv.plan.planning import HELD_OUT_SETS, Plan, Planner
+from components.import_cv.plan.reasons import Reason
+from components.import_cv.read.opening import open_source
+from components.import_cv.read.release import Release, Source, missing_tables
 from components.import_cv.settings import ImportSettings
-from components.import_cv.shards import clips_a_window, shard_number
-from components.import_cv.sources import open_source
-from components.import_cv.target import Target
-from components.import_cv.work import ClipWork, Item, Outcome
-from components.import_cv.workers import Pool
+from components.import_cv.write.corpus_folder import Target
+from components.import_cv.write.finish import Results, no_clip_message, summary, tables, write_tables
+from components.import_cv.write.outcomes import Outcomes
+from components.import_cv.write.parts import write_part
+from components.import_cv.write.shards import clips_a_window, shard_number
 from speech.alphabet import Alphabet
 from speech.artifacts import Corpus, CorpusPart
 from speech.errors import InputError, RetryError
-from speech.processors import cores
-from speech.storage import download_file, is_remote
+from speech.native.processors import cores
+from speech.storage.objects import download_file, is_remote
 
 SHARD_FORMAT = 2  # how clips are divided into shards, and how the journal says it
 NOT_IN_FINGERPRINT = ("workers", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "partition")

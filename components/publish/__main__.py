@@ -62,7 +62,7 @@ def roll_back(settings: RollbackCommand) -> None:
     """Move the champion back and say where it is now."""
     _require(settings)
     from components.publish.champion import Champions
-    from components.publish.target import open_target
+    from components.publish.model_bucket import open_target
 
     record = Champions(open_target(settings.publish_uri)).roll_back(settings.version)
     print(f"rolled back from {record['from']}: the champion is {record['version']}, {record['uri']}")
@@ -73,7 +73,7 @@ def champion(settings: ChampionCommand) -> None:
     _require(settings)
     from components.publish.champion import Champions
     from components.publish.contents import to_json
-    from components.publish.target import open_target
+    from components.publish.model_bucket import open_target
 
     record = Champions(open_target(settings.publish_uri)).current()
     if record is None:

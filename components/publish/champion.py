@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from components.publish.contents import to_json
+from components.publish.model_bucket import Target
 from components.publish.settings import RESERVED
-from components.publish.target import Target
 from speech.errors import InputError
 
 POINTER = "champion.json"

@@ -15,9 +15,9 @@ from speech.artifacts import (
     ExternalScorer,
     IntermediateRepresentation,
 )
-from speech.checkpoints import find, state_text
 from speech.errors import InputError
-from speech.storage import sha256
+from speech.model_files.checkpoints import find, state_text
+from speech.storage.files import sha256
 
 OPENVINO = "openvino"  # the IR's folder inside a version: its file names collide with the exported model's
 CHECKPOINT = "checkpoint"  # the folder of the best checkpoint, which the next training starts from

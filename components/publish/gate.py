@@ -9,8 +9,8 @@ import numpy as np
 
 from components.publish.champion import MOVE_ATTEMPTS, PROMOTED, Champions, now
 from components.publish.contents import to_json
+from components.publish.model_bucket import Target
 from components.publish.settings import PublishSettings
-from components.publish.target import Target
 from speech.artifacts import Evaluation
 from speech.errors import InputError
 from speech.metrics import ErrorTable, paired_interval

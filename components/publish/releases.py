@@ -9,10 +9,10 @@ from pathlib import Path
 
 from components.publish.champion import RELEASES, Champions
 from components.publish.contents import CHECKPOINT
-from components.publish.target import open_target
+from components.publish.model_bucket import open_target
 from speech.artifacts import Corpus
 from speech.errors import InputError
-from speech.storage import client, is_remote, list_keys, of_artifact_store, split_uri, storage_errors
+from speech.storage.objects import client, is_remote, list_keys, of_artifact_store, split_uri, storage_errors
 
 TABLE = "train.tsv"  # an unpacked release has one
 ARCHIVES = (".tar.gz", ".tgz", ".tar")

@@ -10,11 +10,11 @@ from typing import Any
 from components.publish.champion import RELEASES, Champions, now
 from components.publish.contents import Contents, gather, to_json
 from components.publish.gate import decide
+from components.publish.model_bucket import DESCRIPTION, SUMS, Target, open_target
 from components.publish.settings import PublishSettings
-from components.publish.target import DESCRIPTION, SUMS, Target, open_target
 from speech.artifacts import ExportedModel
 from speech.errors import InputError
-from speech.storage import write_json
+from speech.storage.files import write_json
 
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n\s*", re.DOTALL)  # of a card, for programs
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from components.train import afterwards
-from components.train.afterwards import ExportFlags, TestFlags
+from components.train.peers import afterwards
+from components.train.peers.afterwards import ExportFlags, TestFlags
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.augmentation import FLAG_ALIASES
+from speech.clips.sources import fetch_source
 from speech.errors import InputError
 from speech.extras import require
 from speech.settings import command, setting, setting_error
-from speech.sources import fetch_source
-from speech.storage import download_file, is_remote, list_keys, local_folder
+from speech.storage.objects import download_file, is_remote, list_keys, local_folder
 
 SEARCH = "the search for the scorer's weights is `python -m components.evaluate --n_trials N`"
 RETIRED = {
@@ -139,7 +139,7 @@ def _split_input(given: TrainCommand) -> TrainCommand:
         return given
     if given.corpus or given.train_files or given.dev_files or given.test_files:
         raise InputError("--auto_input_dataset excludes --corpus, --train_files, --dev_files and --test_files")
-    from components.train.auto_input import split_dataset
+    from components.train.peers.auto_input import split_dataset
 
     made = split_dataset(Path(given.auto_input_dataset), given.alphabet_config_path, given.random_seed)
     train, dev, test = ((str(path),) for path in (made.train, made.dev, made.test))
@@ -206,7 +206,7 @@ def _check_base(given: TrainCommand, save_uri: str) -> None:
 
 
 def _infer(given: TrainCommand) -> str:
-    from components.train.one_shot import transcribe
+    from components.train.peers.one_shot import transcribe
 
     with tempfile.TemporaryDirectory() as scratch:
         return transcribe(

@@ -66,9 +66,10 @@ def train(
     from speech.errors import one_line_errors
 
     with one_line_errors():
-        from components.train import launcher, outcome
+        from components.train import outcome
+        from components.train.cluster import launcher
+        from components.train.cluster.jobs import Nodes
         from components.train.data import TrainingClips
-        from components.train.jobs import Nodes
         from components.train.settings import TrainSettings
         from speech.settings import with_extra_flags
 

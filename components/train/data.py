@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speech.artifacts import ALPHABET, Clips, Corpus
-from speech.storage import local_folder, of_artifact_store
+from speech.storage.objects import local_folder, of_artifact_store
 
 TRAIN, DEV = "train", "dev"
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from components.train.interruption import Interruption
-from components.train.saver import Saver
+from components.train.saving.saver import Saver
+from components.train.saving.store import CheckpointStore
 from components.train.settings import TrainSettings
-from components.train.store import CheckpointStore
 from speech.augmentation import Augmenter
 from speech.clips.tally import NO_GRADIENT, NO_LOSS
 from speech.errors import InputError, RetryError
-from speech.feature_cache import FeatureCache
+from speech.features.feature_cache import FeatureCache
 from speech.nn.batches import Augmentation, Batch, ClipSet, Worker, stream, subset
 from speech.nn.plans import BatchSize, plan_shuffled, plan_sorted
 from speech.nn.summaries import Summaries

@@ -10,8 +10,8 @@ from components.train.data import TrainingClips
 from components.train.report import PAGE
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
-from speech.checkpoints import find, read_state, remove, state_text
-from speech.storage import write_text
+from speech.model_files.checkpoints import find, read_state, remove, state_text
+from speech.storage.files import write_text
 
 # Settings that change nothing about the weights that a run ends with.
 NOT_IN_RUN_KEY: dict[str, Any] = {

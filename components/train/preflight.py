@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.train.settings import TrainSettings
-from speech import checkpoints
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint, Corpus
 from speech.augmentation import parse_augmentations
+from speech.clips.manifest import Clip, Manifest
 from speech.clips.selection import readable, trainable
+from speech.clips.sources import alphabet_beside, read_source
 from speech.clips.tally import FOREIGN, Allowance, Tally
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
+from speech.findings import Findings
 from speech.geometry import Geometry
-from speech.manifest import Clip, Manifest
-from speech.preflight import Findings
-from speech.sources import alphabet_beside, read_source
-from speech.storage import is_remote
-from speech.variables import MOMENTS, weight_shapes
+from speech.model_files import checkpoints
+from speech.model_files.variables import MOMENTS, weight_shapes
+from speech.storage.objects import is_remote
 
 if TYPE_CHECKING:
     from components.train.__main__ import TrainCommand

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from speech.clips.tally import describe
-from speech.storage import write_bytes, write_text
+from speech.storage.files import write_bytes, write_text
 
 PLOT, PAGE = "loss.png", "loss.html"
 FIRST_CLIPS = 5  # of those that were left out for a reason

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from components.train.saving.store import CheckpointStore, check_empty_of_checkpoints
 from components.train.settings import GEOMETRY_FLAGS, TrainSettings
-from components.train.store import CheckpointStore, check_empty_of_checkpoints
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.nn import checkpoints
-from speech.nn.checkpoints import Snapshot
-from speech.variables import LAYERS, initial_weights, layer_of
+from speech.model_files.variables import LAYERS, initial_weights, layer_of
+from speech.nn import snapshots
+from speech.nn.snapshots import Snapshot
 
 SHOWN_SYMBOLS = 10  # of a difference between two alphabets
 
@@ -60,14 +60,14 @@ def choose(
     for problem in problems:
         print(f"note: {problem}; trying the checkpoint before it", file=sys.stderr, flush=True)
     if last is not None:
-        found = checkpoints.recorded_alphabet(last.prefix, last.geometry) or (data.alphabet if data else None)
+        found = snapshots.recorded_alphabet(last.prefix, last.geometry) or (data.alphabet if data else None)
         if found is None:
             raise InputError(f"{last.prefix}: no {ALPHABET} beside the checkpoint: give --alphabet_config_path")
         return Start(last, found, f"resuming at step {last.global_step}", resumed=True)
     if settings.load_train == "init" or not _is_to_load(settings, load_dir, store):
         return _fresh(settings, data.alphabet if data else collect_alphabet())
     assert load_dir is not None
-    bundle, problems = checkpoints.load_first(checkpoints.find(load_dir, settings.load_train))
+    bundle, problems = snapshots.load_first(snapshots.find(load_dir, settings.load_train))
     for problem in problems:
         print(f"note: {problem}; falling back to {bundle.prefix}", file=sys.stderr, flush=True)
     return _from_checkpoint(settings, bundle, data, collect_alphabet)
@@ -130,7 +130,7 @@ def _alphabet_and_layers(
 
     The checkpoint's alphabet wins, unless layers are to be dropped; raises InputError where the data's is another one.
     """
-    source, n_labels = checkpoints.recorded_alphabet(bundle.prefix, bundle.geometry), bundle.geometry.n_labels
+    source, n_labels = snapshots.recorded_alphabet(bundle.prefix, bundle.geometry), bundle.geometry.n_labels
     if source is not None and len(source) != n_labels:
         source = None  # another model's: the folder is shared with a corpus, say
     drop = settings.drop_source_layers
@@ -138,13 +138,13 @@ def _alphabet_and_layers(
         return (data.alphabet if data else source or collect()), int(drop), f"--drop_source_layers {drop}"
     by = "--drop_source_layers auto: " if drop == "auto" else ""
     if data is None:
-        alphabet = source or checkpoints.assumed_alphabet(bundle.geometry)
+        alphabet = source or snapshots.assumed_alphabet(bundle.geometry)
         if alphabet is None:
             raise InputError(f"{bundle.prefix}: no {ALPHABET} beside the checkpoint: give --alphabet_config_path")
-        return alphabet, 0, by + ("the checkpoint's alphabet" if source else checkpoints.describe_assumed(alphabet))
+        return alphabet, 0, by + ("the checkpoint's alphabet" if source else snapshots.describe_assumed(alphabet))
     if source == data.alphabet:
         return data.alphabet, 0, f"{by}same alphabet"
-    assumed = checkpoints.assumed_alphabet(bundle.geometry)
+    assumed = snapshots.assumed_alphabet(bundle.geometry)
     if source is None and len(data.alphabet) == n_labels and (data.asked_for or assumed in (None, data.alphabet)):
         what = "has as many symbols" if assumed != data.alphabet else "is that of the releases"
         return data.alphabet, 0, f"{by}the checkpoint carries no alphabet, and {data.where} {what}"
@@ -156,7 +156,7 @@ def _alphabet_and_layers(
 def _disagreement(bundle: Snapshot, source: Alphabet | None, data: DataAlphabet) -> str:
     """The two alphabets, how they differ, and the two ways on."""
     transfer = "a new output layer (transfer learning) is learned with --drop_source_layers 1, or auto"
-    assumed = checkpoints.assumed_alphabet(bundle.geometry)
+    assumed = snapshots.assumed_alphabet(bundle.geometry)
     if source is None and assumed is not None and len(assumed) == len(data.alphabet):
         return (
             f"{bundle.prefix} carries no alphabet, and {data.where} is not that of the releases: "

@@ -18,25 +18,26 @@ from components.train.data import TrainingClips
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at, keep_best
 from components.train.report import PAGE, PLOT, write_report
+from components.train.saving.store import CheckpointStore, check_place
+from components.train.saving.uploads import patiently
 from components.train.settings import TrainSettings
 from components.train.start import DataAlphabet, Start
-from components.train.store import CheckpointStore, check_place
-from components.train.uploads import patiently
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
 from speech.augmentation import Augmenter, LegacyFlags
+from speech.clips.manifest import Manifest
+from speech.clips.sources import alphabet_beside, read_source
 from speech.clips.tally import Allowance
-from speech.feature_cache import FeatureCache
+from speech.features.feature_cache import FeatureCache
 from speech.geometry import Geometry
-from speech.manifest import Manifest
-from speech.nn import recurrence
 from speech.nn.batches import ClipSet
 from speech.nn.devices import LOST, Devices, compute_on, configure, lost_workers
 from speech.nn.model import Dropout
+from speech.nn.recurrent import recurrence
 from speech.nn.summaries import Summaries
 from speech.nn.training import Adam, Trainer
-from speech.sources import alphabet_beside, read_source
-from speech.storage import list_keys, local_folder, write_json
+from speech.storage.files import write_json
+from speech.storage.objects import list_keys, local_folder
 
 
 def run_on_corpus(

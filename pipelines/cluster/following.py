@@ -8,7 +8,7 @@ from typing import TypeVar
 from pipelines.cluster import failures, workflow
 from pipelines.cluster.api import ENDED, SUCCEEDED, Cluster
 from pipelines.cluster.workflow import Step
-from pipelines.screen import Screen
+from pipelines.local.screen import Screen
 from speech.errors import EXIT_INPUT, EXIT_RETRY, InputError, RetryError
 
 T = TypeVar("T")

@@ -10,12 +10,12 @@ from components.evaluate.settings import EvaluateSettings
 from components.import_cv.settings import ImportSettings
 from components.publish.releases import is_watched
 from components.train.settings import TrainSettings
-from pipelines.deployment import NO_LIMIT, QUANTITY, Deployment
+from pipelines.cluster.deployment import NO_LIMIT, QUANTITY, Deployment
 from pipelines.parameters import SETTINGS, setting_of
 from speech.errors import InputError
 from speech.model_card import CardSettings
 from speech.settings import with_extra_flags
-from speech.storage import is_remote
+from speech.storage.objects import is_remote
 
 QUANTITIES = ("train_cpu", "train_memory", "train_gpus")
 FURTHER_FLAGS = {

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from speech import sample_database, webdataset
 from speech.artifacts import Corpus
-from speech.audio import ClipReader
+from speech.clips import sample_database, webdataset
+from speech.clips.audio import ClipReader
+from speech.clips.manifest import DEEPSPEECH_COLUMNS, Clip, Manifest, read_manifest
+from speech.clips.sources import fetch_source
 from speech.errors import InputError
-from speech.manifest import DEEPSPEECH_COLUMNS, Clip, Manifest, read_manifest
-from speech.sources import fetch_source
-from speech.storage import is_remote
+from speech.storage.objects import is_remote
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 CACHE_BYTES = 256 << 20  # decoded recordings kept in memory, a source

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from speech import opus_packets
 from speech.augmentation.augmentation import SAMPLE, Augmentation, Floats, parameter, path, real_range, whole_range
 from speech.augmentation.draws import Chance
 from speech.augmentation.multi_domain import zero_stretches
 from speech.augmentation.ranges import Range
+from speech.clips import opus_packets
 from speech.errors import InputError
 
 FULL_SCALE_DBFS = 3.0103

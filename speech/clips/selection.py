@@ -3,11 +3,11 @@
 import numpy as np
 
 from speech.alphabet import Alphabet
-from speech.audio import WAV_HEADER_BYTES
+from speech.clips.audio import WAV_HEADER_BYTES
+from speech.clips.manifest import Clip, Manifest
 from speech.clips.tally import FOREIGN, NO_TRANSCRIPT, OTHER_RATE, TOO_LONG, Tally
 from speech.decoding.ctc import frames_needed
 from speech.geometry import Geometry
-from speech.manifest import Clip, Manifest
 
 
 def samples_of(manifest: Manifest, sample_rate: int) -> np.ndarray:

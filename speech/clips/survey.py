@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from speech.clips.manifest import Clip
 from speech.clips.tally import MISSING, MISSING_SHARD, SHORT_SHARD, UNREADABLE
-from speech.manifest import Clip
-from speech.processors import cores
+from speech.native.processors import cores
 
 HEADER_BYTES = 1024  # of a WAV file: what stands in front of the samples is seldom longer
 CLIPS_AT_ONCE = 500

@@ -16,8 +16,8 @@ from speech.alphabet import Alphabet
 from speech.decoding import native, portable
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
-from speech.native_library import NoCompilerError
-from speech.processors import cores
+from speech.native.compiling import NoCompilerError
+from speech.native.processors import cores
 
 HotWords = Mapping[str | bytes, float]
 

@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from speech.native_library import NativeLibrary
+from speech.native.compiling import NativeLibrary
 
 LIBRARY = NativeLibrary("decoder", Path(__file__).parent / "cpp")

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from speech.decoding.language_model import MAX_ORDER
 from speech.decoding.library import LIBRARY
-from speech.native_library import NoCompilerError
+from speech.native.compiling import NoCompilerError
 
 
 class Level(ctypes.Structure):

@@ -13,7 +13,7 @@ from speech.decoding.language_model import read_layout
 from speech.decoding.query import LanguageModelReader
 from speech.decoding.scorer import MAGIC, RECORD, VERSION, read_record, require_word_ends
 from speech.errors import InputError
-from speech.storage import atomic_path
+from speech.storage.files import atomic_path
 
 SPECIAL_WORDS = frozenset({"<s>", "</s>", "<unk>"})
 

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from speech.alphabet import Alphabet
-from speech.audio import ClipReader
 from speech.augmentation import Augmenter, Draw
+from speech.clips.audio import ClipReader
+from speech.clips.manifest import Clip, Manifest
 from speech.clips.selection import frames_of, samples_of, trainable
 from speech.clips.tally import (
     FOUND_IN_TRAINING,
@@ -23,11 +24,10 @@ from speech.clips.tally import (
 )
 from speech.decoding.ctc import frames_needed
 from speech.errors import InputError
-from speech.feature_cache import FeatureCache
-from speech.features import mfcc, spectrogram, spectrogram_to_mfcc
+from speech.features.feature_cache import FeatureCache
+from speech.features.mfcc import mfcc, spectrogram, spectrogram_to_mfcc
 from speech.geometry import Geometry
-from speech.manifest import Clip, Manifest
-from speech.processors import cores
+from speech.native.processors import cores
 
 
 @dataclass

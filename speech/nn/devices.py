@@ -10,15 +10,15 @@ from pathlib import Path
 import tensorflow as tf
 
 from speech.errors import InputError, RetryError
+from speech.native.processors import cores
 from speech.nn import rendezvous
-from speech.processors import cores
 
 BFLOAT16_PROCESSOR_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # x86; Linux on Arm calls it bf16
 BFLOAT16_GPU = (8, 0)  # compute capability from which tensor cores multiply bfloat16
 HALF_GPU = (7, 0)  # and float16
 
-# Where no TF_CONFIG says it: all workers' HOST:PORT with commas between, as components/train/jobs.py sets it, and which
-# of them this is, as Kubernetes counts the pods of an indexed job.
+# Where no TF_CONFIG says it: all workers' HOST:PORT with commas between, as components.train.cluster.jobs sets it, and
+# which of them this is, as Kubernetes counts the pods of an indexed job.
 WORKERS_VARIABLE = "SPEECHMILL_WORKERS"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 # What TensorFlow raises when a worker was killed, when its machine is gone, and when it is not heard from.

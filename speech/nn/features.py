@@ -6,7 +6,7 @@ magnitude, then `Mfcc` with 40 mel channels between 20 Hz and half the sample ra
 
 import tensorflow as tf
 
-from speech.features import LOWEST_HZ, MEL_CHANNELS
+from speech.features.mfcc import LOWEST_HZ, MEL_CHANNELS
 from speech.geometry import Geometry
 
 

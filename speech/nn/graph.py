@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from speech.alphabet import Alphabet
 from speech.errors import InputError
-from speech.features import LOWEST_HZ, MEL_CHANNELS
+from speech.features.mfcc import LOWEST_HZ, MEL_CHANNELS
 from speech.geometry import Geometry
-from speech.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, LSTM_SCOPE, weight_shapes
+from speech.model_files.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, LSTM_SCOPE, weight_shapes
 
 METADATA_VERSION = 6  # of the client interface of DeepSpeech 0.9.3 and Coqui STT 1.4.0
 PRODUCER = 134  # of graphs that TensorFlow 1.15 writes

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.nn import cudnn, lstm
+from speech.model_files.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, weight_shapes
 from speech.nn.devices import Compute
 from speech.nn.dropout import Dropout, Noise
-from speech.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, weight_shapes
+from speech.nn.recurrent import cudnn, lstm
 
 
 class AcousticModel:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from speech.model_files.variables import MOMENTS
 from speech.nn.batches import Batch
-from speech.nn.checkpoints import Snapshot
 from speech.nn.devices import Compute, Devices, single
 from speech.nn.dropout import Dropout, Noise
 from speech.nn.model import AcousticModel
-from speech.variables import MOMENTS
+from speech.nn.snapshots import Snapshot
 
 FIRST_LOSS_SCALE = 2.0**15  # of float16, whose gradients vanish below 6e-8
 LOSS_SCALE_GROWS_AFTER = 2000  # steps without an overflow

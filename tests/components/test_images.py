@@ -63,7 +63,7 @@ def changed(checkout: Path, before: dict[str, str], name: str, text: str) -> set
     [
         ("speech/errors.py", "\n# a comment\n\n", set()),
         ("speech/errors.py", "\nCODE = 3\n", ALL),
-        ("components/convert_openvino/network.py", "\nCODE = 3\n", {"convert-openvino"}),
+        ("components/convert_openvino/ir/network.py", "\nCODE = 3\n", {"convert-openvino"}),
         ("components/train/loop.py", "\nCODE = 3\n", {"train", "train-gpu"}),
         ("components/train/new.html.j2", "a template", {"train", "train-gpu"}),
         ("components/train/component.py", "\nCODE = 3\n", set()),  # reaches the image as text, through kfp

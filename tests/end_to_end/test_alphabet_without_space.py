@@ -23,12 +23,12 @@ from components.train import step as train
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Evaluation, ExportedModel
-from speech.audio import wav_header
+from speech.clips.audio import wav_header
 from speech.decoding import beam_search, portable
 from speech.decoding.packaging import write_scorer
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
-from speech.nn.frozen import FrozenModel
+from speech.nn.runners.frozen import FrozenModel
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.emissions import synthesize
 from tests.fixtures.tones import make_corpus

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components import images
-from speech.storage import sha256
+from speech.storage.files import sha256
 
 RELEASE = images.ROOT / "examples" / "cv-corpus-demo" / "en"
 ROWS = {"train.tsv": 40, "dev.tsv": 8, "test.tsv": 8}

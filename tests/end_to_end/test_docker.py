@@ -19,7 +19,7 @@ from components.import_cv import step as import_cv
 from components.import_cv.settings import ImportSettings
 from components.train import step as train
 from components.train.settings import TrainSettings
-from pipelines import image_builds
+from pipelines.cluster import image_builds
 
 RELEASE = images.ROOT / "examples" / "cv-corpus-demo" / "en"
 SETTINGS = ["--n_hidden", "32", "--epochs", "2", "--train_batch_size", "16"]
@@ -122,7 +122,7 @@ def check_image(client: str, step: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "module"), [("train", "speech.nn.recurrence"), ("evaluate", "speech.decoding.library")]
+    ("step", "module"), [("train", "speech.nn.recurrent.recurrence"), ("evaluate", "speech.decoding.library")]
 )
 def test_what_is_compiled_lies_in_the_image(built, step, module) -> None:
     found = confined(built, step, "python", "-c", f"from {module} import LIBRARY; print(LIBRARY.find())")

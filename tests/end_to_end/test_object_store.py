@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from components import images
-from components.publish.target import open_target
-from speech import storage
+from components.publish.model_bucket import open_target
 from speech.errors import InputError, RetryError
-from speech.storage import download_folder, list_keys, sha256, upload_file
+from speech.storage import objects
+from speech.storage.files import sha256
+from speech.storage.objects import download_folder, list_keys, upload_file
 from tests.fixtures import radosgw
 
 pytestmark = [
@@ -51,7 +52,7 @@ def buckets(server: radosgw.Radosgw) -> None:
         for name, value in server.environment().items():
             patch.setenv(name, value)
         for name in ("corpora", "work", "models"):
-            storage.client().create_bucket(Bucket=name)
+            objects.client().create_bucket(Bucket=name)
 
 
 def make_release(folder: Path, number: str, rows: dict[str, int]) -> Path:
@@ -178,7 +179,7 @@ def test_transfers_outlast_a_server_that_stops_for_20_s(server, buckets, tmp_pat
     with ThreadPoolExecutor(1) as pool:
         started = time.monotonic()
         if direction == "down":
-            moved = pool.submit(storage.download_file, "s3://work/big", tmp_path / "copy")
+            moved = pool.submit(objects.download_file, "s3://work/big", tmp_path / "copy")
         else:
             moved = pool.submit(upload_file, path, "s3://work/up")
         time.sleep(0.3)
@@ -187,7 +188,7 @@ def test_transfers_outlast_a_server_that_stops_for_20_s(server, buckets, tmp_pat
         moved.result(timeout=120)
     assert time.monotonic() - started > 20
     if direction == "up":
-        storage.download_file("s3://work/up", tmp_path / "copy")
+        objects.download_file("s3://work/up", tmp_path / "copy")
     assert sha256(tmp_path / "copy") == sha256(path)
 
 
@@ -270,8 +271,8 @@ def test_a_private_authority_is_trusted_if_it_is_named(server, buckets, tmp_path
     monkeypatch.setenv("AWS_CA_BUNDLE", str(server.ca))
     (tmp_path / "up").write_bytes(os.urandom(1000))
     upload_file(tmp_path / "up", "s3://work/tls")
-    storage.download_file("s3://work/tls", tmp_path / "down")
+    objects.download_file("s3://work/tls", tmp_path / "down")
     assert (tmp_path / "down").read_bytes() == (tmp_path / "up").read_bytes()
     monkeypatch.delenv("AWS_CA_BUNDLE")
     with pytest.raises((InputError, RetryError), match=r"AWS_CA_BUNDLE names the certificates"):
-        storage.list_keys("s3://work/tls")
+        objects.list_keys("s3://work/tls")

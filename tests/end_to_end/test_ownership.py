@@ -17,14 +17,13 @@ from components.convert_openvino.__main__ import main as convert_openvino
 from components.export.__main__ import main as export
 from components.import_cv.__main__ import DESCRIPTION, Command
 from components.import_cv.__main__ import run as import_cv
-from components.import_cv.target import Target
+from components.import_cv.write.corpus_folder import Target
 from components.train import loop
+from components.train.saving.store import OWN_FILES, RunRecord
 from components.train.settings import TrainSettings
-from components.train.store import OWN_FILES, RunRecord
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus, ExportedModel, IntermediateRepresentation
 from speech.errors import InputError
-from speech.nn import checkpoints
 from speech.settings import parse
 from tests.components.import_cv.conftest import Entry, mp3, write_release
 from tests.components.train.test_ownership import GENTLE, Killed, files, killed_after, snapshot, train
@@ -32,9 +31,9 @@ from tests.fixtures.release_checkpoint import ENGLISH, copy_release, make_releas
 
 QUICK = replace(GENTLE, epochs=1, max_to_keep=1)
 MOMENTS = (
-    (checkpoints, "save"),
-    (checkpoints, "write_state"),
-    (checkpoints, "remove"),
+    (snapshots, "save"),
+    (snapshots, "write_state"),
+    (snapshots, "remove"),
     (RunRecord, "save"),
     (loop.TrainingRun, "train_batch"),
 )

@@ -22,11 +22,10 @@ import pytest
 from components.convert_openvino.__main__ import OpenVinoCommand
 from components.export.memmapped import main as memmapped
 from components.import_cv.__main__ import Command as ImportCommand
-from components.train import afterwards
 from components.train.__main__ import ALIASES, REFUSED, RETIRED, TrainCommand
-from components.train.peers import stand_ins
+from components.train.peers import afterwards, stand_ins
 from speech.artifacts import Evaluation, ExportedModel
-from speech.nn import checkpoints
+from speech.nn import snapshots
 from tests.fixtures.release_checkpoint import copy_release, make_release
 from tests.fixtures.tones import texts, write_csv
 from tests.guides.extract import RECORDED, REPOSITORY, extract
@@ -178,8 +177,8 @@ def check_fine_tuned(release: Path, folder: Path) -> None:
     assert Evaluation.open(folder / "evaluation").scores
 
 
-def newest(folder: Path) -> checkpoints.Snapshot:
-    return checkpoints.load(checkpoints.find(folder, "last")[0])
+def newest(folder: Path) -> snapshots.Snapshot:
+    return snapshots.load(snapshots.find(folder, "last")[0])
 
 
 def test_training_your_own_model(

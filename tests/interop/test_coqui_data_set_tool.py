@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from components.train.peers import data_set_tool
-from speech.audio import ClipReader
-from speech.sample_database import read_sample_database
+from speech.clips.audio import ClipReader
+from speech.clips.sample_database import read_sample_database
 from tests.peers.environments import Peer
 
 needs_libopus = pytest.mark.skipif(

@@ -10,14 +10,15 @@ import yaml
 from components.export import step
 from components.export.selfcheck import probe_signal
 from components.export.settings import ExportSettings
-from speech import memmapped, model_card
+from speech import model_card
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel
 from speech.geometry import Geometry
-from speech.nn import checkpoints
-from speech.nn.frozen import FrozenModel
-from speech.nn.tflite import TFLiteModel
-from speech.variables import initial_weights
+from speech.model_files import memmapped_file
+from speech.model_files.variables import initial_weights
+from speech.nn import snapshots
+from speech.nn.runners.frozen import FrozenModel
+from speech.nn.runners.tflite_model import TFLiteModel
 from tests.peers.environments import Peer
 
 GEOMETRY = Geometry(64, 5)
@@ -29,8 +30,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
     weights = initial_weights(GEOMETRY, 5)
     weights["layer_6/weights"] = weights["layer_6/weights"] * np.float32(20)
-    checkpoints.save(folder, "best_dev-3", checkpoints.Snapshot(GEOMETRY, weights, {}, 3, 0.001, 0.9, 0.999))
-    checkpoints.write_state(folder, Checkpoint.BEST, ["best_dev-3"])
+    snapshots.save(folder, "best_dev-3", snapshots.Snapshot(GEOMETRY, weights, {}, 3, 0.001, 0.9, 0.999))
+    snapshots.write_state(folder, Checkpoint.BEST, ["best_dev-3"])
     SYMBOLS.save(folder / ALPHABET)
     return folder
 
@@ -66,7 +67,7 @@ def test_frozen_graphs(theirs: Path, ours: Path) -> None:
     graphs = [path / "output_graph.pb" for path in (theirs / "pb", ours / "int8")]
     emissions = [FrozenModel.load(path).emissions(probe_signal(GEOMETRY)) for path in graphs]
     np.testing.assert_allclose(emissions[0], emissions[1], atol=1e-6)
-    their_nodes, our_nodes = (set(memmapped.open_graph(path).nodes) for path in graphs)
+    their_nodes, our_nodes = (set(memmapped_file.open_graph(path).nodes) for path in graphs)
     assert our_nodes - their_nodes == {"logits_shape"}
     # They cast int32 to int32 in the mask of the frames.
     assert {name.rsplit("/", 1)[-1] for name in their_nodes - our_nodes} <= {"Cast"}

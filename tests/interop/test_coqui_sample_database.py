@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speech.audio import ClipReader
+from speech.clips.audio import ClipReader
+from speech.clips.sample_database import read_sample_database
 from speech.errors import InputError
-from speech.sample_database import read_sample_database
 from tests.peers.environments import Peer
 
 needs_libopus = pytest.mark.skipif(

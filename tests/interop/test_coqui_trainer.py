@@ -12,8 +12,8 @@ from components.train import step
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
-from speech.manifest import read_manifest
-from speech.nn import checkpoints
+from speech.clips.manifest import read_manifest
+from speech.nn import snapshots
 from speech.nn.batches import ClipSet, stream
 from speech.nn.model import AcousticModel, ctc_loss
 from speech.nn.plans import BatchSize, plan_sorted
@@ -45,7 +45,7 @@ def coqui_checkpoint(coqui: Peer, tones: Path, tmp_path_factory: pytest.TempPath
 
 def forward(folder: Path, tones: Path) -> list[tuple[np.ndarray, np.ndarray, float]]:
     """Features, logits and loss of every dev clip by our code, in Coqui's order."""
-    bundle, _ = checkpoints.load_first(checkpoints.find(folder, "auto"))
+    bundle, _ = snapshots.load_first(snapshots.find(folder, "auto"))
     model = AcousticModel(bundle.geometry, bundle.weights, trainable=False)
     clips = ClipSet([read_manifest(tones / "dev.csv")], Alphabet.load(tones / "alphabet.txt"), bundle.geometry)
     rows = []
@@ -79,7 +79,7 @@ def test_their_checkpoint_goes_on_here(coqui_checkpoint, tones: Path, tmp_path: 
     step.run(SETTINGS, [tones / "train.csv"], [tones / "dev.csv"], tmp_path, folder)
     history = json.loads((tmp_path / Checkpoint.HISTORY).read_text())["epochs"]
     assert history[-1]["train_loss"] < epochs[-1]["train"]
-    assert checkpoints.load(checkpoints.find(tmp_path, "last")[0]).global_step == 2 * 5 + 6
+    assert snapshots.load(snapshots.find(tmp_path, "last")[0]).global_step == 2 * 5 + 6
 
 
 def test_ours_goes_on_there(coqui: Peer, tones: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_ours_goes_on_there(coqui: Peer, tones: Path, tmp_path: Path) -> None:
     before = json.loads((tmp_path / Checkpoint.HISTORY).read_text())["epochs"][-1]
     answer = coqui.drive("coqui_trainer", "train", *coqui_flags(tones, tmp_path, 1))
     assert answer["epochs"][0]["train"] < before["train_loss"]
-    assert checkpoints.load(checkpoints.find(tmp_path, "last")[0]).global_step == 6 + 5
+    assert snapshots.load(snapshots.find(tmp_path, "last")[0]).global_step == 6 + 5
 
 
 def test_what_was_trained_here_in_their_folder_goes_on_there(
@@ -102,7 +102,7 @@ def test_what_was_trained_here_in_their_folder_goes_on_there(
     tuned = json.loads((made.folder / Checkpoint.HISTORY).read_text())["epochs"][-1]["train_loss"]
     answer = coqui.drive("coqui_trainer", "train", *coqui_flags(tones, made.folder, 1))
     assert answer["epochs"][0]["train"] < tuned
-    assert checkpoints.load(checkpoints.find(made.folder, "last")[0]).global_step == 2 * 5 + 6 + 5
+    assert snapshots.load(snapshots.find(made.folder, "last")[0]).global_step == 2 * 5 + 6 + 5
     coqui.drive("coqui_trainer", "train", *coqui_flags(tones, place, 1))
-    theirs = checkpoints.read_state(place, Checkpoint.LAST)[0]
-    assert checkpoints.load(theirs).global_step == 3 * 5
+    theirs = snapshots.read_state(place, Checkpoint.LAST)[0]
+    assert snapshots.load(theirs).global_step == 3 * 5

@@ -16,19 +16,19 @@ from components.import_cv import step as import_cv
 from components.import_cv.settings import ImportSettings
 from components.train import step as train
 from components.train.settings import TrainSettings
-from speech import memmapped
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel
-from speech.audio import ClipReader, wav_header
+from speech.clips.audio import ClipReader, wav_header
+from speech.clips.manifest import Manifest, read_manifest
 from speech.decoding.greedy import best_path
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.graph_facts import read_facts, read_weights
-from speech.manifest import Manifest, read_manifest
 from speech.metrics import character_error_table, word_error_table
-from speech.nn import checkpoints
-from speech.nn.frozen import FrozenModel
-from speech.variables import initial_weights
+from speech.model_files import memmapped_file
+from speech.model_files.graph_facts import read_facts, read_weights
+from speech.model_files.variables import initial_weights
+from speech.nn import snapshots
+from speech.nn.runners.frozen import FrozenModel
 from tests.fixtures.decoding.cases import ALPHABET as SCORER_ALPHABET
 from tests.fixtures.decoding.cases import WORDS, vocabulary
 from tests.peers.environments import Peer
@@ -47,7 +47,7 @@ def write_formats(checkpoint: Path, folder: Path, settings: ExportSettings) -> P
     export.freeze(settings, checkpoint, folder)
     export.convert_mmap(folder, folder)
     export.convert_tflite(folder, folder, quantize=True)
-    graph = memmapped.open_graph(folder / PB)
+    graph = memmapped_file.open_graph(folder / PB)
     metadata = {name: graph.constant(name) for name in graph.nodes if name.startswith("metadata_")}
     facts = read_facts(graph)
     tflite.write(folder / FLOAT, read_weights(graph), facts.geometry, metadata, facts.n_steps, quantize=False)
@@ -193,9 +193,9 @@ def save_checkpoint(folder: Path, case: Case) -> Path:
     """Weights as they are drawn at first, but with outputs far enough apart to be read as text."""
     weights: dict[str, np.ndarray] = initial_weights(case.geometry, 3)
     weights["layer_6/weights"] = weights["layer_6/weights"] * np.float32(20)
-    snapshot = checkpoints.Snapshot(case.geometry, weights, {}, 7, 0.001, 0.9, 0.999)
-    checkpoints.save(folder, "best_dev-7", snapshot)
-    checkpoints.write_state(folder, Checkpoint.BEST, ["best_dev-7"])
+    snapshot = snapshots.Snapshot(case.geometry, weights, {}, 7, 0.001, 0.9, 0.999)
+    snapshots.save(folder, "best_dev-7", snapshot)
+    snapshots.write_state(folder, Checkpoint.BEST, ["best_dev-7"])
     case.alphabet.save(folder / ALPHABET)
     return folder
 
@@ -246,7 +246,7 @@ def test_an_alphabet_that_does_not_fit_is_a_clean_error(peer: Find, model: Path,
     """Not a crash: the clients compare the alphabet's size with the outputs'."""
     from tests.peers.environments import PeerFailed
 
-    graph = memmapped.open_graph(model / PB)
+    graph = memmapped_file.open_graph(model / PB)
     metadata = {name: graph.constant(name) for name in graph.nodes if name.startswith("metadata_")}
     longer = Alphabet((*ExportedModel.open(model).alphabet.symbols, "é")).serialize()
     metadata["metadata_alphabet"] = np.array([longer], object)

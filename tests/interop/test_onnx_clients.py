@@ -8,8 +8,8 @@ import pytest
 
 from components.export import onnx
 from speech.geometry import Geometry
+from speech.model_files.variables import initial_weights
 from speech.nn.model import AcousticModel
-from speech.variables import initial_weights
 from tests.peers.environments import Peer
 
 

@@ -19,8 +19,8 @@ from components.import_cv.settings import ImportSettings
 from components.train import step as train
 from components.train.settings import TrainSettings
 from speech.artifacts import Evaluation, ExportedModel, ExternalScorer
+from speech.clips.manifest import read_manifest
 from speech.errors import InputError
-from speech.manifest import read_manifest
 from tests.peers.environments import REPOSITORY, Peer
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from components import images
-from pipelines import deployment
+from pipelines.cluster import deployment
 from tests.kubeflow.server import Kubeflow
 
 

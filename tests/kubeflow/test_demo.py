@@ -16,9 +16,9 @@ import pytest
 
 from components import images
 from components.publish.champion import Champions
-from components.publish.target import open_target
-from pipelines.placement import DISPLAY_NAMES
-from speech.storage import client, split_uri, upload_file
+from components.publish.model_bucket import open_target
+from pipelines.cluster.placement import DISPLAY_NAMES
+from speech.storage.objects import client, split_uri, upload_file
 from tests.kubeflow.server import Kubeflow
 
 pytestmark = pytest.mark.kubeflow

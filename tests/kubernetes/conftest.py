@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.image_builds import find_client
+from pipelines.cluster.image_builds import find_client
 from tests.kubernetes.kubectl import ROOT, Kubectl, load
 from tests.kubernetes.pods import S3_SECRET
 
@@ -72,7 +72,7 @@ def s3(kubectl: Kubectl) -> Iterator[str]:
         patch.setenv("AWS_ENDPOINT_URL", f"http://{address}")
         for variable, value in {**S3_SECRET, "AWS_DEFAULT_REGION": "us-east-1"}.items():
             patch.setenv(variable, value)
-        from speech.storage import client
+        from speech.storage.objects import client
 
         client().create_bucket(Bucket="work")
         yield "s3://work"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.image_builds import ImageFlags, build, find_client, reference, size_bytes
+from pipelines.cluster.image_builds import ImageFlags, build, find_client, reference, size_bytes
 from tests.fixtures.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from speech.errors import SCRATCH_VARIABLE
-from speech.storage import client, list_keys, upload_file
+from speech.storage.objects import client, list_keys, upload_file
 from tests.kubernetes.kubectl import ROOT, Kubectl, image
 from tests.kubernetes.pods import container, pod
 

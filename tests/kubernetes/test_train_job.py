@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from speech.artifacts import Checkpoint, Clips
-from speech.bundle import Bundle
-from speech.checkpoints import find
-from speech.storage import download_folder, list_keys, upload_folder
+from speech.model_files.bundle import Bundle
+from speech.model_files.checkpoints import find
+from speech.storage.objects import download_folder, list_keys, upload_folder
 from tests.fixtures.clips import as_clips
 from tests.kubernetes.kubectl import Kubectl, Object, image, until
 from tests.kubernetes.pods import container, pod
@@ -23,12 +23,12 @@ ARGO = "argoproj.io/v1alpha1"
 LAUNCHER = """
     import sys
     from pathlib import Path
-    from components.train import launcher
+    from components.train.cluster import launcher
     from components.train.data import TrainingClips
-    from components.train.jobs import Nodes
+    from components.train.cluster.jobs import Nodes
     from components.train.settings import TrainSettings
     from speech.errors import one_line_errors
-    from speech.storage import download_folder
+    from speech.storage.objects import download_folder
     clips_uri, checkpoint_uri, workers, epochs = sys.argv[1:]
     with one_line_errors():
         here = Path("/work/clips")

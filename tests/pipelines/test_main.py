@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipelines import __main__ as speechmill
-from pipelines import local
-from pipelines.runners import LocalRun
+from pipelines.local import run as local
+from pipelines.local.runners import LocalRun
 
 LOADED = """
 import sys
-import pipelines.__main__, pipelines.compiled, pipelines.local, pipelines.retrain, pipelines.tables
+import pipelines.__main__, pipelines.cluster.compiled, pipelines.local.run, pipelines.retrain, pipelines.tables
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"tensorflow", "openvino", "soundfile", "pandas"}))
 """
 

@@ -29,7 +29,8 @@ from components.publish.settings import PublishSettings
 from components.train.component import train
 from components.train.settings import IN_PIPELINE, TrainSettings
 from pipelines import __main__ as speechmill
-from pipelines import compiled, tables
+from pipelines import tables
+from pipelines.cluster import compiled
 from pipelines.parameters import OWN, RENAMED, parameter
 from pipelines.retrain import retrain
 from speech.errors import InputError

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines import compiled, deployment
-from pipelines.nightly import nightly
+from pipelines.cluster import compiled, deployment
+from pipelines.cluster.nightly import nightly
 from pipelines.retrain import retrain
 from speech.errors import InputError
 from tests.pipelines import graph

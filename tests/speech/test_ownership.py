@@ -8,7 +8,7 @@ import pytest
 
 from speech.errors import InputError
 from speech.ownership import Place, listed, place_at
-from speech.storage import list_keys, read_object, split_uri, write_object
+from speech.storage.objects import list_keys, read_object, split_uri, write_object
 
 NAMES = ["a.bin", "sub/b.bin", "record.json"]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from speech.audio import ClipReader, duration_s, to_int16
 from speech.augmentation import Augmenter
 from speech.augmentation.augmentation import FEATURES, SPECTROGRAM
 from speech.augmentation.recordings import AUDIO_SUFFIXES, read_recordings
+from speech.clips.audio import ClipReader, duration_s, to_int16
+from speech.clips.manifest import Clip, Manifest
+from speech.clips.sources import fetch_source, read_source
 from speech.errors import InputError
-from speech.manifest import Clip, Manifest
-from speech.sources import fetch_source, read_source
-from speech.storage import is_remote
+from speech.storage.objects import is_remote
 
 AHEAD = 16  # clips a worker may be ahead of the one that is taken
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.train.peers.heard import Ear, Recording, open_sources
-from speech.audio import wav_header
+from speech.clips.audio import wav_header
 from speech.errors import InputError
 from speech.settings import command, setting, setting_error
-from speech.storage import write_bytes
+from speech.storage.files import write_bytes
 
 PLAYERS = (
     ("aplay", "-q"),

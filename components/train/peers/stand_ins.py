@@ -8,9 +8,9 @@ from pathlib import Path
 import components
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET
-from speech.checkpoints import ENGLISH
 from speech.errors import InputError
-from speech.storage import write_text
+from speech.model_files.checkpoints import ENGLISH
+from speech.storage.files import write_text
 
 EVALUATE, SCORER = "components.evaluate", "components.build_scorer"
 # Where the peers' checkouts have a program, or as it is called on PATH -> the module that does its work.

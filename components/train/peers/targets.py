@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from speech import opus_packets, sample_database, webdataset
-from speech.audio import resample, wav_header
+from speech.clips import opus_packets, sample_database, webdataset
+from speech.clips.audio import resample, wav_header
+from speech.clips.manifest import DEEPSPEECH_COLUMNS
 from speech.errors import InputError
-from speech.manifest import DEEPSPEECH_COLUMNS
-from speech.storage import atomic_path
+from speech.storage.files import atomic_path
 
 CSV = ".csv"
 SUFFIXES = (CSV, sample_database.SUFFIX, webdataset.SUFFIX)

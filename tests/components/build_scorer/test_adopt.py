@@ -37,7 +37,7 @@ def test_a_scorer_that_is_there(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_scorer_in_an_object_store(model: Path, tmp_path: Path, s3_bucket: str) -> None:
-    from speech.storage import upload_file
+    from speech.storage.objects import upload_file
 
     upload_file(cases.WORDS, f"{s3_bucket}/en.scorer")
     made = step.adopt(f"{s3_bucket}/en.scorer", model, tmp_path / "made")

@@ -12,12 +12,12 @@ from components.build_scorer import estimate, step
 from components.build_scorer.settings import BuildScorerSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Corpus, ExternalScorer
+from speech.clips.manifest import Clip, write_manifest
 from speech.decoding.beam_search import ctc_beam_search_decoder
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
-from speech.manifest import Clip, write_manifest
 from speech.settings import parse
-from speech.storage import delete_objects, list_keys, write_object
+from speech.storage.objects import delete_objects, list_keys, write_object
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.emissions import synthesize
 from tests.fixtures.decoding.texts import make_sentences, make_words
@@ -126,7 +126,7 @@ def test_in_a_pipeline(text: Path, tmp_path: Path) -> None:
 
 
 def test_text_in_an_object_store(text: Path, tmp_path: Path, s3_bucket: str) -> None:
-    from speech.storage import upload_file
+    from speech.storage.objects import upload_file
 
     upload_file(text, f"{s3_bucket}/texts/text.txt")
     made = step.run(SMALL, step.Sources((f"{s3_bucket}/texts/text.txt",)), cases.ALPHABET, tmp_path / "remote")

@@ -20,7 +20,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mapped(frozen: Path) -> Path:
     """The same, memory-mapped."""
-    from speech.memmapped import convert
+    from speech.model_files.memmapped_file import convert
 
     path = frozen.with_name("output_graph.pbmm")
     convert(frozen, path)

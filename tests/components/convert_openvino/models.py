@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from speech.alphabet import Alphabet
-from speech.audio import wav_header
+from speech.clips.audio import wav_header
 from speech.geometry import Geometry
-from speech.storage import write_bytes
-from speech.variables import BIAS, KERNEL, initial_weights
+from speech.model_files.variables import BIAS, KERNEL, initial_weights
+from speech.storage.files import write_bytes
 
 ALPHABET = Alphabet(tuple(" abcdefghijklmnopqrstuvwxyz'"))
 Array = np.ndarray

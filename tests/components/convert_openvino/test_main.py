@@ -13,7 +13,7 @@ import pytest
 from components.convert_openvino.__main__ import main
 from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
-from speech.storage import list_keys, write_object
+from speech.storage.objects import list_keys, write_object
 
 ROOT = Path(__file__).parents[3]
 CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"

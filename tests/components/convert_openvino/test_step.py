@@ -11,16 +11,17 @@ import openvino as ov
 import pytest
 
 from components.convert_openvino import step
-from components.convert_openvino.runner import Runner
+from components.convert_openvino.ir.runner import Runner
 from components.convert_openvino.settings import OpenVinoSettings
 from speech.artifacts import ExportedModel, IntermediateRepresentation, describe_files, write_sidecar
+from speech.clips.manifest import Clip, write_manifest
 from speech.decoding.greedy import best_path
 from speech.errors import InputError
-from speech.features import mfcc
+from speech.features.mfcc import mfcc
+from speech.features.streaming import context_windows
 from speech.geometry import Geometry
-from speech.manifest import Clip, write_manifest
-from speech.storage import sha256, upload_file
-from speech.streaming import context_windows
+from speech.storage.files import sha256
+from speech.storage.objects import upload_file
 from tests.components.convert_openvino.conftest import GEOMETRY
 from tests.components.convert_openvino.models import (
     ALPHABET,
@@ -162,8 +163,8 @@ def test_an_ir_that_loses_too_much_is_refused(dev: Path, tmp_path: Path) -> None
 
 def relabelled(dev: Path, graph: Path) -> Path:
     """The dev set with the transcripts that the float32 IR of `graph` hears."""
-    from speech.audio import ClipReader
-    from speech.manifest import read_manifest
+    from speech.clips.audio import ClipReader
+    from speech.clips.manifest import read_manifest
 
     made = step.run(OpenVinoSettings(precision="f32"), str(graph), dev.parent / "labels")
     runner, manifest = Runner(made.xml, precision="f32"), read_manifest(dev)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.convert_openvino import step
-from components.convert_openvino.runner import Runner
+from components.convert_openvino.ir.runner import Runner
 from components.convert_openvino.settings import OpenVinoSettings
 from components.convert_openvino.transcribe import Transcriber, main
 from speech.alphabet import Alphabet
@@ -68,7 +68,7 @@ def test_audio_shorter_than_a_frame_has_no_text(ir: Path, seconds: float) -> Non
 def test_long_audio_goes_through_in_blocks(ir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = chirp(2.0)
     whole = Runner(ir / "output_graph.xml", precision="f32").emissions(samples)
-    monkeypatch.setattr("components.convert_openvino.runner.MAX_FRAMES", 10)
+    monkeypatch.setattr("components.convert_openvino.ir.runner.MAX_FRAMES", 10)
     assert np.abs(Runner(ir / "output_graph.xml", precision="f32").emissions(samples) - whole).max() < 1e-5
 
 
@@ -113,7 +113,7 @@ def test_beam_search(ir: Path, tmp_path: Path) -> None:
 
 
 def test_other_sample_rates_are_resampled(ir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from speech.audio import resample
+    from speech.clips.audio import resample
 
     samples = chirp(1.5)
     expected = Transcriber(ir / "output_graph.xml").transcribe(

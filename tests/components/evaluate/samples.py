@@ -1,6 +1,6 @@
 """Samples for the tests of what is made of them."""
 
-from components.evaluate.samples import Sample
+from components.evaluate.score.samples import Sample
 from speech.metrics import character_errors, word_errors
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soxr
 
-from speech.audio import parse_wav, wav_header
-from speech.manifest import read_manifest
+from speech.clips.audio import parse_wav, wav_header
+from speech.clips.manifest import read_manifest
 
 Command = Callable[..., tuple[int, str, str]]
 

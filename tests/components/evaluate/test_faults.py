@@ -9,7 +9,7 @@ import pytest
 
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, ExportedModel
-from speech.audio import wav_header
+from speech.clips.audio import wav_header
 from speech.geometry import Geometry
 from tests.components.evaluate.conftest import LETTERS, write_frozen
 
@@ -131,15 +131,15 @@ def test_missing_paths(command: Command, clips: Path) -> None:
 def test_a_checkpoint_without_an_alphabet_asks_for_one(
     refused: Callable[..., str], clips: Path, tmp_path: Path
 ) -> None:
-    from speech.nn import checkpoints
+    from speech.nn import snapshots
     from tests.speech.nn.test_model import random_weights
 
     geometry = Geometry(n_hidden=8, n_labels=len(LETTERS))
     folder = tmp_path / "checkpoint"
-    checkpoints.save(
+    snapshots.save(
         folder,
         "best_dev-1",
-        checkpoints.Snapshot(geometry, random_weights(geometry), {}, 1, 0.001, 0.9, 0.999),
+        snapshots.Snapshot(geometry, random_weights(geometry), {}, 1, 0.001, 0.9, 0.999),
     )
     assert "--alphabet_config_path" in refused(folder, clips / "dev.csv")
     Alphabet((" ", "a")).save(tmp_path / "two.txt")

@@ -10,7 +10,7 @@ import pytest
 from components.evaluate import step
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation
-from speech.nn import checkpoints
+from speech.nn import snapshots
 from tests.components.evaluate.conftest import GEOMETRY, LETTERS
 from tests.fixtures.tflite_model import write_tflite
 from tests.speech.nn.test_model import random_weights
@@ -35,10 +35,10 @@ def same(made: Evaluation, frozen: Evaluation, tolerance: float = 1e-4) -> bool:
 
 def save_checkpoint(folder: Path) -> None:
     for name, seed in (("train-2", 9), ("best_dev-1", 0)):
-        bundle = checkpoints.Snapshot(GEOMETRY, random_weights(GEOMETRY, seed), {}, 1, 0.001, 0.9, 0.999)
-        checkpoints.save(folder, name, bundle)
-    checkpoints.write_state(folder, "checkpoint", ["train-2"])
-    checkpoints.write_state(folder, "best_dev_checkpoint", ["best_dev-1"])
+        bundle = snapshots.Snapshot(GEOMETRY, random_weights(GEOMETRY, seed), {}, 1, 0.001, 0.9, 0.999)
+        snapshots.save(folder, name, bundle)
+    snapshots.write_state(folder, "checkpoint", ["train-2"])
+    snapshots.write_state(folder, "best_dev_checkpoint", ["best_dev-1"])
 
 
 def test_checkpoint(frozen: Evaluation, clips: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from components.evaluate.locations import fetch_model, fetch_set
 from speech.errors import InputError
-from speech.storage import delete_objects, download_folder, list_keys, upload_file, upload_folder, write_object
+from speech.storage.objects import delete_objects, download_folder, list_keys, upload_file, upload_folder, write_object
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from components.evaluate import step, weights
+from components.evaluate import step
+from components.evaluate.decode import scorer_weights
 from components.evaluate.settings import EvaluateSettings
 from components.evaluate.tune import main as tune_main
 from speech.artifacts import (
@@ -129,30 +130,30 @@ def test_a_search_needs_a_dev_set(model: Path, corpus: Path, scorer: Path, tmp_p
 
 def test_copies(scorer: Path, tmp_path: Path) -> None:
     """A folder gives a folder, a file a file; the rest of the scorer stays as it is."""
-    made = ExternalScorer.open(weights.copy_scorer(scorer, tmp_path / "copy", TUNED))
+    made = ExternalScorer.open(scorer_weights.copy_scorer(scorer, tmp_path / "copy", TUNED))
     assert made.description["vocabulary"] == 5
     assert (made.description["default_alpha"], made.description["default_beta"]) == (2.5, 0.5)
     original, changed = cases.WORDS.read_bytes(), made.path.read_bytes()
     assert len(original) == len(changed)
     assert 0 < sum(one != other for one, other in zip(original, changed, strict=True)) <= 16
-    path = weights.copy_scorer(scorer / ExternalScorer.SCORER, tmp_path / "en.scorer", TUNED)
+    path = scorer_weights.copy_scorer(scorer / ExternalScorer.SCORER, tmp_path / "en.scorer", TUNED)
     assert path.read_bytes() == changed
-    inside = weights.copy_scorer(scorer / ExternalScorer.SCORER, tmp_path / "copy", None)
+    inside = scorer_weights.copy_scorer(scorer / ExternalScorer.SCORER, tmp_path / "copy", None)
     assert inside.read_bytes() == original
     with pytest.raises(InputError, match="would overwrite the scorer itself"):
-        weights.copy_scorer(scorer / ExternalScorer.SCORER, scorer, TUNED)
+        scorer_weights.copy_scorer(scorer / ExternalScorer.SCORER, scorer, TUNED)
     with pytest.raises(InputError, match="would overwrite the scorer itself"):
-        weights.copy_scorer(scorer, scorer, TUNED)
+        scorer_weights.copy_scorer(scorer, scorer, TUNED)
     ExternalScorer.open(scorer)  # unharmed
 
 
 def test_the_note_of_a_run_without_a_scorer_replaces_an_earlier_scorer(scorer: Path, tmp_path: Path) -> None:
-    weights.copy_scorer(scorer, tmp_path / "copy", None)
+    scorer_weights.copy_scorer(scorer, tmp_path / "copy", None)
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / ExternalScorer.NONE).write_text("")
-    weights.copy_scorer(tmp_path / "none", tmp_path / "copy", None)
+    scorer_weights.copy_scorer(tmp_path / "none", tmp_path / "copy", None)
     assert ExternalScorer.find(tmp_path / "copy") is None
-    weights.copy_scorer(scorer, tmp_path / "copy", None)
+    scorer_weights.copy_scorer(scorer, tmp_path / "copy", None)
     assert ExternalScorer.find(tmp_path / "copy") is not None
 
 
@@ -220,7 +221,7 @@ def test_a_search_without_an_input(
 def test_a_scorer_in_an_object_store(
     command: Command, model: Path, corpus: Path, scorer: Path, tmp_path: Path, s3_bucket: str
 ) -> None:
-    from speech.storage import download_folder, list_keys, upload_folder
+    from speech.storage.objects import download_folder, list_keys, upload_folder
 
     upload_folder(scorer, f"{s3_bucket}/scorers/en", last=ExternalScorer.MODEL)
     common = ("--model", model, "--test_files", corpus / "test.csv", "--report_count", 0, "--beam_width", 5)

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from components.evaluate import step
-from components.evaluate.models import open_subject
+from components.evaluate.model.models import open_subject
+from components.evaluate.report.markdown import SUMMARY
 from components.evaluate.settings import EvaluateSettings
-from components.evaluate.summary import SUMMARY
-from speech import memmapped
 from speech.artifacts import Clips, Evaluation, ExternalScorer
-from speech.audio import ClipReader
+from speech.clips.audio import ClipReader
+from speech.clips.manifest import read_manifest
 from speech.errors import InputError
-from speech.manifest import read_manifest
 from speech.metrics import character_errors, word_errors
+from speech.model_files import memmapped_file
 from speech.nn.features import batch_features
 from tests.components.evaluate.conftest import GEOMETRY, LETTERS
 from tests.fixtures.clips import as_clips
@@ -145,7 +145,7 @@ def heard(evaluation: Evaluation) -> list[str]:
 
 
 def test_all_engines_and_formats_hear_the_same(exported: Path, clips: Path, tmp_path: Path) -> None:
-    memmapped.convert(exported / "output_graph.pb", tmp_path / "m" / "output_graph.pbmm", 100)
+    memmapped_file.convert(exported / "output_graph.pb", tmp_path / "m" / "output_graph.pbmm", 100)
     made = [
         step.run(EvaluateSettings(report_count=0, engine=engine), model, [clips / "dev.csv"], tmp_path / str(number))
         for number, (engine, model) in enumerate(

@@ -8,7 +8,7 @@ import pytest
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint
 from speech.geometry import Geometry
-from speech.variables import MOMENTS, initial_weights
+from speech.model_files.variables import MOMENTS, initial_weights
 
 GEOMETRY = Geometry(64, 4)
 LETTERS = Alphabet((" ", "a", "b", "c"))
@@ -16,8 +16,8 @@ LETTERS = Alphabet((" ", "a", "b", "c"))
 
 def make_checkpoint(folder: Path, geometry: Geometry = GEOMETRY, name: str = "best_dev-5", cudnn: bool = False) -> Path:
     """A checkpoint as training leaves it; with `cudnn` as DeepSpeech's releases are: no moments of the LSTM."""
-    from speech.nn import checkpoints
-    from speech.nn.checkpoints import Snapshot
+    from speech.nn import snapshots
+    from speech.nn.snapshots import Snapshot
 
     weights = initial_weights(geometry, 1)
     moments = {
@@ -26,9 +26,9 @@ def make_checkpoint(folder: Path, geometry: Geometry = GEOMETRY, name: str = "be
         for moment in MOMENTS
         if not (cudnn and name.startswith("cudnn_lstm/"))
     }
-    checkpoints.save(folder, name, Snapshot(geometry, weights, moments, 5, 0.001, 0.9, 0.999))
+    snapshots.save(folder, name, Snapshot(geometry, weights, moments, 5, 0.001, 0.9, 0.999))
     if not cudnn:
-        checkpoints.write_state(folder, Checkpoint.BEST, [name])
+        snapshots.write_state(folder, Checkpoint.BEST, [name])
         LETTERS.save(folder / ALPHABET)
     return folder
 

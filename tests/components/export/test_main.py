@@ -9,8 +9,8 @@ import pytest
 
 from components.export.__main__ import main
 from speech.artifacts import ALPHABET, ExportedModel
-from speech.nn.tflite import TFLiteModel
-from speech.storage import delete_objects, download_folder, list_keys, upload_folder, write_object
+from speech.nn.runners.tflite_model import TFLiteModel
+from speech.storage.objects import delete_objects, download_folder, list_keys, upload_folder, write_object
 from tests.components.export.conftest import make_checkpoint
 
 CARD = "author_model_0.0.1.md"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from components.export import memmapped as command
-from speech import graphdef, memmapped
-from speech.graph_messages import GraphDef
-from speech.graphdef import FrozenGraph
+from speech.model_files import graphdef, memmapped_file
+from speech.model_files.graph_messages import GraphDef
+from speech.model_files.graphdef import FrozenGraph
 
 ROOT = Path(command.__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_conversion_and_the_way_back(graph: Path, tmp_path: Path, capsys: pytest
     mapped, back = tmp_path / "output_graph.pbmm", tmp_path / "back.pb"
     assert run(f"--in_graph={graph}", f"--out_graph={mapped}") == 0
     assert capsys.readouterr() == (f"Converted 2 nodes\n{mapped}: 142,848 bytes of tensors memory-mapped\n", "")
-    assert memmapped.Package.open(mapped).mapped() == ["layer_1/weights", "layer_2/weights"]
+    assert memmapped_file.Package.open(mapped).mapped() == ["layer_1/weights", "layer_2/weights"]
     assert run("--in_graph", str(mapped), "--out_graph", str(back), "--to_frozen") == 0
     assert capsys.readouterr().out.startswith("Converted 2 nodes\n")
     assert back.read_bytes() == graph.read_bytes()
@@ -61,12 +61,12 @@ def test_nothing_to_convert_is_code_3_with_a_warning(
     assert output.out.startswith("Converted 0 nodes\n")
     assert "warning: no constant of" in output.err
     assert f"warning: clients take {mapped} for a plain graph" in output.err
-    assert memmapped.Package.open(mapped).mapped() == []
+    assert memmapped_file.Package.open(mapped).mapped() == []
 
 
 def test_inspect_shows_regions_and_constants(graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mapped = tmp_path / "output_graph.pbmm"
-    memmapped.convert(graph, mapped)
+    memmapped_file.convert(graph, mapped)
     assert run("--inspect", str(mapped)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{mapped}: memory-mapped, 3 regions, 3 nodes, {mapped.stat().st_size:,} bytes"
@@ -146,4 +146,4 @@ def test_numpy_and_protobuf_are_all_it_needs(graph: Path, tmp_path: Path) -> Non
         done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == loaded
-    assert memmapped.Package.open(tmp_path / "g.pbmm").mapped()
+    assert memmapped_file.Package.open(tmp_path / "g.pbmm").mapped()

@@ -8,14 +8,14 @@ import pytest
 
 from components.export import onnx, selfcheck, step, tflite
 from components.export.settings import ExportSettings
-from speech import memmapped
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.nn import checkpoints
-from speech.nn.checkpoints import Snapshot
-from speech.variables import initial_weights
+from speech.model_files import memmapped_file
+from speech.model_files.variables import initial_weights
+from speech.nn import snapshots
+from speech.nn.snapshots import Snapshot
 from tests.components.export.conftest import GEOMETRY, LETTERS, make_checkpoint
 
 
@@ -39,7 +39,7 @@ def test_all_formats_in_one_folder(checkpoint: Path, tmp_path: Path) -> None:
     assert opened.sidecar["converted_nodes"] == 5
     assert opened.sidecar["tflite_weights"] == "int8"
     assert 0 < opened.sidecar["tflite_difference"] < 0.1
-    assert len(memmapped.Package.open(model / "output_graph.pbmm").regions) == 6
+    assert len(memmapped_file.Package.open(model / "output_graph.pbmm").regions) == 6
 
 
 def test_exports_are_reproducible(checkpoint: Path, tmp_path: Path) -> None:
@@ -150,8 +150,8 @@ def test_rates_that_the_checkpoint_does_not_record(checkpoint: Path, tmp_path: P
 def test_a_damaged_best_checkpoint_gives_way_to_the_last(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint")
     weights = initial_weights(GEOMETRY, 2)
-    checkpoints.save(checkpoint, "train-9", Snapshot(GEOMETRY, weights, {}, 9, 0.001, 0.9, 0.999))
-    checkpoints.write_state(checkpoint, Checkpoint.LAST, ["train-9"])
+    snapshots.save(checkpoint, "train-9", Snapshot(GEOMETRY, weights, {}, 9, 0.001, 0.9, 0.999))
+    snapshots.write_state(checkpoint, Checkpoint.LAST, ["train-9"])
     data = checkpoint / "best_dev-5.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:5000])
     made = step.freeze(ExportSettings(), checkpoint, tmp_path / "model")
@@ -164,7 +164,7 @@ def test_a_damaged_best_checkpoint_gives_way_to_the_last(tmp_path: Path, capsys:
 def test_a_variable_of_another_shape(tmp_path: Path) -> None:
     weights = initial_weights(GEOMETRY, 1)
     weights["layer_3/weights"] = weights["layer_3/weights"][:, :-1]
-    checkpoints.save(tmp_path, "train-1", Snapshot(GEOMETRY, weights, {}, 1, 0.001, 0.9, 0.999))
+    snapshots.save(tmp_path, "train-1", Snapshot(GEOMETRY, weights, {}, 1, 0.001, 0.9, 0.999))
     with pytest.raises(InputError, match=r"layer_3/weights has the shape \[64, 63\], expected"):
         step.freeze(ExportSettings(), tmp_path, tmp_path / "model")
 

@@ -15,9 +15,9 @@ from tensorflow.lite.python import schema_py_generated as schema
 from components.export import tflite
 from speech.alphabet import Alphabet
 from speech.geometry import Geometry
+from speech.model_files.variables import BIAS, KERNEL
 from speech.nn.model import AcousticModel
-from speech.nn.tflite import TFLiteModel
-from speech.variables import BIAS, KERNEL
+from speech.nn.runners.tflite_model import TFLiteModel
 from tests.speech.nn.test_model import random_weights
 
 # The newest version of each operator that the runtimes of both clients have (TensorFlow Lite 2.3).
@@ -52,7 +52,7 @@ def clip(seconds: float = 1.1) -> np.ndarray:
 
 
 def probabilities(weights: dict[str, np.ndarray], geometry: Geometry) -> np.ndarray:
-    from speech.features import mfcc
+    from speech.features.mfcc import mfcc
 
     model = AcousticModel(geometry, weights, trainable=False)
     return tf.nn.softmax(model.logits(mfcc(clip(), geometry)[np.newaxis])).numpy()[:, 0]

@@ -11,11 +11,11 @@ from components.import_cv.__main__ import DESCRIPTION, Command, run
 from components.import_cv.component import import_cv, import_part, merge_corpus
 from components.import_cv.settings import ImportSettings
 from speech.artifacts import ALL_SETS, SPLITS, Clips, Corpus
-from speech.audio import ClipReader, parse_wav
+from speech.clips.audio import ClipReader, parse_wav
+from speech.clips.manifest import read_manifest
 from speech.errors import InputError
-from speech.manifest import read_manifest
 from speech.settings import parse
-from speech.storage import upload_folder
+from speech.storage.objects import upload_folder
 
 from .conftest import Entry, write_release
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from components.import_cv import step
-from components.import_cv.conversion import CHUNK_CLIPS
-from components.import_cv.journal import Journal
-from components.import_cv.outcomes import Outcomes
-from components.import_cv.reasons import Reason
+from components.import_cv.convert.conversion import CHUNK_CLIPS
+from components.import_cv.convert.journal import Journal
+from components.import_cv.convert.work import Outcome, tar_header
+from components.import_cv.plan.reasons import Reason
 from components.import_cv.settings import ImportSettings
-from components.import_cv.shards import ShardWriter, shard_number
-from components.import_cv.work import Outcome, tar_header
+from components.import_cv.write.outcomes import Outcomes
+from components.import_cv.write.shards import ShardWriter, shard_number
 
 MakeRelease = Callable[..., Path]
 
@@ -47,7 +47,8 @@ def command(source: Path, corpus: Path, *flags: str) -> list[str]:
 
 KILLED = """
 import os, signal, sys
-from components.import_cv import __main__ as command, journal
+from components.import_cv import __main__ as command
+from components.import_cv.convert import journal
 from speech.settings import parse
 
 left, when = int(sys.argv[1]), sys.argv[2]

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.import_cv import parts, step
+from components.import_cv import step
 from components.import_cv.settings import ImportSettings
+from components.import_cv.write import parts
 from speech.artifacts import Corpus, CorpusPart
-from speech.audio import ClipReader, parse_wav
+from speech.clips.audio import ClipReader, parse_wav
+from speech.clips.manifest import DEEPSPEECH_COLUMNS, read_manifest
 from speech.errors import InputError, RetryError
-from speech.manifest import DEEPSPEECH_COLUMNS, read_manifest
 
 from .conftest import COLUMNS, Entry, encoded, mp3, sound, tsv, write_release
 
@@ -382,7 +383,7 @@ def test_an_error_keeps_the_corpus_that_was_there(make_release: MakeRelease, tmp
 def test_a_second_import_into_the_same_folder_waits_for_nobody(make_release: MakeRelease, tmp_path: Path) -> None:
     program = (
         "import sys, time, pathlib\n"
-        "from components.import_cv.target import Target\n"
+        "from components.import_cv.write.corpus_folder import Target\n"
         f"with Target(pathlib.Path({str(tmp_path / 'corpus')!r})).locked():\n"
         "    print('locked', flush=True)\n"
         "    time.sleep(60)\n"
@@ -509,7 +510,7 @@ def test_a_full_disk_is_said_so(make_release: MakeRelease, tmp_path: Path, monke
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("components.import_cv.shards.os.writev", full)
+    monkeypatch.setattr("components.import_cv.write.shards.os.writev", full)
     with pytest.raises(RetryError, match="No space left"):
         step.run(ImportSettings(), str(make_release()), tmp_path / "corpus")
 
@@ -518,7 +519,7 @@ def test_workers_that_are_spawned(make_release: MakeRelease, tmp_path: Path, mon
     """As on systems where processes cannot be forked safely."""
     release = make_release(train=20)
     forked = step.run(ImportSettings(), str(release), tmp_path / "forked")
-    monkeypatch.setattr("components.import_cv.workers.START_METHOD", "spawn")
+    monkeypatch.setattr("components.import_cv.convert.workers.START_METHOD", "spawn")
     spawned = step.run(ImportSettings(workers=2), str(release), tmp_path / "spawned")
     assert contents(spawned.folder) == contents(forked.folder)
 
@@ -528,7 +529,7 @@ def test_an_interrupted_download_keeps_what_is_done(
 ) -> None:
     release = make_release(train=60)
     whole = step.run(ImportSettings(), str(release), tmp_path / "whole")
-    from components.import_cv.folders import Folder
+    from components.import_cv.read.folders import Folder
 
     found = Folder.clips
 

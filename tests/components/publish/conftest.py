@@ -16,7 +16,7 @@ from speech.artifacts import (
     write_sidecar,
 )
 from speech.geometry import Geometry
-from speech.storage import write_json
+from speech.storage.files import write_json
 
 
 def samples(edits: Sequence[int]) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from components.publish import __main__ as shell
 from components.publish import step
 from components.publish.champion import POINTER, RECORDS, Champions
 from components.publish.gate import DECISION, compare
+from components.publish.model_bucket import Target, open_target
 from components.publish.settings import PublishSettings
-from components.publish.target import Target, open_target
 from speech.errors import InputError
 
 CLIPS = 200

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from components.publish import step
+from components.publish.model_bucket import CLAIM, open_target
 from components.publish.settings import PublishSettings
-from components.publish.target import CLAIM, open_target
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel, IntermediateRepresentation
-from speech.checkpoints import find
 from speech.errors import InputError
-from speech.storage import download_folder, list_keys, upload_file
+from speech.model_files.checkpoints import find
+from speech.storage.objects import download_folder, list_keys, upload_file
 
 VERSION_FILES = {
     "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "output_graph.pbmm", "report.html", "samples.json",

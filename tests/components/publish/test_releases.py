@@ -11,7 +11,7 @@ from components.publish.releases import is_watched, look, newest
 from components.publish.settings import PublishSettings
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
 from speech.errors import InputError
-from speech.storage import upload_file
+from speech.storage.objects import upload_file
 
 NAMES = (
     "cv-corpus-9.0-2022-04-27-cy.tar.gz",

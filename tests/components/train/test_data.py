@@ -10,7 +10,7 @@ from components.train.data import TrainingClips
 from components.train.outcome import keep_best
 from speech.artifacts import Corpus
 from speech.errors import InputError
-from speech.storage import upload_folder
+from speech.storage.objects import upload_folder
 from tests.fixtures.clips import as_clips
 
 

@@ -21,16 +21,16 @@ from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.nn import checkpoints
-from speech.nn.checkpoints import Snapshot
-from speech.variables import MOMENTS, initial_weights, weight_shapes
+from speech.model_files.variables import MOMENTS, initial_weights, weight_shapes
+from speech.nn import snapshots
+from speech.nn.snapshots import Snapshot
 from tests.components.train.test_main import ROOT, start
 
 SETTINGS = TrainSettings(n_hidden=16, epochs=4, train_batch_size=4, learning_rate=0.005)
 
 
 def last(folder: Path) -> Snapshot:
-    return checkpoints.load(checkpoints.find(folder, "last")[0])
+    return snapshots.load(snapshots.find(folder, "last")[0])
 
 
 def assert_same(one: Snapshot, two: Snapshot) -> None:
@@ -159,14 +159,14 @@ def test_a_full_disk_loses_nothing(
 
         return write
 
-    checkpoints_save = checkpoints.save
-    monkeypatch.setattr(checkpoints, "save", full(checkpoints.save))
-    monkeypatch.setattr(checkpoints, "write_state", full(checkpoints.write_state))
+    checkpoints_save = snapshots.save
+    monkeypatch.setattr(snapshots, "save", full(snapshots.save))
+    monkeypatch.setattr(snapshots, "write_state", full(snapshots.write_state))
     with pytest.raises(InputError, match="cannot be written: No space left on device: make room and run the same com"):
         run(tones, tmp_path / "broken")
     monkeypatch.undo()
     states = (Checkpoint.LAST, Checkpoint.BEST)
-    named = {Path(found).name for state in states for found in checkpoints.read_state(tmp_path / "broken", state)}
+    named = {Path(found).name for state in states for found in snapshots.read_state(tmp_path / "broken", state)}
     assert {path.stem for path in (tmp_path / "broken").glob("*.index")} == named
     run(tones, tmp_path / "broken")
     assert_same(last(tmp_path / "broken"), last(straight))

@@ -9,8 +9,9 @@ import pytest
 from components.evaluate import __main__ as evaluate
 from components.export import __main__ as export
 from components.train import __main__ as train
-from components.train import afterwards, preflight
+from components.train import preflight
 from components.train.__main__ import ALIASES, RETIRED, TrainCommand
+from components.train.peers import afterwards
 from speech.errors import InputError
 from speech.settings import parse
 

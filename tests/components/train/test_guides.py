@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from components.train import __main__ as train
-from components.train import afterwards, step
+from components.train import step
+from components.train.peers import afterwards
 from components.train.settings import TrainSettings
 from speech.artifacts import ExportedModel
-from speech.nn import checkpoints
+from speech.nn import snapshots
 from tests.fixtures.tones import write_csv
-from tests.speech.test_sample_database import SPEECH, TRANSCRIPT, database
+from tests.speech.clips.test_sample_database import SPEECH, TRANSCRIPT, database
 
 SHORT = ["--epochs", "1", "--train_batch_size", "4", "--limit_train", "8", "--limit_dev", "2", "--skip_batch_test"]
 SHORT_TEST = ["--limit_test", "2"]
@@ -136,7 +137,7 @@ def test_from_scratch(name: str, desk: Path) -> None:
     flags = flags_of(FROM_SCRATCH[name])
     call(train.__name__, [*flags, *SHORT, *SMALL, *SHORT_TEST])
     folder = Path("new") if "new" in flags else desk / "home/.local/share/speechmill/checkpoints"
-    bundle = checkpoints.load(checkpoints.find(folder, "last")[0])
+    bundle = snapshots.load(snapshots.find(folder, "last")[0])
     assert bundle.global_step >= 1
     assert (folder / "evaluation" / "scores.json").is_file() == ("--test_files" in flags or "all/all.csv" in flags)
 
@@ -145,10 +146,10 @@ def test_from_scratch(name: str, desk: Path) -> None:
 def test_from_a_checkpoint(name: str, desk: Path, released: Path) -> None:
     # The releases are 2048 units wide; with this one, that would be a contradiction.
     flags = ["24" if flag == "2048" else flag for flag in flags_of(FROM_CHECKPOINT[name])]
-    before = checkpoints.load(checkpoints.find(released, "best")[0])
+    before = snapshots.load(snapshots.find(released, "best")[0])
     call(train.__name__, [*flags, *SHORT, *SHORT_TEST])
     folder = Path("new") if "new" in flags else Path("released")
-    bundle = checkpoints.load(checkpoints.find(folder, "last")[0])
+    bundle = snapshots.load(snapshots.find(folder, "last")[0])
     assert bundle.geometry.n_hidden == 24
     assert bundle.global_step > before.global_step
     assert bundle.geometry.n_labels == (3 if "other/alphabet.txt" in flags else 5)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from speech.artifacts import Checkpoint
-from speech.nn import checkpoints
-from speech.nn.checkpoints import Snapshot
+from speech.nn import snapshots
 from speech.nn.devices import INDEX_VARIABLE, WORKERS_VARIABLE
+from speech.nn.snapshots import Snapshot
 from tests.fixtures.ports import free_ports
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ def finish(workers: list[subprocess.Popen]) -> list[str]:
 
 
 def last(folder: Path) -> Snapshot:
-    return checkpoints.load(checkpoints.find(folder, "last")[0])
+    return snapshots.load(snapshots.find(folder, "last")[0])
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speech.nn import checkpoints
+from speech.nn import snapshots
 
 ROOT = Path(__file__).parents[3]
 
@@ -56,7 +56,7 @@ def test_sigterm_then_sigkill_then_done(tones: Path, tmp_path: Path) -> None:
     process = start(tones, broken, "--epochs", "8")
     output = process.communicate()[0]
     assert process.returncode == 0, output
-    one, two = (checkpoints.load(checkpoints.find(folder, "last")[0]) for folder in (straight, broken))
+    one, two = (snapshots.load(snapshots.find(folder, "last")[0]) for folder in (straight, broken))
     assert one.global_step == two.global_step == 48
     for name, value in one.weights.items():
         np.testing.assert_array_equal(value, two.weights[name], err_msg=name)

@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 
 from components.train import outcome, step
-from components.train.one_shot import transcribe
+from components.train.peers.one_shot import transcribe
 from components.train.report import PAGE
+from components.train.saving.store import CheckpointStore, RunRecord
 from components.train.settings import TrainSettings
-from components.train.store import CheckpointStore, RunRecord
 from speech.artifacts import ALPHABET, Checkpoint
+from speech.clips.manifest import read_manifest
 from speech.errors import InputError
-from speech.manifest import read_manifest
 from speech.metrics import word_errors
-from speech.nn import checkpoints
-from speech.nn.checkpoints import Snapshot
-from speech.storage import download_folder, upload_folder
+from speech.nn import snapshots
+from speech.nn.snapshots import Snapshot
+from speech.storage.objects import download_folder, upload_folder
 from tests.components.train.test_main import ROOT
 from tests.fixtures.release_checkpoint import ENGLISH, copy_release, make_release
 
@@ -61,7 +61,7 @@ def train(corpus: Path, save: Path, settings: TrainSettings = GENTLE, load: Path
 
 
 def snapshot(folder: Path, load: str) -> Snapshot:
-    return checkpoints.load(checkpoints.find(folder, load)[0])
+    return snapshots.load(snapshots.find(folder, load)[0])
 
 
 def error_rate(checkpoint: Path, corpus: Path, load: str = "auto") -> float:
@@ -139,7 +139,7 @@ def test_without_a_dev_set_the_newest_is_the_result(release: Path, english: Path
     found = snapshot(place, "auto")
     assert Path(found.prefix).name == f"train-{base.global_step + 2 * 6}"
     with pytest.raises(InputError, match=r"run-1: no best_dev_checkpoint state file: .* without dev sets has none"):
-        checkpoints.find(place, "best")
+        snapshots.find(place, "best")
 
 
 def test_transfer_has_nothing_to_beat(release: Path, english: Path, tmp_path: Path, capsys) -> None:

@@ -16,11 +16,11 @@ from components.train.__main__ import TrainCommand
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
-from speech.audio import wav_header
+from speech.clips.audio import wav_header
+from speech.clips.manifest import Clip, read_manifest, write_manifest
 from speech.errors import InputError
-from speech.manifest import Clip, read_manifest, write_manifest
 from tests.fixtures.tones import speak, texts, write_csv
-from tests.speech.test_webdataset import write_tar
+from tests.speech.clips.test_webdataset import write_tar
 
 ROOT = Path(__file__).parents[3]
 SMALL = {"n_hidden": 16, "epochs": 1, "train_batch_size": 4, "skip_batch_test": True}

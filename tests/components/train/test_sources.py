@@ -12,16 +12,16 @@ from components.train import loop, outcome, step
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
-from speech.audio import wav_header
+from speech.clips.audio import wav_header
+from speech.clips.manifest import Clip, write_manifest
+from speech.clips.sources import read_source
 from speech.errors import InputError
-from speech.manifest import Clip, write_manifest
-from speech.nn import checkpoints
+from speech.nn import snapshots
 from speech.nn.batches import ClipSet
 from speech.progress import Progress
-from speech.sources import read_source
 from tests.fixtures.tones import speak
-from tests.speech.test_sample_database import GOLDEN, SPEECH, TRANSCRIPT, database
-from tests.speech.test_webdataset import write_tar
+from tests.speech.clips.test_sample_database import GOLDEN, SPEECH, TRANSCRIPT, database
+from tests.speech.clips.test_webdataset import write_tar
 
 SETTINGS = TrainSettings(n_hidden=16, epochs=1, train_batch_size=4, learning_rate=0.005)
 
@@ -112,7 +112,7 @@ def test_other_sample_rates(tmp_path: Path) -> None:
         given = replace(SETTINGS, normalize_sample_rate=flag, allow_skipped="0.4")
         step.run(given, [tmp_path / "x.csv"], [], tmp_path / str(flag))
         assert json.loads((tmp_path / str(flag) / "history.json").read_text())["clips"]["train"]["counts"] == counts
-    assert checkpoints.find(tmp_path / "False")
+    assert snapshots.find(tmp_path / "False")
 
 
 def test_reversed_dev_sets_are_grouped_from_the_long_end(tones: Path, tmp_path: Path) -> None:

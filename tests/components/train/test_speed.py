@@ -14,8 +14,8 @@ from components.train import loop, step
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.errors import InputError, RetryError
-from speech.nn import checkpoints, devices
-from speech.nn.checkpoints import Snapshot
+from speech.nn import devices, snapshots
+from speech.nn.snapshots import Snapshot
 from tests.fixtures.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,7 +27,7 @@ def train(folder: Path, save: Path, settings: TrainSettings, load: Path | None =
 
 
 def last(folder: Path) -> Snapshot:
-    return checkpoints.load(checkpoints.find(folder, "last")[0])
+    return snapshots.load(snapshots.find(folder, "last")[0])
 
 
 def history(folder: Path) -> list[dict]:

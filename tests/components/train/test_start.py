@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from components.train import start
+from components.train.saving.store import CheckpointStore
 from components.train.settings import TrainSettings
 from components.train.start import DataAlphabet, Start, describe_difference
-from components.train.store import CheckpointStore
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.nn import checkpoints
-from speech.nn.checkpoints import Snapshot
-from speech.storage import write_json
-from speech.variables import initial_weights
+from speech.model_files.variables import initial_weights
+from speech.nn import snapshots
+from speech.nn.snapshots import Snapshot
+from speech.storage.files import write_json
 
 OWN = Alphabet((" ", "a", "b", "c"))
 GEOMETRY = Geometry(8, len(OWN))
@@ -27,8 +27,8 @@ GEOMETRY = Geometry(8, len(OWN))
 def checkpoint(folder: Path, geometry: Geometry = GEOMETRY, alphabet: Alphabet | None = OWN) -> Path:
     """A checkpoint of another trainer; `alphabet` None: one that carries none, as releases do."""
     bundle = Snapshot(geometry, initial_weights(geometry, 1), {}, 720, 0.002, 0.9, 0.999)
-    checkpoints.save(folder, "best_dev-720", bundle)
-    checkpoints.write_state(folder, Checkpoint.BEST, ["best_dev-720"])
+    snapshots.save(folder, "best_dev-720", bundle)
+    snapshots.write_state(folder, Checkpoint.BEST, ["best_dev-720"])
     if alphabet is not None:
         alphabet.save(folder / ALPHABET)
     return folder
@@ -171,7 +171,7 @@ def test_a_folder_that_almost_holds_a_checkpoint_is_not_taken_for_an_empty_one(t
 def test_dropped_layers_start_fresh_and_the_others_are_the_checkpoint_s(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "base")
     found = choose(folder, tmp_path / "new", drop_source_layers="2", random_seed=9)
-    before = checkpoints.load(str(folder / "best_dev-720")).weights
+    before = snapshots.load(str(folder / "best_dev-720")).weights
     changed = {name for name, value in found.bundle.weights.items() if not np.array_equal(value, before[name])}
     assert (changed, found.dropped) == ({"layer_5/weights", "layer_6/weights"}, ("layer_5", "layer_6"))
     assert found.alphabet == OWN

@@ -12,17 +12,17 @@ from components.train.report import PAGE, PLOT
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
-from speech.checkpoints import read_state
+from speech.clips.manifest import read_manifest
 from speech.errors import InputError, RetryError
-from speech.manifest import read_manifest
-from speech.nn import checkpoints
+from speech.model_files.checkpoints import read_state
+from speech.model_files.variables import layer_of
+from speech.nn import snapshots
 from speech.nn.batches import ClipSet, stream
-from speech.nn.checkpoints import Snapshot
 from speech.nn.model import Dropout
 from speech.nn.plans import BatchSize, plan_sorted
+from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
-from speech.storage import delete_objects, list_keys
-from speech.variables import layer_of
+from speech.storage.objects import delete_objects, list_keys
 
 SETTINGS = TrainSettings(n_hidden=24, epochs=3, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1)
 
@@ -32,7 +32,7 @@ def train(folder: Path, save: Path, settings: TrainSettings = SETTINGS, load: Pa
 
 
 def last(folder: Path) -> Snapshot:
-    return checkpoints.load(checkpoints.find(folder, "last")[0])
+    return snapshots.load(snapshots.find(folder, "last")[0])
 
 
 def assert_same_weights(one: Snapshot, two: Snapshot) -> None:
@@ -104,7 +104,7 @@ def test_a_damaged_newest_checkpoint_falls_back(
         with pytest.raises(RetryError):
             train(tones, tmp_path)
     monkeypatch.undo()
-    newest = Path(checkpoints.find(tmp_path, "last")[0] + ".index")
+    newest = Path(snapshots.find(tmp_path, "last")[0] + ".index")
     newest.write_bytes(newest.read_bytes()[:50])
     train(tones, tmp_path)
     assert "trying the checkpoint before it" in capsys.readouterr().err
@@ -129,7 +129,7 @@ def test_fine_tuning_goes_on_from_the_best(finished: Path, tones: Path, tmp_path
 
 def test_epochs_zero_copies_the_weights(finished: Path, tones: Path, tmp_path: Path) -> None:
     train(tones, tmp_path, replace(SETTINGS, epochs=0), finished)
-    best = checkpoints.load(checkpoints.find(finished, "best")[0])
+    best = snapshots.load(snapshots.find(finished, "best")[0])
     np.testing.assert_array_equal(last(tmp_path).weights["layer_2/weights"], best.weights["layer_2/weights"])
 
 
@@ -137,7 +137,7 @@ def test_transfer_to_another_alphabet(finished: Path, tones: Path, tmp_path: Pat
     settings = replace(SETTINGS, epochs=0, drop_source_layers="auto")
     step.run(settings, [tones / "other/train.csv"], [], tmp_path, finished)
     assert "another alphabet (5 -> 3 symbols)" in capsys.readouterr().out
-    before, after = checkpoints.load(checkpoints.find(finished, "best")[0]), last(tmp_path)
+    before, after = snapshots.load(snapshots.find(finished, "best")[0]), last(tmp_path)
     assert after.weights["layer_6/weights"].shape == (24, 4)
     np.testing.assert_array_equal(after.weights["layer_5/weights"], before.weights["layer_5/weights"])
     np.testing.assert_array_equal(after.moments["layer_5/weights/Adam"], before.moments["layer_5/weights/Adam"])
@@ -147,7 +147,7 @@ def test_transfer_to_another_alphabet(finished: Path, tones: Path, tmp_path: Pat
 def test_dropped_layers_are_contiguous_from_the_output(finished: Path, tones: Path, tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=0, drop_source_layers="3", random_seed=99)
     train(tones, tmp_path, settings, finished)
-    before, after = checkpoints.load(checkpoints.find(finished, "best")[0]), last(tmp_path)
+    before, after = snapshots.load(snapshots.find(finished, "best")[0]), last(tmp_path)
     changed = {name for name, value in after.weights.items() if not np.array_equal(value, before.weights[name])}
     assert {checkpoints_layer(name) for name in changed} == {"lstm", "layer_5", "layer_6"}
     assert after.beta2_power == before.beta2_power
@@ -190,7 +190,7 @@ def test_early_stop_and_plateau(finished: Path, tones: Path, tmp_path: Path, cap
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_dev_loss_is_the_mean_of_group_means(finished: Path, tones: Path, tmp_path: Path, size: int) -> None:
-    bundle = checkpoints.load(checkpoints.find(finished, "best")[0])
+    bundle = snapshots.load(snapshots.find(finished, "best")[0])
     trainer = Trainer(bundle, Adam(), Dropout(), 0.1, 1)
     clips = ClipSet([read_manifest(tones / "dev.csv")], Alphabet.load(tones / "alphabet.txt"), bundle.geometry)
     singles = [float(trainer.losses(batch)[0]) for batch in stream(clips, plan_sorted(clips.n_frames, BatchSize(1)))]

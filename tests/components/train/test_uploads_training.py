@@ -12,14 +12,15 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from components.train import step, uploads
+from components.train import step
 from components.train.loop import TrainingRun
+from components.train.saving import uploads
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.errors import RetryError
-from speech.nn import checkpoints
-from speech.nn.checkpoints import Snapshot
-from speech.storage import download_folder, list_keys
+from speech.nn import snapshots
+from speech.nn.snapshots import Snapshot
+from speech.storage.objects import download_folder, list_keys
 from tests.fixtures.gate import Gate, gate
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -60,7 +61,7 @@ def run(tones: Path, folder: Path, mirror: str, **changes: int) -> Checkpoint:
 
 
 def last(folder: Path) -> Snapshot:
-    return checkpoints.load(checkpoints.find(folder, "last")[0])
+    return snapshots.load(snapshots.find(folder, "last")[0])
 
 
 def same_weights(one: Snapshot, two: Snapshot) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pipelines.cluster import following
 from pipelines.cluster.api import Cluster
 from pipelines.cluster.following import Following
-from pipelines.screen import Screen
+from pipelines.local.screen import Screen
 from tests.fixtures.api_server import running
 from tests.fixtures.kfp_server import KfpServer
 

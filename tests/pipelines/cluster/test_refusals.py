@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from components import images
-from pipelines import compiled, deployment
-from pipelines.cluster import refusals
-from pipelines.nightly import nightly
+from pipelines.cluster import compiled, deployment, refusals
+from pipelines.cluster.nightly import nightly
 from pipelines.retrain import retrain
 from speech.errors import InputError
 

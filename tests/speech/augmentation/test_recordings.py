@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from speech.artifacts import Corpus
-from speech.audio import wav_header
 from speech.augmentation.recordings import Recordings, open_recordings
+from speech.clips.audio import wav_header
+from speech.clips.manifest import Clip, Manifest, write_manifest
 from speech.errors import InputError
-from speech.manifest import Clip, Manifest, write_manifest
 
 
 def wav(value: int, samples: int, rate: int = 16_000) -> bytes:
@@ -59,7 +59,7 @@ def test_a_corpus_with_a_shard(tmp_path):
 
 
 def test_a_prefix_of_the_object_store(tmp_path, s3_bucket):
-    from speech.storage import upload_folder
+    from speech.storage.objects import upload_folder
 
     write_wav(tmp_path / "a.wav", 9, 100)
     (tmp_path / "noise.csv").write_text("wav_filename\na.wav\n")
@@ -149,8 +149,8 @@ def test_sources_that_are_none(tmp_path):
 
 
 def test_sample_databases_and_tars(tmp_path):
-    from tests.speech.test_sample_database import SPEECH, database
-    from tests.speech.test_webdataset import write_tar
+    from tests.speech.clips.test_sample_database import SPEECH, database
+    from tests.speech.clips.test_webdataset import write_tar
 
     (tmp_path / "noise.sdb").write_bytes(database([(wav(6, 100),), (wav(7, 100),)], [SPEECH]))
     write_tar(tmp_path / "noise.tar", {"a.wav": wav(8, 100), "b.wav": wav(9, 100)})

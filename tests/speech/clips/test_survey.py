@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from speech.audio import wav_header
+from speech.clips.audio import wav_header
+from speech.clips.manifest import Clip, Manifest
+from speech.clips.sources import read_source
 from speech.clips.survey import HEADER_BYTES, wav_facts
-from speech.manifest import Clip, Manifest
-from speech.sources import read_source
-from tests.speech.test_sample_database import SPEECH, TRANSCRIPT, database
-from tests.speech.test_webdataset import write_tar
+from tests.speech.clips.test_sample_database import SPEECH, TRANSCRIPT, database
+from tests.speech.clips.test_webdataset import write_tar
 
 TONE = (np.sin(np.arange(8000) / 5) * 8000).astype(np.int16)
 

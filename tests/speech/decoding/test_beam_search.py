@@ -16,7 +16,7 @@ from speech.decoding.greedy import best_path
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
 from speech.metrics import ErrorCount, word_errors
-from speech.native_library import NoCompilerError
+from speech.native.compiling import NoCompilerError
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.cases import CASES, Case
 from tests.fixtures.decoding.emissions import EASY, synthesize

@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from speech.geometry import Geometry
+from speech.model_files.variables import initial_weights
 from speech.nn import devices
 from speech.nn.batches import Batch, Worker
-from speech.nn.checkpoints import Snapshot
 from speech.nn.dropout import Dropout
+from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
-from speech.variables import initial_weights
 
 STEPS, CLIPS, FRAMES = 6, 5, 20
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from speech.alphabet import Alphabet
-from speech.audio import wav_header
+from speech.clips.audio import wav_header
+from speech.clips.manifest import Clip, Manifest
 from speech.clips.tally import Allowance
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.manifest import Clip, Manifest
 from speech.nn.batches import ClipSet, stream
 from speech.nn.features import batch_features
 from speech.nn.plans import BatchSize, plan_sorted

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from speech.errors import InputError
 from speech.geometry import Geometry
+from speech.model_files.variables import BIAS, KERNEL, initial_weights, layer_of, weight_shapes
 from speech.nn.dropout import Dropout, Noise
 from speech.nn.model import AcousticModel, ctc_loss
-from speech.variables import BIAS, KERNEL, initial_weights, layer_of, weight_shapes
 
 GEOMETRIES = [Geometry(24, 5), Geometry(16, 29, layer_norm=True), Geometry(40, 3, relu_clip=0.5)]
 

@@ -5,14 +5,14 @@ import pytest
 import tensorflow as tf
 
 from speech.geometry import Geometry
-from speech.nn import checkpoints, training
+from speech.model_files.variables import initial_weights
+from speech.nn import snapshots, training
 from speech.nn.batches import Batch, subset
-from speech.nn.checkpoints import Snapshot
 from speech.nn.devices import Compute
 from speech.nn.dropout import Dropout
 from speech.nn.model import AcousticModel, ctc_loss
+from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
-from speech.variables import initial_weights
 
 GEOMETRY = Geometry(16, 5)
 
@@ -98,8 +98,8 @@ def test_through_a_checkpoint_bit_for_bit(tmp_path) -> None:
     first = fresh(dropout)
     for number in range(2):
         first.train(batch(number))
-    prefix = checkpoints.save(tmp_path, "train-2", first.snapshot({"epoch": 1}))
-    loaded = checkpoints.load(prefix)
+    prefix = snapshots.save(tmp_path, "train-2", first.snapshot({"epoch": 1}))
+    loaded = snapshots.load(prefix)
     assert loaded.training_state == {"epoch": 1}
     second = Trainer(loaded, Adam(), dropout, 123.0, seed=3)
     for number in range(2, 4):
@@ -175,7 +175,7 @@ def test_float16_halves_its_loss_scale_until_it_fits_and_resumes_with_it(tmp_pat
     state = straight.snapshot({}).training_state
     assert 1.0 < state["loss_scale"] < 2.0**24
     first, _ = trained(data[:2], compute=Compute(tf.float16))
-    loaded = checkpoints.load(checkpoints.save(tmp_path, "train-2", first.snapshot({})))
+    loaded = snapshots.load(snapshots.save(tmp_path, "train-2", first.snapshot({})))
     second = Trainer(loaded, Adam(), DROPOUT, 0.01, seed=3, compute=Compute(tf.float16))
     for one in data[2:]:
         assert second.train(one).applied

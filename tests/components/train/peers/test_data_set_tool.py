@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from components.train.peers.data_set_tool import main
-from speech.audio import ClipReader
-from speech.sources import read_source
+from speech.clips.audio import ClipReader
+from speech.clips.sources import read_source
 from tests.fixtures.tones import write_csv
-from tests.speech.test_sample_database import GOLDEN
+from tests.speech.clips.test_sample_database import GOLDEN
 
 TEXTS = ["abcabc", "ab", "dd d", "a"]
 

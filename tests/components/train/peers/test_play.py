@@ -10,7 +10,7 @@ import soundfile
 
 from components.train.peers.play import main
 from tests.fixtures.tones import speak, write_csv
-from tests.speech.test_sample_database import GOLDEN
+from tests.speech.clips.test_sample_database import GOLDEN
 
 TEXTS = ["a", "bb", "ccc", "dddd"]
 

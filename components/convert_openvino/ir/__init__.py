@@ -1,0 +1,1 @@
+"""The acoustic model as an OpenVINO network: built, described, run."""

@@ -1,0 +1,1 @@
+"""What is measured: models of any format, and their emissions."""

@@ -1,0 +1,1 @@
+"""Test sets, transcripts, rates with intervals, and comparisons."""

@@ -1,0 +1,160 @@
+"""Comparison with an earlier evaluation: which clips got better, which got worse, and whether that can be chance."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.evaluate.score.samples import Sample
+from components.evaluate.score.scores import chance_below_zero, limits, resampled_differences
+from components.evaluate.settings import EvaluateSettings
+from speech.artifacts import Evaluation
+from speech.errors import InputError
+from speech.metrics import NORMALIZATIONS, ErrorCount, ErrorTable, word_error_table
+from speech.storage.objects import download_file, is_remote
+
+POINTER = "champion.json"  # beside published versions
+
+
+@dataclass(frozen=True)
+class Change:
+    """A clip that both models heard, and the champion's transcript of it."""
+
+    sample: Sample
+    champion_hypothesis: str
+    champion_words: ErrorCount
+
+    @property
+    def edits(self) -> int:
+        """Word edits more than the champion's; negative is better."""
+        return self.sample.words.edits - self.champion_words.edits
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """This model against the champion, on the clips that both evaluations hold with the same reference."""
+
+    changes: Sequence[Change]
+    wer: float
+    champion_wer: float
+    interval: tuple[float, float] | None  # of wer - champion_wer
+    chance_better: float | None  # share of the resamples in which this model has the lower WER
+
+    def better(self, count: int) -> list[Change]:
+        """The clips with the most edits less."""
+        return sorted((change for change in self.changes if change.edits < 0), key=lambda change: change.edits)[:count]
+
+    def worse(self, count: int) -> list[Change]:
+        """The clips with the most edits more."""
+        return sorted((change for change in self.changes if change.edits > 0), key=lambda change: -change.edits)[:count]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, without the clips."""
+        return {
+            "clips": len(self.changes),
+            "wer": self.wer,
+            "champion_wer": self.champion_wer,
+            "difference_interval": None if self.interval is None else list(self.interval),
+            "chance_better": self.chance_better,
+            "better_clips": sum(change.edits < 0 for change in self.changes),
+            "worse_clips": sum(change.edits > 0 for change in self.changes),
+        }
+
+
+def find_champion(settings: EvaluateSettings) -> list[dict[str, Any]]:
+    """The samples of the champion that the settings name; none without one.
+
+    Raises InputError for `--champion` without samples. Under `--champion_of` there may be no champion (yet).
+    """
+    if settings.champion:
+        return read_champion(settings.champion)
+    if not settings.champion_of:
+        return []
+    try:
+        return read_champion(_champion_in_force(settings.champion_of))
+    except InputError as error:
+        print(f"note: compared with no champion: {error}", file=sys.stderr)
+        return []
+
+
+def _champion_in_force(uri: str) -> str:
+    """Where the version is that a place of published versions has for its champion."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(uri) / POINTER
+        if is_remote(uri):
+            path = Path(scratch) / POINTER
+            download_file(f"{uri.rstrip('/')}/{POINTER}", path)
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["uri"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"--champion_of {uri}: no {POINTER} there that names a version") from error
+
+
+def read_champion(uri: str) -> list[dict[str, Any]]:
+    """The samples of an evaluation in a folder or under an s3:// prefix; raises InputError if it has none."""
+    if is_remote(uri):
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / Evaluation.SAMPLES
+            download_file(f"{uri.rstrip('/')}/{Evaluation.SAMPLES}", path)
+            return _read(path, uri)
+    path = Path(uri) / Evaluation.SAMPLES
+    if not path.is_file():
+        raise InputError(
+            f"--champion {uri}: no {Evaluation.SAMPLES} there: expected an evaluation or a published version"
+        )
+    return _read(path, uri)
+
+
+def _read(path: Path, uri: str) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        for row in rows:
+            _ = str(row["wav_filename"]), str(row["src"]), str(row["res"])
+        return rows
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"--champion {uri}: its {Evaluation.SAMPLES} holds no samples of an evaluation") from error
+
+
+def compare(
+    settings: EvaluateSettings, samples: Sequence[Sample], champion: Sequence[dict[str, Any]]
+) -> Comparison | None:
+    """Both models on the clips with the same file name and reference.
+
+    Without such clips it raises InputError for `--champion`, and is None for `--champion_of`.
+    """
+    if not champion:
+        return None
+    normalize = NORMALIZATIONS[settings.text_normalization]
+    theirs = {(Path(row["wav_filename"]).name, normalize(row["src"])): normalize(row["res"]) for row in champion}
+    common = [sample for sample in samples if _key(sample) in theirs]
+    if not common and not settings.champion:
+        print("note: compared with no champion: it was measured on other clips", file=sys.stderr)
+        return None
+    if not common:
+        raise InputError(
+            f"--champion {settings.champion}: not one clip in common with the test sets of this evaluation"
+        )
+    heard = [theirs[_key(sample)] for sample in common]
+    table = word_error_table([sample.reference for sample in common], heard)
+    changes = [
+        Change(sample, text, ErrorCount(int(edits), int(tokens)))
+        for sample, text, edits, tokens in zip(common, heard, table.edits, table.reference_tokens, strict=True)
+    ]
+    edits = np.array([change.edits for change in changes])
+    differences = resampled_differences(settings, common, ErrorTable(edits, table.reference_tokens))
+    return Comparison(
+        changes=changes,
+        wer=sum((change.sample.words for change in changes), ErrorCount(0, 0)).rate,
+        champion_wer=table.total.rate,
+        interval=None if differences is None else limits(settings, differences),
+        chance_better=None if differences is None else chance_below_zero(differences),
+    )
+
+
+def _key(sample: Sample) -> tuple[str, str]:
+    return Path(sample.wav_filename).name, sample.reference

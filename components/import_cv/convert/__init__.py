@@ -1,0 +1,1 @@
+"""From a plan to audio on disk, in worker processes."""

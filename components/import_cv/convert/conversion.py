@@ -1,0 +1,109 @@
+"""From a plan to audio on disk: clips through the workers, outcomes into the journal, members into shards."""
+
+import sys
+from collections.abc import Iterator
+
+from components.import_cv.convert.journal import Journal
+from components.import_cv.convert.work import Item, Outcome
+from components.import_cv.convert.workers import Pool
+from components.import_cv.plan.planning import Plan
+from components.import_cv.plan.reasons import Reason
+from components.import_cv.read.release import Source
+from components.import_cv.settings import ImportSettings
+from components.import_cv.write.corpus_folder import Target
+from components.import_cv.write.outcomes import NO_SHARD, Outcomes
+from components.import_cv.write.shards import Piece, ShardWriter, clips_a_window, own_windows, shard_number
+from speech.progress import Progress
+
+CHUNK_CLIPS = 8
+
+
+class Conversion:
+    """Converts the clips of a plan in the source's order, journals, and writes shards."""
+
+    def __init__(self, settings: ImportSettings, source: Source, target: Target, plan: Plan, fingerprint: str) -> None:
+        self.settings, self.source, self.target, self.plan = settings, source, target, plan
+        self.outcomes = Outcomes(plan.clip_count)
+        self.journal = Journal(target.staging, f"{fingerprint} {source.revision()} {settings.partition}")
+        self.writer = ShardWriter(target.staging) if settings.layout == "shards" else None
+        self.window_clips = clips_a_window(settings.shard_clips, plan.clip_count)
+        count = -(-plan.clip_count // self.window_clips)
+        own = own_windows(settings.part, settings.parts, count)
+        self.first, self.end = own.start * self.window_clips, min(own.stop * self.window_clips, plan.clip_count)
+
+    def start(self) -> None:
+        """Go on with what an interrupted import of the same left, or begin."""
+        if self.journal.matches():
+            self.journal.resume(self.outcomes, self._has_audio)
+            print(
+                f"import: going on behind {self.journal.position - self.first:,} clips that are done", file=sys.stderr
+            )
+        else:
+            self.target.clear()
+            self.journal.start()
+        self.journal.position = max(self.journal.position, self.first)
+        if self.writer is not None and self.journal.window != NO_SHARD:
+            self.writer.open(self.journal.window, self.journal.sizes)
+
+    def _has_audio(self, clip: int, samples: int, shard: int) -> bool:
+        return self.target.has_audio(self.plan.sources[clip], samples, shard)
+
+    def run(self, pool: Pool[Item, Outcome]) -> None:
+        """Convert what is not done."""
+        if self.settings.layout == "clips":
+            self.target.staged_clips.mkdir(parents=True, exist_ok=True)
+        done = self.journal.position - self.first
+        with Progress("import", self.end - self.first, "clips", done=done) as progress:
+            for _, outcomes in pool.ordered(self._chunks()):
+                self._take(outcomes)
+                progress.update(len(outcomes))
+        self._finish_window()
+        self.journal.finish({"members_outside_the_archive": self.source.strange_members})
+
+    def _chunks(self) -> Iterator[list[Item]]:
+        """Items of this partition in the source's order; no chunk reaches over the end of a window."""
+        chunk: list[Item] = []
+        plan, start = self.plan, self.journal.position
+        for position, (clip, data, refused) in enumerate(self.source.clips(plan, self.settings.max_clip_bytes)):
+            if position >= self.end:
+                break
+            if position < start:
+                continue
+            chunk.append(Item(clip, plan.sources[clip], plan.shortest[clip], plan.listed_ms[clip], data, refused))
+            if len(chunk) == CHUNK_CLIPS or (position + 1) % self.window_clips == 0:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+    def _take(self, outcomes: list[Outcome]) -> None:
+        window, shards, offsets = NO_SHARD, [NO_SHARD] * len(outcomes), [0] * len(outcomes)
+        pieces: list[Piece] = []
+        if self.writer is not None:
+            window = self.journal.position // self.window_clips
+            if self.writer.window != window:
+                self._finish_window()
+                self.writer.open(window)
+            shards = [self._shard(window, outcome) for outcome in outcomes]
+            offsets, pieces = self.writer.append(outcomes, shards)
+        self.journal.record(window, pieces, outcomes, shards, offsets)
+        for outcome, shard, offset in zip(outcomes, shards, offsets, strict=True):
+            self.outcomes.record(*outcome[:6], shard, offset)
+
+    def _shard(self, window: int, outcome: Outcome) -> int:
+        """The shard of a clip: of its window, and of the set of its first row."""
+        if outcome.reason is not Reason.ACCEPTED:
+            return NO_SHARD
+        return shard_number(window, self.plan.sets[self.plan.homes[outcome.clip]])
+
+    def _finish_window(self) -> None:
+        if self.writer is not None and self.writer.window >= 0:
+            window = self.writer.window
+            self.writer.finish()
+            self.journal.synced(window)
+
+    def close(self) -> None:
+        """Leave everything as it is, for a rerun."""
+        if self.writer is not None:
+            self.writer.close()
+        self.journal.close()

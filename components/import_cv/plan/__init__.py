@@ -1,0 +1,1 @@
+"""Which rows become which clips, decided from the tables alone."""

@@ -1,0 +1,1 @@
+"""Releases: folders, archives, object stores, and their tables."""

@@ -1,0 +1,145 @@
+"""Releases in an object store: a folder of objects, or an archive read as a stream."""
+
+import io
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.import_cv.plan.planning import Plan
+from components.import_cv.plan.reasons import Reason, Refused
+from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, missing_tables
+from speech.errors import InputError, RetryError
+from speech.storage.objects import client, download_file, split_uri, storage_errors
+
+CONNECTIONS = 16  # downloads at a time of one worker
+ATTEMPTS = 5
+RETRY_DELAY_S = 0.5  # doubled after each attempt
+
+
+class RemoteFolder:
+    """An extracted release in an object store: TSVs under a prefix, clips under `clips/`."""
+
+    kind = "folder"
+    strange_members = 0
+
+    def __init__(self, uri: str, audio_dir: str = "") -> None:
+        self.uri = uri
+        self.audio_uri = audio_dir.rstrip("/") or f"{uri}/{CLIPS}"
+
+    def tables(self, sets: Sequence[str], optional: Sequence[str], scratch: Path) -> Release:
+        bucket, prefix = split_uri(self.uri + "/")
+        with storage_errors(self.uri):
+            pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            found = {item["Key"][len(prefix) :] for page in pages for item in page.get("Contents", ())}
+        found = {name for name in found if name.endswith(".tsv")}
+        missing = [name for name in sets if f"{name}.tsv" not in found]
+        if missing:
+            raise missing_tables(self.uri, missing, list(found))
+        files = {}
+        for name in (*sets, *optional):
+            if f"{name}.tsv" in found:
+                files[name] = scratch / f"{name}.tsv"
+                download_file(f"{self.uri}/{name}.tsv", files[name])
+        durations = None
+        if DURATIONS in found:
+            durations = scratch / DURATIONS
+            download_file(f"{self.uri}/{DURATIONS}", durations)
+        return Release("/".join(self.uri.split("/")[-2:]), files, durations)
+
+    def clips(self, plan: Plan, max_bytes: int) -> Iterator[Found]:
+        return (Found(clip, None, Reason.ACCEPTED) for clip in range(plan.clip_count))
+
+    def loader(self) -> Loader:
+        return RemoteLoader(self.audio_uri)
+
+    def is_folder(self, folder: Path) -> bool:
+        return False
+
+    def identity(self) -> str:
+        return self.kind
+
+    def revision(self) -> str:
+        return ""  # the plan tells: it changes with the tables
+
+
+@dataclass
+class RemoteLoader:
+    """Downloads objects below a prefix, several at a time."""
+
+    uri: str
+    _state: dict[str, Any] = field(default_factory=dict)  # made in the worker: neither survives a fork
+
+    def load(self, sources: Sequence[str], max_bytes: int) -> Iterator[bytes | Refused]:
+        if not self._state:
+            self._state = {"client": client(), "threads": ThreadPoolExecutor(CONNECTIONS)}
+        bucket, prefix = split_uri(self.uri + "/")
+        return self._state["threads"].map(lambda source: self._get(bucket, prefix + source, max_bytes), sources)
+
+    def _get(self, bucket: str, key: str, max_bytes: int) -> bytes | Refused:
+        from botocore.exceptions import BotoCoreError, ClientError
+        from urllib3.exceptions import HTTPError
+
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = self._state["client"].get_object(Bucket=bucket, Key=key)
+                if answer["ContentLength"] > max_bytes:
+                    answer["Body"].close()
+                    return Refused(Reason.TOO_BIG, f"{answer['ContentLength'] / 1e6:.1f} MB")
+                return answer["Body"].read()
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                    return Refused(Reason.MISSING)
+                raise InputError(f"s3://{bucket}/{key}: {error}") from error
+            except (BotoCoreError, HTTPError, OSError) as error:
+                failure: Exception = error
+            time.sleep(RETRY_DELAY_S * 2**attempt)
+        raise RetryError(f"s3://{bucket}/{key}: {failure}")
+
+
+class RemoteStream(io.RawIOBase):
+    """One object as a stream that goes on where the connection broke."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self.uri = uri
+        self._bucket, self._key = split_uri(uri)
+        self._client = client()
+        self._position = 0
+        with storage_errors(uri):
+            head = self._client.head_object(Bucket=self._bucket, Key=self._key)
+        self.size, self.etag = head["ContentLength"], head["ETag"]
+        self._body: Any = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        for attempt in range(ATTEMPTS):
+            if self._position >= self.size:
+                return 0
+            try:
+                if self._body is None:
+                    self._body = self._open()
+                data = self._body.read(len(buffer))
+                if not data:
+                    raise OSError("the connection ended early")
+            except InputError:
+                raise
+            except Exception as error:  # botocore, urllib3 and sockets each have errors of their own
+                self._body, failure = None, error
+                time.sleep(RETRY_DELAY_S * 2**attempt)
+                continue
+            buffer[: len(data)] = data
+            self._position += len(data)
+            return len(data)
+        raise RetryError(f"{self.uri}: broke off at byte {self._position}: {failure}")
+
+    def _open(self) -> Any:
+        with storage_errors(self.uri):
+            answer = self._client.get_object(
+                Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-", IfMatch=self.etag
+            )
+        return answer["Body"]

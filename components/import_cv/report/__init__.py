@@ -1,0 +1,1 @@
+"""What an import found, as numbers and as a page."""

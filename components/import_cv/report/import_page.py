@@ -1,0 +1,74 @@
+"""The import report as a page that needs nothing but itself."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.import_cv.plan.reasons import Reason
+from components.import_cv.report.charts import histogram
+
+TEMPLATE = "report.html.j2"
+MOST_VALUES = 20  # of gender, age or accent
+MOST_CHARACTERS = 400  # that transcripts are written in
+MOST_OUTSIDE = 200
+
+
+def to_html(description: Mapping[str, Any]) -> str:
+    """The page for the content of the JSON report."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    filters: dict[str, Any] = {"number": lambda value: f"{value:,}", "hours": hours, "words": words, "visible": visible}
+    environment.filters |= filters
+    counts = description["characters"]["transcripts"]
+    frequent = sorted(counts, key=lambda character: (-counts[character], character))[:MOST_CHARACTERS]
+    outside = list(description["characters"]["outside_alphabet"].items())
+    return environment.get_template(TEMPLATE).render(
+        report=description,
+        meanings={reason.key: reason.meaning for reason in Reason},
+        histogram=lambda found, unit: Markup(histogram(found["counts"], found["bin"], unit)),
+        groups=[(name, _group(description["sets"], name)) for name in ("gender", "age", "accent")],
+        characters=[(character, counts[character]) for character in frequent],
+        more_characters=len(counts) - len(frequent),
+        outside=[(character, found, unicode_name(character)) for character, found in outside[:MOST_OUTSIDE]],
+        more_outside=len(outside) - len(outside[:MOST_OUTSIDE]),
+        unused=[symbol for symbol in description["alphabet"]["symbols"] if symbol not in counts],
+    )
+
+
+def hours(value: float) -> str:
+    """`0.01` -> `36 s`, `0.1234` -> `7 min`, `12.34` -> `12.3 h`."""
+    if value < 1 / 60:
+        return f"{value * 3600:.0f} s"
+    return f"{value * 60:.0f} min" if value < 1 else f"{value:,.1f} h"
+
+
+def words(key: str) -> str:
+    """`not_audio` -> `not audio`."""
+    return key.replace("_", " ")
+
+
+def visible(character: str) -> str:
+    """A character so that one sees it: spaces by name, combining marks on a circle."""
+    if character.isspace() or not character.isprintable():
+        return unicode_name(character).lower()
+    return f"\u25cc{character}" if unicodedata.combining(character) else character
+
+
+def unicode_name(character: str) -> str:
+    """The name of a character, or its code point."""
+    return unicodedata.name(character, f"U+{ord(character):04X}")
+
+
+def _group(sets: Mapping[str, Any], dimension: str) -> list[tuple[str, list[int]]]:
+    """The most frequent values of a dimension, each with its clips by set."""
+    found: dict[str, list[int]] = {}
+    for number, counted in enumerate(sets.values()):
+        for entry in counted["by"][dimension]["largest"]:
+            found.setdefault(entry["value"], [0] * len(sets))[number] = entry["clips"]
+    ranked: Sequence[tuple[str, list[int]]] = sorted(found.items(), key=lambda item: (-max(item[1]), item[0]))
+    return list(ranked[:MOST_VALUES])

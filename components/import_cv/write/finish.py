@@ -1,0 +1,187 @@
+"""From what became of the clips to the corpus's tables: CSVs, alphabet, index and reports."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from components.import_cv.convert.clip import CONVERTER
+from components.import_cv.convert.previous import write_index
+from components.import_cv.plan.planning import Row, wav_name
+from components.import_cv.plan.reasons import Reason
+from components.import_cv.report import import_page
+from components.import_cv.report.statistics import Statistics
+from components.import_cv.settings import ImportSettings
+from components.import_cv.write.corpus_folder import Sources, Target
+from components.import_cv.write.outcomes import NO_SHARD, Outcomes
+from components.import_cv.write.shards import shard_name
+from speech.alphabet import Alphabet
+from speech.artifacts import ALPHABET, Corpus, serving_alphabet
+from speech.clips.audio import WAV_HEADER_BYTES
+from speech.clips.manifest import SPEAKER_COLUMNS, Clip, ManifestWriter
+from speech.errors import InputError
+from speech.storage.files import write_json, write_text
+
+FORMAT = 1
+UNREPORTED = ("workers", "partition", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "sets")
+
+
+@dataclass
+class Results:
+    """What an import, or a merge of its parts, has to put together."""
+
+    sets: tuple[str, ...]
+    rows: Iterable[Row]
+    outcomes: Outcomes
+    sources: Sources  # by clip
+    settings: ImportSettings
+    alphabet: Alphabet | None  # given; None: collected
+    release: str
+    notes: dict[str, Any]
+
+
+def write_tables(results: Results, target: Target) -> dict[str, Any]:
+    """Write everything but the audio into the staging folder; returns the report. Raises InputError without a clip."""
+    settings, outcomes = results.settings, results.outcomes
+    statistics = Statistics(results.sets, settings.audio_sample_rate, results.alphabet)
+    folder = target.stage_tables()
+    with contextlib.ExitStack() as files:
+        writers = {
+            name: ManifestWriter(
+                files.enter_context((folder / f"{name}.csv").open("w", encoding="utf-8", newline="")),
+                SPEAKER_COLUMNS,
+            )
+            for name in results.sets
+        }
+        for row in results.rows:
+            reason, detail = _verdict(row, outcomes, settings)
+            if reason is Reason.ACCEPTED:
+                transcript = " ".join(row.text) if settings.space_after_every_character else row.text
+                statistics.accept(row, transcript, outcomes.samples[row.clip])
+                clip = _clip(row, transcript, outcomes, settings, target)
+                writers[row.set_name].write(clip, row.age, row.gender, row.accent)
+            else:
+                statistics.refuse(row, reason, detail)
+    _require_clips(statistics, results.sets)
+    alphabet = results.alphabet or Alphabet.collect(statistics.characters)
+    found = serving_alphabet(target.place, alphabet)
+    if not found:
+        alphabet.save(folder / ALPHABET)
+    write_index(folder / Corpus.INDEX, _index(results.sources, outcomes))
+    description = _describe(results, statistics, alphabet, target)
+    if found:
+        description["alphabet"]["found"] = True
+    write_text(folder / Corpus.HTML_REPORT, import_page.to_html(description))
+    write_json(folder / Corpus.REPORT, description)
+    return description
+
+
+def tables(sets: Iterable[str], alphabet: Alphabet | None, target: Target) -> list[str]:
+    """The names of what `write_tables` writes; `alphabet` is the one given, if there is one."""
+    found = alphabet is not None and serving_alphabet(target.place, alphabet)
+    names = [f"{name}.csv" for name in sets] + ([] if found else [ALPHABET])
+    return [*names, Corpus.INDEX, Corpus.HTML_REPORT, Corpus.REPORT]
+
+
+def _verdict(row: Row, outcomes: Outcomes, settings: ImportSettings) -> tuple[Reason, str]:
+    if row.reason is not Reason.ACCEPTED:
+        return row.reason, ""
+    reason = Reason(outcomes.reasons[row.clip])
+    if reason is not Reason.ACCEPTED:
+        return reason, outcomes.details.get(row.clip, "")
+    samples = outcomes.samples[row.clip]
+    if settings.too_short(samples, len(row.text)):  # another row has a shorter transcript for the same clip
+        return Reason.TOO_SHORT, f"{len(row.text)} characters in {samples / settings.audio_sample_rate:.2f} s"
+    return Reason.ACCEPTED, ""
+
+
+def _clip(row: Row, transcript: str, outcomes: Outcomes, settings: ImportSettings, target: Target) -> Clip:
+    samples, shard = outcomes.samples[row.clip], outcomes.shards[row.clip]
+    return Clip(
+        wav_filename=target.clip_prefix + wav_name(row.source),
+        wav_filesize=WAV_HEADER_BYTES + 2 * samples,
+        transcript=transcript,
+        duration_s=samples / settings.audio_sample_rate,
+        client_id=row.client_id,
+        shard="" if shard == NO_SHARD else shard_name(shard),
+        offset=outcomes.offsets[row.clip],
+    )
+
+
+def _require_clips(statistics: Statistics, sets: tuple[str, ...]) -> None:
+    needed = ("train",) if "train" in sets else sets
+    if any(statistics.sets[name].clips for name in needed):
+        return
+    counted: dict[str, int] = {}
+    for name in needed:
+        for reason, count in statistics.sets[name].reasons.items():
+            counted[reason.key] = counted.get(reason.key, 0) + count
+    raise InputError(no_clip_message(needed, counted))
+
+
+def no_clip_message(sets: Iterable[str], reasons: dict[str, int]) -> str:
+    """The error of an import that would give nothing to train on."""
+    why = ", ".join(f"{count} {key}" for key, count in sorted(reasons.items(), key=lambda item: -item[1]))
+    names = " and ".join(f"{name}.tsv" for name in sets)
+    return f"no usable clip in {names}: {f'refused: {why}' if why else 'there are no rows'}: nothing to import"
+
+
+def summary(description: dict[str, Any]) -> str:
+    """What was imported and refused, on one line a set."""
+    lines = []
+    for name, counted in description["sets"].items():
+        refused = ", ".join(f"{count} {reason}" for reason, count in counted["reasons"].items())
+        lines.append(
+            f"{name}: {counted['clips']:,} clips, {counted['hours']:.2f} h"
+            + (f"; refused {counted['refused']:,}: {refused}" if refused else "")
+            + (f"; held out {counted['held_out']:,}" if counted["held_out"] else "")
+        )
+    return "\n        ".join(lines)
+
+
+def _index(sources: Iterable[str], outcomes: Outcomes) -> Iterator[tuple[str, bytes, int, str, int]]:
+    for clip, source in enumerate(sources):
+        if outcomes.reasons[clip] == Reason.ACCEPTED and outcomes.recorded[clip]:
+            shard = outcomes.shards[clip]
+            name = "" if shard == NO_SHARD else shard_name(shard)
+            yield source, outcomes.digest(clip), outcomes.samples[clip], name, outcomes.offsets[clip]
+
+
+def _describe(results: Results, statistics: Statistics, alphabet: Alphabet, target: Target) -> dict[str, Any]:
+    settings, outcomes = results.settings, results.outcomes
+    clips = samples = reused = 0
+    for reason, recorded, count, taken in zip(
+        outcomes.reasons, outcomes.recorded, outcomes.samples, outcomes.reused, strict=True
+    ):
+        if recorded and reason == Reason.ACCEPTED:
+            clips, samples, reused = clips + 1, samples + count, reused + taken
+    shown = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(settings).items()
+        if key not in UNREPORTED
+    }
+    audio: dict[str, Any] = {
+        "clips": clips,
+        "hours": round(samples / settings.audio_sample_rate / 3600, 4),
+        "bytes": 2 * samples + WAV_HEADER_BYTES * clips,
+    }
+    if settings.previous:
+        audio |= {"from_previous": reused, "converted": clips - reused}
+    return {
+        "format": FORMAT,
+        "release": results.release,
+        "converter": {
+            "version": CONVERTER,
+            "sample_rate_hz": settings.audio_sample_rate,
+            "clip_prefix": target.clip_prefix,
+        },
+        "settings": shown,
+        "alphabet": {
+            "given": results.alphabet is not None,
+            "symbols": list(alphabet.symbols),
+        },
+        "audio": audio,
+        **statistics.describe(),
+        "notes": results.notes,
+    }

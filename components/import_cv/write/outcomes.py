@@ -1,0 +1,72 @@
+"""What became of every clip, in compact columns."""
+
+from array import array
+from dataclasses import dataclass, field
+
+from components.import_cv.plan.reasons import Reason
+
+DIGEST_BYTES = 16
+NO_SHARD = -1
+
+
+@dataclass
+class Outcomes:
+    """Columns by clip number. A clip that nothing was recorded for counts as missing."""
+
+    count: int
+    reasons: bytearray = field(init=False)
+    samples: array = field(init=False)
+    shards: array = field(init=False)
+    offsets: array = field(init=False)  # of the WAV file in the shard, bytes
+    digests: bytearray = field(init=False)
+    reused: bytearray = field(init=False)
+    recorded: bytearray = field(init=False)  # 0: not this import's, but another partition's
+    details: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.reasons = bytearray([Reason.MISSING]) * self.count
+        self.samples = array("I", bytes(4 * self.count))
+        self.shards = array("i", [NO_SHARD]) * self.count
+        self.offsets = array("Q", bytes(8 * self.count))
+        self.digests = bytearray(DIGEST_BYTES * self.count)
+        self.reused = bytearray(self.count)
+        self.recorded = bytearray(self.count)
+
+    def record(
+        self,
+        clip: int,
+        reason: Reason | int,
+        samples: int,
+        digest: bytes,
+        reused: bool,
+        detail: str,
+        shard: int,
+        offset: int,
+    ) -> None:
+        """Set a clip's outcome."""
+        self.reasons[clip] = reason
+        self.samples[clip] = samples
+        self.shards[clip] = shard
+        self.offsets[clip] = offset
+        self.digests[DIGEST_BYTES * clip : DIGEST_BYTES * (clip + 1)] = digest.ljust(DIGEST_BYTES, b"\0")
+        self.reused[clip] = reused
+        self.recorded[clip] = 1
+        if detail:
+            self.details[clip] = detail
+
+    def digest(self, clip: int) -> bytes:
+        """What the clip's source is recognised by."""
+        return bytes(self.digests[DIGEST_BYTES * clip : DIGEST_BYTES * (clip + 1)])
+
+    def fields(self, clip: int) -> tuple[int, int, int, str, int, str, int, int]:
+        """A clip's outcome as `record` takes it, with the digest in hexadecimal."""
+        return (
+            clip,
+            self.reasons[clip],
+            self.samples[clip],
+            self.digest(clip).hex(),
+            self.reused[clip],
+            self.details.get(clip, ""),
+            self.shards[clip],
+            self.offsets[clip],
+        )

@@ -1,0 +1,1 @@
+"""Runs on this machine: processes, containers, cache, results."""

@@ -1,0 +1,80 @@
+"""Run a step in a container of its image, on this machine's container engine."""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import docker
+import docker.errors
+import docker.types
+import kfp.local
+
+from pipelines.local.screen import Screen
+from speech.errors import InputError
+
+WRITTEN_PATHS = ("checkpoint_uri", "publish_uri")  # parameters that name a place to write to; the others are read
+
+
+def docker_runner(arguments: dict[str, Any]) -> kfp.local.DockerRunner:
+    """kfp's runner, with the local paths of the pipeline's arguments mounted where they are outside.
+
+    The containers run as the user who started the run, so that their files belong to that user; the variables that lead
+    to the object store are passed on, and if it is on this machine, so is the network. Raises InputError if no engine
+    answers.
+    """
+    try:
+        docker.from_env().ping()
+    except docker.errors.DockerException as error:
+        raise InputError(
+            f"no container engine answers: start Docker, or leave out --runner docker ({error})"
+        ) from error
+    passed_on = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "SPEECHMILL_"))}
+    host = urlsplit(passed_on.get("AWS_ENDPOINT_URL", "")).hostname
+    mounts = _mounts(arguments)
+    if ca_bundle := passed_on.get("AWS_CA_BUNDLE"):
+        mounts.append(docker.types.Mount(ca_bundle, ca_bundle, type="bind", read_only=True))
+    return kfp.local.DockerRunner(
+        mounts=mounts,
+        user=f"{os.getuid()}:{os.getgid()}",
+        environment={"HOME": "/tmp", **passed_on},
+        **({"network_mode": "host"} if host in ("127.0.0.1", "localhost", "::1") else {}),
+    )
+
+
+def _mounts(arguments: dict[str, Any]) -> list[docker.types.Mount]:
+    paths = {}
+    for name, value in arguments.items():
+        if isinstance(value, str) and value.startswith("/"):
+            if name in WRITTEN_PATHS:
+                Path(value).mkdir(parents=True, exist_ok=True)
+            if Path(value).exists():
+                paths[value] = name not in WRITTEN_PATHS
+    return [docker.types.Mount(path, path, type="bind", read_only=read_only) for path, read_only in paths.items()]
+
+
+def run_container(client: Any, options: dict[str, Any], log: Path, screen: Screen) -> int:
+    """Run a container to its end and return its exit code.
+
+    The container stays until its exit code has been read, and is removed then, also after an exception.
+    """
+    _check_image(client, options["image"])
+    container = client.containers.run(detach=True, **options)
+    try:
+        for data in container.logs(stream=True, stdout=False, stderr=True):
+            screen.output(data.decode("utf-8", errors="replace"))
+        code = int(container.wait()["StatusCode"])
+        log.write_bytes(container.logs(stdout=True, stderr=True))
+        return code
+    finally:
+        container.remove(force=True)
+
+
+def _check_image(client: Any, image: str) -> None:
+    try:
+        client.images.get(image)
+    except docker.errors.ImageNotFound as error:
+        step = image.rpartition("/")[2].partition(":")[0]
+        raise InputError(
+            f"the image {image} is not on this machine: `speechmill images build --images {step}` makes it"
+        ) from error

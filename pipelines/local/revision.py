@@ -1,0 +1,65 @@
+"""Revisions of inputs: a short text that changes when what lies at a path or URI changes.
+
+A cache of Kubeflow Pipelines, local or on a cluster, knows a step's inputs by the text of its parameters. With the
+revision among them, a corpus that was changed in place is imported again.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from speech.storage.objects import client, is_remote, split_uri, storage_errors
+
+
+def revision(uri: str) -> str:
+    """16 hexadecimal digits over names, sizes and change times (of an object store's objects, ETags as well) at `uri`.
+
+    Empty for an empty `uri` and for one where nothing is: the step that reads it says so.
+    """
+    if not uri:
+        return ""
+    total, count = hashlib.sha256(), 0
+    for line in _objects(uri) if is_remote(uri) else _files(Path(uri)):
+        total.update(line.encode("utf-8", errors="surrogateescape") + b"\n")
+        count += 1
+    return total.hexdigest()[:16] if count else ""
+
+
+def _files(path: Path) -> Iterator[str]:
+    if path.is_file():
+        yield _describe(path.name, path.stat())
+        return
+    folders, seen = [path] if path.is_dir() else [], set()
+    while folders:
+        folder = folders.pop()
+        if (identity := folder.resolve()) in seen:  # links may form a circle
+            continue
+        seen.add(identity)
+        with os.scandir(folder) as found:
+            for entry in sorted(found, key=lambda entry: entry.name):
+                if entry.is_dir():
+                    folders.append(Path(entry.path))
+                elif entry.is_file():
+                    yield _describe(os.path.relpath(entry.path, path), entry.stat())
+
+
+def _describe(name: str, stat: os.stat_result) -> str:
+    return f"{name}\t{stat.st_size}\t{stat.st_mtime_ns}"
+
+
+def _objects(uri: str) -> Iterator[str]:
+    """The object of that name, or if there is none those below it, as a folder; neighbours do not count."""
+    bucket, key = split_uri(uri)
+    folder = f"{key.rstrip('/')}/" if key else ""
+    below = []
+    with storage_errors(uri):
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+            for item in page.get("Contents", ()):
+                line = f"{item['Key']}\t{item['Size']}\t{item['ETag']}\t{item['LastModified'].isoformat()}"
+                if item["Key"] == key:
+                    yield line
+                    return
+                if item["Key"].startswith(folder):
+                    below.append(line)
+    yield from below

@@ -1,0 +1,1 @@
+"""Samples -> MFCC in numpy, their cache, and how a streaming model is fed."""

@@ -1,0 +1,1 @@
+"""Model files without the libraries that made them: checkpoints, pb, pbmm, tflite."""

@@ -1,0 +1,1 @@
+"""Our C++: built once, found again, and what the processor offers it."""

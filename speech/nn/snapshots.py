@@ -1,0 +1,163 @@
+"""Checkpoints: TensorFlow V2 bundles with DeepSpeech's variable names, loadable by its trainer and by Coqui STT's.
+
+A bundle is `NAME-STEP.index` and `NAME-STEP.data-00000-of-00001`. The state files `checkpoint` and
+`best_dev_checkpoint` name the newest and the best bundle; they are replaced only once the bundle is on disk.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from speech.errors import InputError
+from speech.geometry import Geometry
+from speech.model_files.checkpoints import (
+    assumed_alphabet,
+    bundle_files,
+    describe_assumed,
+    find,
+    find_alphabet,
+    geometry_of,
+    read_state,
+    recorded_alphabet,
+    remove,
+    state_text,
+)
+from speech.model_files.variables import MOMENTS, weight_shapes
+from speech.storage.files import fsync_folder, write_text
+
+__all__ = [
+    "Snapshot",
+    "assumed_alphabet",
+    "bundle_files",
+    "describe_assumed",
+    "find",
+    "find_alphabet",
+    "load",
+    "load_first",
+    "read_state",
+    "read_training_state",
+    "recorded_alphabet",
+    "remove",
+    "save",
+    "write_state",
+]
+
+TRAINING_STATE = "speechmill/training_state"  # our own scalar string; the peers' trainers ignore it
+
+
+@dataclass
+class Snapshot:
+    """The content of one checkpoint, and where it came from."""
+
+    geometry: Geometry
+    weights: dict[str, np.ndarray]
+    moments: dict[str, np.ndarray] = field(default_factory=dict)  # `VARIABLE/Adam` and `VARIABLE/Adam_1`
+    global_step: int = 0
+    learning_rate: float | None = None
+    beta1_power: float | None = None
+    beta2_power: float | None = None
+    training_state: dict[str, Any] = field(default_factory=dict)
+    prefix: str = ""
+
+    @property
+    def missing_moments(self) -> list[str]:
+        """Adam moments that the bundle lacks: those of the LSTM if it was trained with cuDNN."""
+        return [
+            f"{name}/{moment}" for name in self.weights for moment in MOMENTS if f"{name}/{moment}" not in self.moments
+        ]
+
+
+def load_first(prefixes: Sequence[str]) -> tuple[Snapshot, list[str]]:
+    """The first bundle of `prefixes` that loads, and a line for each one before it that did not."""
+    problems: list[str] = []
+    for prefix in prefixes:
+        try:
+            return load(prefix), problems
+        except InputError as error:
+            problems.append(str(error))
+    raise InputError("; ".join(problems))
+
+
+def load(prefix: str) -> Snapshot:
+    """Read a bundle of ours, of DeepSpeech or of Coqui STT, cuDNN-trained ones included.
+
+    Raises InputError when it is missing, corrupt, or another network's.
+    """
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        shapes = reader.get_variable_to_shape_map()
+        geometry = geometry_of(prefix, shapes)
+        wanted = weight_shapes(geometry)
+        _check_shapes(prefix, shapes, wanted)
+        weights = {name: reader.get_tensor(name) for name in wanted}
+        moments = {
+            f"{name}/{moment}": reader.get_tensor(f"{name}/{moment}")
+            for name in wanted
+            for moment in MOMENTS
+            if f"{name}/{moment}" in shapes
+        }
+        scalars = {
+            name: reader.get_tensor(name).item()
+            for name in ("global_step", "learning_rate", "beta1_power", "beta2_power")
+            if name in shapes
+        }
+        state = json.loads(reader.get_tensor(TRAINING_STATE)) if TRAINING_STATE in shapes else {}
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{prefix}: the checkpoint cannot be read: {reason}") from error
+    return Snapshot(geometry, weights, moments, training_state=state, prefix=prefix, **scalars)
+
+
+def _check_shapes(prefix: str, shapes: Mapping[str, list[int]], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in wanted.items():
+        if name not in shapes:
+            raise InputError(f"{prefix}: the checkpoint lacks {name}")
+        if tuple(shapes[name]) != shape:
+            raise InputError(f"{prefix}: {name} has the shape {shapes[name]}, expected {list(shape)}")
+
+
+def save(folder: Path, name: str, bundle: Snapshot) -> str:
+    """Write `bundle` as `folder/name` (e.g. `train-1234`), durable when this returns; returns the prefix."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, np.ndarray] = {
+        **bundle.weights,
+        **bundle.moments,
+        "global_step": np.array(bundle.global_step, np.int64),
+        "learning_rate": np.array(bundle.learning_rate, np.float32),
+        "beta1_power": np.array(bundle.beta1_power, np.float32),
+        "beta2_power": np.array(bundle.beta2_power, np.float32),
+    }
+    names = sorted(tensors)
+    values: list[Any] = [tf.constant(tensors[tensor]) for tensor in names]
+    names.append(TRAINING_STATE)
+    values.append(tf.constant(json.dumps(bundle.training_state)))
+    prefix = str(folder / name)
+    try:
+        tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=values)
+    except tf.errors.OpError as error:
+        raise OSError(f"{prefix}: the checkpoint cannot be written: {str(error).splitlines()[0]}") from error
+    for path in bundle_files(folder, name):
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    fsync_folder(folder)
+    return prefix
+
+
+def write_state(folder: Path, state_file: str, names: Sequence[str]) -> None:
+    """Point a state file at bundles in its folder, oldest first; the last one is the current one."""
+    write_text(folder / state_file, state_text(names))
+
+
+def read_training_state(prefix: str) -> dict[str, Any] | None:
+    """Our own state in a bundle, without its weights; empty in a bundle of others, None where it cannot be read."""
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        return json.loads(reader.get_tensor(TRAINING_STATE)) if reader.has_tensor(TRAINING_STATE) else {}
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError):
+        return None

@@ -1,0 +1,232 @@
+"""Local files and object storage: atomic writes, and every path flag's `s3://` form."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from speech.errors import InputError, RetryError
+from speech.storage import transfer
+
+
+def is_remote(uri: str | os.PathLike[str]) -> bool:
+    """Whether `uri` is an `s3://` URI rather than a local path."""
+    return str(uri).startswith("s3://")
+
+
+def of_artifact_store(uri: str) -> str:
+    """The URI of an artifact as Kubeflow writes it (`minio://BUCKET/KEY`, maybe a query behind) as an `s3://` URI.
+
+    Anything else, such as a local path, is returned as it is.
+    """
+    scheme, mark, rest = uri.partition("://")
+    return f"s3://{rest.partition('?')[0].rstrip('/')}" if mark and scheme in ("minio", "s3", "gs") else uri
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """`s3://bucket/some/key` -> (`bucket`, `some/key`).
+
+    All behind the bucket's slash is the key, as it is: `?`, `#`, `%20` and doubled slashes are characters of keys.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not is_remote(uri) or not bucket:
+        raise InputError(f"{uri} is not an object-store URI: expected s3://BUCKET/KEY")
+    return bucket, key
+
+
+def local_names(uri: str, names: Iterable[str]) -> list[str]:
+    """`names`, what keys hold behind the prefix `uri`, as relative paths of files; markers of folders are left out.
+
+    Who can write into a bucket chooses its keys: raises InputError for one that would lead to another place than a
+    file of its own below a folder.
+    """
+    files = [name for name in names if name and not name.endswith("/")]
+    folders = {name[:end] for name in files for end, character in enumerate(name) if character == "/"}
+    for name in files:
+        if any(part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > 255 for part in name.split("/")):
+            problem = "is no path of a file below a folder"
+        elif name in folders:
+            problem = "is a file and a folder at once"
+        else:
+            continue
+        raise InputError(f"{uri}: the object {name!r} there {problem}: rename it, or name a prefix without it")
+    return files
+
+
+READ_TIMEOUT_S = 60  # a server that is silent for longer is asked again, on another connection
+CONNECT_TIMEOUT_S = 10
+
+
+def client(attempts: int = 8) -> Any:
+    """An S3 client set up by the usual AWS_* variables (AWS_ENDPOINT_URL for any other S3 server).
+
+    AWS_CA_BUNDLE names the certificates of a private authority.
+    """
+    settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+    return _client(settings, os.getpid(), attempts)
+
+
+@functools.lru_cache(maxsize=4)
+def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int) -> Any:
+    """One client for each surrounding: making one takes longer than most calls, and a fork must not share it."""
+    import boto3
+    from botocore.config import Config
+
+    # Older servers (Ceph 16) refuse the checksums that botocore appends to uploads by default; ours are in transfer.py.
+    given = dict(settings)
+    config = Config(
+        request_checksum_calculation=given.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
+        response_checksum_validation=given.get("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
+        retries={"max_attempts": attempts, "mode": "standard"},
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        tcp_keepalive=True,
+        max_pool_connections=transfer.CONNECTIONS * transfer.FILES_AT_ONCE,
+    )
+    return boto3.session.Session().client("s3", config=config)
+
+
+def encryption() -> dict[str, str]:
+    """What SPEECHMILL_S3_SSE (AES256 or aws:kms) and SPEECHMILL_S3_SSE_KMS_KEY_ID ask for, as arguments of a put."""
+    return transfer.encryption(
+        os.environ.get("SPEECHMILL_S3_SSE", ""), os.environ.get("SPEECHMILL_S3_SSE_KMS_KEY_ID", "")
+    )
+
+
+@contextlib.contextmanager
+def storage_errors(uri: str) -> Iterator[None]:
+    """Turn the object store's refusals into one clear line that names the URI."""
+    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError, SSLError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "?")
+        meaning = {
+            "404": "no such object",
+            "NoSuchKey": "no such object",
+            "NoSuchBucket": "no such bucket",
+            "403": "access denied: check the credentials and the bucket's policy",
+            "AccessDenied": "access denied: check the credentials and the bucket's policy",
+            "InvalidAccessKeyId": "unknown access key: check AWS_ACCESS_KEY_ID",
+            "SignatureDoesNotMatch": "wrong secret key: check AWS_SECRET_ACCESS_KEY",
+        }.get(code, str(error))
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            raise RetryError(f"{uri}: {meaning}") from error
+        raise InputError(f"{uri}: {meaning}") from error
+    except SSLError as error:
+        raise InputError(f"{uri}: {error} (AWS_CA_BUNDLE names the certificates of a private authority)") from error
+    except EndpointConnectionError as error:
+        raise RetryError(f"{uri}: {error}: is AWS_ENDPOINT_URL right, and the server running?") from error
+    except HTTPClientError as error:
+        raise RetryError(f"{uri}: the connection broke: {error}") from error
+    except BotoCoreError as error:
+        raise InputError(
+            f"{uri}: {error} (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say where and as whom)"
+        ) from error
+
+
+IMPATIENT = 2  # attempts of a call that somebody else tries again
+
+
+def list_keys(uri: str, *, patient: bool = True) -> list[tuple[str, int]]:
+    """The (key, size in bytes) of every object under `uri`, in key order.
+
+    Without patience a store that is away shows within seconds.
+    """
+    bucket, prefix = split_uri(uri)
+    with storage_errors(uri):
+        pages = (
+            (client() if patient else client(IMPATIENT))
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=prefix)
+        )
+        return [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", ())]
+
+
+def list_folder(uri: str) -> list[str]:
+    """The names of the objects directly under `uri/`, without those in folders below."""
+    bucket, prefix = split_uri(f"{uri.rstrip('/')}/")
+    with storage_errors(uri):
+        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+    return [key[len(prefix) :] for key in keys if key != prefix]
+
+
+def read_object(uri: str) -> bytes | None:
+    """The content of a small object; None if there is none."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = split_uri(uri)
+    with storage_errors(uri):
+        try:
+            return bytes(client().get_object(Bucket=bucket, Key=key)["Body"].read())
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                return None
+            raise
+
+
+def write_object(uri: str, data: bytes) -> None:
+    """Put a small object at `uri`."""
+    bucket, key = split_uri(uri)
+    with storage_errors(uri):
+        client().put_object(Bucket=bucket, Key=key, Body=data, **encryption())
+
+
+def download_file(uri: str, path: Path) -> None:
+    """Copy one object to `path`, atomically, in parallel parts; an attempt that was killed is gone on with."""
+    bucket, key = split_uri(uri)
+    with storage_errors(uri):
+        transfer.download(client(), bucket, key, Path(path))
+
+
+def upload_file(path: Path, uri: str, *, patient: bool = True) -> None:
+    """Copy one file to `uri`; the store shows the object only once it is complete.
+
+    Without patience a store that is away shows within seconds, and few connections take no processor from others.
+    """
+    bucket, key = split_uri(uri)
+    with storage_errors(uri):
+        if patient:
+            transfer.upload(client(), Path(path), bucket, key, encryption())
+        else:
+            transfer.upload(client(IMPATIENT), Path(path), bucket, key, encryption(), attempts=1, connections=2)
+
+
+def download_folder(uri: str, folder: Path) -> None:
+    """Copy every object under `uri/` into `folder`, keeping the relative names; raises InputError for unusable ones."""
+    bucket, prefix = split_uri(uri.rstrip("/") + "/")
+    found = [key[len(prefix) :] for key, _ in list_keys(uri.rstrip("/") + "/")]
+    if not found:
+        raise InputError(f"{uri}: no objects under this prefix")
+    names = local_names(uri, found)
+    transfer.each(lambda name: download_file(f"s3://{bucket}/{prefix}{name}", folder / name), names)
+
+
+def delete_objects(uris: Iterable[str], *, patient: bool = True) -> None:
+    """Delete objects; those that are not there are no error."""
+    for uri in uris:
+        bucket, key = split_uri(uri)
+        with storage_errors(uri):
+            (client() if patient else client(IMPATIENT)).delete_object(Bucket=bucket, Key=key)
+
+
+def upload_folder(folder: Path, uri: str, *, last: str = "") -> None:
+    """Copy every file below `folder` to `uri/`, the one named `last` (the completion marker) after all others."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    transfer.each(
+        lambda name: upload_file(folder / name, f"{uri.rstrip('/')}/{name}"), [name for name in names if name != last]
+    )
+    if last in names:
+        upload_file(folder / last, f"{uri.rstrip('/')}/{last}")
+
+
+def local_folder(uri: str, scratch: Path) -> Path:
+    """`uri` itself if it is a local path, else its objects copied into `scratch`."""
+    if not is_remote(uri):
+        return Path(uri)
+    download_folder(uri, scratch)
+    return scratch

@@ -1,0 +1,93 @@
+"""The HTML report: complete, safe, and alone."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from components.import_cv import step
+from components.import_cv.report import import_page
+from components.import_cv.report.charts import histogram
+from components.import_cv.settings import ImportSettings
+from speech.artifacts import Corpus
+from tests.components.import_cv.conftest import Entry, write_release
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    from .conftest import mp3
+
+    clip = mp3(1.2)
+    evil = "<script>alert('x')</script>"
+    person = {"age": "thirties", "gender": "female_feminine", "accents": f"{evil} English"}
+    entries = [
+        Entry("good.mp3", "An ordinary sentence.", clip, "speaker-one", person),
+        Entry("other.mp3", "Another sentence.", clip, "speaker-two"),
+        Entry("evil.mp3", evil, clip, more=person),
+        Entry(f"{evil}.mp3", "Missing.", None),
+        Entry("foreign.mp3", "naïve façade", clip),
+    ]
+    folder = tmp_path_factory.mktemp("report")
+    release = write_release(folder / "xx", train=entries, dev=[], test=entries[:1])
+    (folder / "alphabet.txt").write_text("".join(f"{c}\n" for c in " abcdefghijklmnopqrstuvwxyz"))
+    return step.run(ImportSettings(filter_alphabet=str(folder / "alphabet.txt")), str(release), folder / "corpus")
+
+
+def test_the_page_escapes_and_loads_nothing(corpus: Corpus) -> None:
+    page = (corpus.folder / Corpus.HTML_REPORT).read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:)?//""", page)
+    assert page.count("<svg") == 4
+
+
+def test_the_page_tells_what_happened(corpus: Corpus) -> None:
+    page = (corpus.folder / Corpus.HTML_REPORT).read_text(encoding="utf-8")
+    for text in (
+        "outside alphabet", "latin small letter i with diaeresis", "latin small letter c with cedilla",
+        "missing", "invalid label", "speaker-one", "thirties", "female_feminine", "not given",
+        "In the alphabet, but in no transcript",
+    ):  # fmt: skip
+        assert text in page, text
+
+
+def test_counts(corpus: Corpus) -> None:
+    found = corpus.report
+    train = found["sets"]["train"]
+    assert (train["rows"], train["clips"], train["refused"]) == (5, 2, 3)
+    assert train["reasons"] == {"invalid_label": 1, "outside_alphabet": 1, "missing": 1}
+    assert train["hours"] == pytest.approx(2 * 1.2 / 3600, abs=1e-4)
+    assert train["duration_s"]["counts"][4] == 2
+    assert sum(train["characters_a_second"]["counts"]) == 2
+    assert train["by"]["speaker"] == {
+        "values": 2,
+        "largest": [
+            {"value": "speaker-one", "clips": 1, "hours": 0.0003},
+            {"value": "speaker-two", "clips": 1, "hours": 0.0003},
+        ],
+    }
+    assert found["characters"]["outside_alphabet"] == {"ç": {"count": 1, "rows": 1}, "ï": {"count": 1, "rows": 1}}
+    assert found["characters"]["transcripts"]["e"] == sum(
+        clip.transcript.count("e") for name in ("train", "test") for clip in corpus.manifest(name)
+    )
+    assert found["refused"] == 3
+    assert found["audio"]["clips"] == 2
+
+
+def test_histograms() -> None:
+    assert histogram([0, 0], 1, "s") == ""
+    chart = histogram([1] * 100, 0.5, "s")
+    assert "21.5 s and more: 57" in chart
+    assert chart.count("<rect") == 44
+    assert "0.5 to 1 s: 3" in histogram([1, 3], 0.5, "s")
+
+
+def test_numbers_in_words() -> None:
+    assert [import_page.hours(value) for value in (0.001, 0.5, 1234.56)] == ["4 s", "30 min", "1,234.6 h"]
+    assert import_page.visible(" ") == "space"
+    assert import_page.visible("\u0301") == "◌\u0301"
+    assert import_page.visible("é") == "é"
+
+
+def test_the_template_is_beside_the_code() -> None:
+    assert (Path(import_page.__file__).parent / import_page.TEMPLATE).is_file()

@@ -1,0 +1,88 @@
+"""TFLite models in TensorFlow's interpreter."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speech.errors import InputError
+from speech.geometry import Geometry
+from speech.nn.runners.checkpoint_model import BatchedModel
+from speech.nn.runners.tflite_model import TFLiteModel
+from tests.components.evaluate.conftest import LETTERS
+from tests.fixtures.tflite_model import write_tflite
+from tests.fixtures.tones import speak
+from tests.speech.nn.test_model import random_weights
+
+GEOMETRY = Geometry(n_hidden=40, n_labels=len(LETTERS))
+CLIPS = [speak("ab", 1), speak("dacbdcbda", 2), speak("a", 4)[:300]]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    folder, weights = tmp_path_factory.mktemp("tflite"), random_weights(GEOMETRY)
+    return {
+        quantize: write_tflite(folder / f"{quantize}.tflite", GEOMETRY, weights, LETTERS, n_steps=8, quantize=quantize)
+        for quantize in (False, True)
+    }
+
+
+def test_float_model_and_its_weights_are_the_network(models: dict[bool, Path]) -> None:
+    model = TFLiteModel(models[False])
+    assert (model.geometry, model.alphabet, model.n_steps) == (GEOMETRY, LETTERS, 8)
+    expected = BatchedModel(GEOMETRY, random_weights(GEOMETRY)).emissions(CLIPS)
+    for ours, theirs in zip(expected, model.emissions(CLIPS), strict=True):
+        np.testing.assert_allclose(theirs, ours, atol=2e-5)
+    weights = model.weights()
+    assert weights is not None
+    for name, value in random_weights(GEOMETRY).items():
+        np.testing.assert_array_equal(weights[name], value)
+
+
+def test_quantized_model_has_no_float_weights_and_about_the_same_output(models: dict[bool, Path]) -> None:
+    model = TFLiteModel(models[True])
+    assert model.weights() is None
+    assert models[True].stat().st_size < models[False].stat().st_size / 2
+    exact = TFLiteModel(models[False]).emissions(CLIPS)
+    found = model.emissions(CLIPS)
+    assert [emissions.shape for emissions in found] == [emissions.shape for emissions in exact]
+    difference = np.abs(np.concatenate(exact) - np.concatenate(found))
+    assert 1e-4 < difference.mean() < 0.02
+
+
+def test_layer_normalisation_is_not_taken_for_plain_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.fixtures import tflite_model
+
+    plain = tflite_model.tf.minimum
+    normalise = lambda x: x * tflite_model.tf.math.rsqrt(tflite_model.tf.reduce_mean(x * x, 1, keepdims=True) + 1e-6)  # noqa: E731
+    monkeypatch.setattr(tflite_model.tf, "minimum", lambda x, clip: normalise(plain(x, clip)))
+    path = write_tflite(tmp_path / "m.tflite", GEOMETRY, random_weights(GEOMETRY), LETTERS, n_steps=2, quantize=False)
+    assert TFLiteModel(path).weights() is None
+
+
+def test_damaged_and_foreign_files_are_named(models: dict[bool, Path], tmp_path: Path) -> None:
+    content = models[False].read_bytes()
+    for name, data in (("short", content[:2000]), ("empty", b""), ("text", b"hello" * 100)):
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=f"{name}.tflite"):
+            TFLiteModel(path)
+    with pytest.raises(InputError, match="no such file"):
+        TFLiteModel(tmp_path / "absent.tflite")
+    import tensorflow as tf
+
+    function = tf.function(lambda x: x * 2, input_signature=[tf.TensorSpec([3], tf.float32)])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
+    (tmp_path / "other.tflite").write_bytes(converter.convert())
+    with pytest.raises(InputError, match="it has no input_node"):
+        TFLiteModel(tmp_path / "other.tflite")
+
+
+def test_an_alphabet_of_another_size_is_named(tmp_path: Path) -> None:
+    from speech.alphabet import Alphabet
+
+    path = write_tflite(
+        tmp_path / "m.tflite", GEOMETRY, random_weights(GEOMETRY), Alphabet((" ", "a")), n_steps=1, quantize=False
+    )
+    with pytest.raises(InputError, match="2 symbols, but the model has 5 labels"):
+        TFLiteModel(path)

@@ -1,0 +1,111 @@
+"""Atomic local writes, and objects on an S3 server."""
+
+import os
+
+import pytest
+
+from speech.errors import InputError
+from speech.storage import objects
+
+
+def test_atomic_path_leaves_the_old_file_on_failure(tmp_path) -> None:
+    path = tmp_path / "x.txt"
+    objects.write_text(path, "old")
+    with pytest.raises(RuntimeError), objects.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x.txt"]
+
+
+def test_write_json_and_sha256(tmp_path) -> None:
+    objects.write_json(tmp_path / "x.json", {"é": 1})
+    assert (tmp_path / "x.json").read_bytes() == '{\n  "é": 1\n}\n'.encode()
+    objects.write_bytes(tmp_path / "abc", b"abc")
+    assert objects.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_replace_folder(tmp_path) -> None:
+    for name, content in (("old", "1"), ("new", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(content)
+    objects.replace_folder(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old/f").read_text() == "2"
+    assert os.listdir(tmp_path) == ["old"]
+
+
+def test_uris() -> None:
+    assert objects.is_remote("s3://b/k")
+    assert not objects.is_remote("/b/k")
+    assert objects.split_uri("s3://bucket/a/b") == ("bucket", "a/b")
+    with pytest.raises(InputError, match="s3://BUCKET/KEY"):
+        objects.split_uri("http://x/y")
+
+
+@pytest.mark.parametrize("key", ["a#b?c d+e%20f", "x;y=1&z", "a//b", "/a", "ñ\u4f60", "a\tb", "?", "#x/y"])
+def test_all_behind_the_bucket_is_the_key(key: str) -> None:
+    assert objects.split_uri(f"s3://bucket/{key}") == ("bucket", key)
+
+
+@pytest.mark.parametrize("key", ["a#b?c d+e%20f", "r;v=1/x&y#z.bin", "w?x=1/#"])
+def test_keys_with_characters_of_uris(tmp_path, s3_bucket: str, key: str) -> None:
+    """Each way to an object meets the same one; a cut key would be another."""
+    (tmp_path / "source").write_bytes(b"whole")
+    objects.upload_file(tmp_path / "source", f"{s3_bucket}/{key}")
+    bucket = s3_bucket.removeprefix("s3://")
+    assert objects.client().get_object(Bucket=bucket, Key=key)["Body"].read() == b"whole"
+    assert objects.list_keys(f"{s3_bucket}/{key}") == [(key, 5)]
+    objects.download_file(f"{s3_bucket}/{key}", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == b"whole"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/a#b").write_bytes(b"1")
+    objects.upload_folder(tmp_path / "folder", f"{s3_bucket}/below {key}")
+    objects.download_folder(f"{s3_bucket}/below {key}", tmp_path / "back")
+    assert (tmp_path / "back/a#b").read_bytes() == b"1"
+    objects.delete_objects([f"{s3_bucket}/{key}"])
+    assert objects.list_keys(f"{s3_bucket}/{key}") == []
+
+
+@pytest.mark.parametrize("name", ["/x", "../x", "a/../../x", "a//x", "./x", "a/./x", f"{'x' * 256}/y", "{outside}/x"])
+def test_an_object_cannot_choose_where_it_lands(tmp_path, s3_bucket: str, name: str) -> None:
+    name = name.format(outside=tmp_path / "outside")
+    for key in (f"prefix/{name}", "prefix/good"):
+        objects.client().put_object(Bucket=s3_bucket.removeprefix("s3://"), Key=key, Body=b"!")
+    with pytest.raises(InputError, match="is no path of a file below a folder: rename it"):
+        objects.download_folder(f"{s3_bucket}/prefix", tmp_path / "a/b/folder")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_markers_of_folders_and_twins_of_files(tmp_path, s3_bucket: str) -> None:
+    bucket = s3_bucket.removeprefix("s3://")
+    for key in ("p/", "p/sub/", "p/sub/x"):
+        objects.client().put_object(Bucket=bucket, Key=key, Body=b"")
+    objects.download_folder(f"{s3_bucket}/p", tmp_path / "folder")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["x"]
+    objects.client().put_object(Bucket=bucket, Key="p/sub", Body=b"")
+    with pytest.raises(InputError, match="'sub' there is a file and a folder at once"):
+        objects.download_folder(f"{s3_bucket}/p", tmp_path / "folder")
+
+
+def test_folders_round_trip_through_s3(tmp_path, s3_bucket: str) -> None:
+    source = tmp_path / "source"
+    (source / "sub").mkdir(parents=True)
+    (source / "marker.json").write_text("{}")
+    (source / "sub/z.bin").write_bytes(bytes(1000))
+    objects.upload_folder(source, f"{s3_bucket}/run", last="marker.json")
+    target = objects.local_folder(f"{s3_bucket}/run", tmp_path / "scratch")
+    assert sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()) == [
+        "marker.json",
+        "sub/z.bin",
+    ]
+    assert (target / "sub/z.bin").read_bytes() == bytes(1000)
+
+
+def test_missing_objects_and_buckets_are_one_line(tmp_path, s3_bucket: str) -> None:
+    with pytest.raises(InputError, match="/none: no such object"):
+        objects.download_file(f"{s3_bucket}/none", tmp_path / "x")
+    with pytest.raises(InputError, match="no objects under this prefix"):
+        objects.download_folder(f"{s3_bucket}/none", tmp_path / "folder")
+    with pytest.raises(InputError, match="no such bucket"):
+        objects.list_keys("s3://other/x")
+    assert os.listdir(tmp_path) == []
