@@ -24,6 +24,7 @@ from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus, ExportedModel, IntermediateRepresentation
 from speech.errors import InputError
+from speech.nn import snapshots
 from speech.settings import parse
 from tests.components.import_cv.conftest import Entry, mp3, write_release
 from tests.components.train.test_ownership import GENTLE, Killed, files, killed_after, snapshot, train
