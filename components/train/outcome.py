@@ -26,6 +26,7 @@ NOT_IN_RUN_KEY: dict[str, Any] = {
     "show_progressbar": True,
     "feature_cache": "",
     "cache_for_epochs": 0,
+    "lstm": "auto",
     "devices": "auto",
     "worker_timeout": 0,
     "log_placement": False,

@@ -9,6 +9,7 @@ from speech.geometry import Geometry
 from speech.settings import setting, setting_error
 
 LOAD_METHODS = ("auto", "best", "last", "init")
+LSTMS = ("auto", "plain")
 DEVICES = r"auto|(cpu|gpu)(:[1-9]\d*)?"
 # Set by the compiled pipeline in a pod that is too small to train: it starts a TrainJob also for one worker.
 LAUNCHER_VARIABLE = "SPEECHMILL_TRAIN_LAUNCHER"
@@ -109,6 +110,9 @@ class TrainSettings(LegacyFlags):
     show_progressbar: bool = setting(True, "a bar on a terminal, a line a minute in a log")
     mixed_precision: bool = setting(
         False, "matrix products in bfloat16 or float16, whichever the device is fast at; weights and loss in float32"
+    )
+    lstm: str = setting(
+        "auto", "LSTM on processors: auto: in C++ where it can be compiled; plain: by TensorFlow", choices=LSTMS
     )
     devices: str = setting(
         "auto", "auto: all GPUs, else the CPU; cpu; gpu: a missing GPU is an error; gpu:4, cpu:2: so many of them"

@@ -132,6 +132,7 @@ def _train(
     mirror: str,
 ) -> Checkpoint:
     compute, precision = compute_on(devices, settings.mixed_precision)
+    compute = replace(compute, plain_lstm=settings.lstm == "plain")
     store = CheckpointStore(save_dir, settings.max_to_keep, mirror, run_key, settings.upload_patience_secs)
     transcripts = (clip.transcript for manifest in (*data.train, *data.dev) for clip in manifest)
     begin = start.choose(settings, load_dir, store, data.alphabet, lambda: Alphabet.collect(transcripts))
@@ -172,7 +173,7 @@ def _train(
     for name, clips in (("train", train_set), *(("dev", one) for one in dev_sets)):
         if clips.tally.skipped:
             print(f"{name}: {clips.tally}", flush=True)
-    by = "" if compute.cudnn else f", {recurrence.describe(compute.dtype)}"
+    by = "" if compute.cudnn else f", {recurrence.describe(compute.dtype, compute.plain_lstm)}"
     print(f"{devices.describe()}, {precision}{by}", flush=True)
 
     started = time.monotonic()

@@ -33,10 +33,14 @@ LOST = (
 
 @dataclass(frozen=True)
 class Compute:
-    """How the layers compute: the type of matrix products, and whether the LSTM is cuDNN's."""
+    """How the layers compute: the type of matrix products, and whether the LSTM is cuDNN's.
+
+    `plain_lstm`: on a processor the LSTM is TensorFlow's operators, also where there are faster ones in C++.
+    """
 
     dtype: tf.DType = tf.float32
     cudnn: bool = False
+    plain_lstm: bool = False
 
 
 @dataclass(frozen=True)

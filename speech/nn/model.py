@@ -73,10 +73,11 @@ class AcousticModel:
         for number, name in enumerate(("layer_1", "layer_2", "layer_3")):
             x = layer(name, number, x)
         x = tf.reshape(x, [frames, batch, geometry.n_hidden])  # [T, B, H]
-        run_lstm = cudnn.lstm if self.compute.cudnn else lstm.lstm
-        outputs, state_c, state_h = run_lstm(
-            x, self.variables[KERNEL], self.variables[BIAS], state_c, state_h, self.compute.dtype
-        )
+        recurrent = (x, self.variables[KERNEL], self.variables[BIAS], state_c, state_h, self.compute.dtype)
+        if self.compute.cudnn:
+            outputs, state_c, state_h = cudnn.lstm(*recurrent)
+        else:
+            outputs, state_c, state_h = lstm.lstm(*recurrent, plain=self.compute.plain_lstm)
         x = layer("layer_5", 3, tf.reshape(outputs, [-1, geometry.n_hidden]))  # [T * B, H]
         x = tf.matmul(tf.cast(x, tf.float32), self.variables["layer_6/weights"])  # narrow, so float32 costs nothing
         x = tf.nn.bias_add(x, self.variables["layer_6/bias"])

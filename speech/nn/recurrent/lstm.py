@@ -26,8 +26,11 @@ def lstm(
     state_c: tf.Tensor,
     state_h: tf.Tensor,
     compute_dtype: tf.DType = tf.float32,
+    plain: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Run the LSTM over `inputs` `[T, B, H]`, in float32 or in `compute_dtype`, from the states `[B, H]`.
+
+    `plain` keeps to TensorFlow's operators.
 
     `kernel` is `[2H, 4H]` (rows: input, then state), `bias` `[4H]`. Matrix products are computed in `compute_dtype`,
     gates and states in float32. Returns the outputs of every frame `[T, B, H]` and the states after the last, `[B, H]`.
@@ -43,7 +46,7 @@ def lstm(
         # oneDNN adds the bias inside of its product; in 16 bits, as in the dense layers, this is the only rounding.
         projected = tf.nn.bias_add(tf.matmul(flat, from_input), tf.cast(bias, compute_dtype))
         projected = tf.reshape(projected, [tf.shape(inputs)[0], -1, 4 * n_hidden])  # [T, B, 4H]
-        native = recurrence.kernel_of(compute_dtype)
+        native = None if plain else recurrence.kernel_of(compute_dtype)
         frames = _Loop(kernel, compute_dtype) if native is None else Operators(kernel, compute_dtype, native)
         made = frames.forward(projected, state_c, state_h)
 

@@ -1,7 +1,7 @@
 """The LSTM's frames as operators in C++ (`cpp/lstm.cpp`), for processors that have their instructions.
 
 They are compiled on first use; where they cannot be, `lstm.py` computes the same by operators of TensorFlow. Images
-compile them ahead: `python -m speech.nn --output speech/nn/recurrent/cpp`.
+compile them ahead: `python -m speech.nn.recurrent --output speech/nn/recurrent/cpp`.
 """
 
 import ctypes
@@ -40,9 +40,9 @@ def kernel_of(dtype: tf.DType) -> int | None:
     return next((kernel for kernel in wanted if loaded and loaded[1].speech_lstm_runs_here(kernel)), None)
 
 
-def describe(dtype: tf.DType) -> str:
-    """What computes the LSTM on this processor, for a log."""
-    kernel = kernel_of(dtype)
+def describe(dtype: tf.DType, plain: bool = False) -> str:
+    """What computes the LSTM on this processor, for a log; `plain`: nothing but TensorFlow's operators may."""
+    kernel = None if plain else kernel_of(dtype)
     return "LSTM by TensorFlow's operators" if kernel is None else f"LSTM in {NAMES[kernel]}"
 
 

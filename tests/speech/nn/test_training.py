@@ -167,6 +167,15 @@ def test_mixed_precision_follows_float32(dtype: tf.DType) -> None:
         assert value.dtype == np.float32
 
 
+def test_the_plain_lstm_trains_to_the_same_numbers() -> None:
+    data = [batch(number % 3, clips=5) for number in range(12)]
+    fast, losses = trained(data)
+    plain, by_tensorflow = trained(data, compute=Compute(plain_lstm=True))
+    assert by_tensorflow == pytest.approx(losses, rel=1e-5)
+    for name, value in fast.snapshot({}).weights.items():
+        np.testing.assert_allclose(plain.snapshot({}).weights[name], value, atol=1e-3, err_msg=name)  # a step is 0.01
+
+
 def test_float16_halves_its_loss_scale_until_it_fits_and_resumes_with_it(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(training, "FIRST_LOSS_SCALE", 2.0**24)
     monkeypatch.setattr(training, "LOSS_SCALE_GROWS_AFTER", 3)

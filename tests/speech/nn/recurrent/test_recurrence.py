@@ -76,6 +76,16 @@ def test_as_the_loop(
         assert np.abs(one - two).max() <= tolerance * np.abs(two).max()
 
 
+def test_a_plain_lstm_asks_for_no_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(recurrence, "kernel_of", asked.append)
+    assert recurrence.describe(tf.float32, plain=True) == "LSTM by TensorFlow's operators"
+    lstm(*numbers((3, 2, 8)), plain=True)
+    assert asked == []
+    lstm(*numbers((3, 2, 8)))
+    assert asked == [tf.float32]
+
+
 def test_avx2_and_avx512_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     for kernel in (0, 1):
         needs(kernel)
@@ -243,8 +253,8 @@ def test_other_machines_have_nothing_to_compile(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    monkeypatch.setattr(sys, "argv", ["speech.nn", "--output", "unused"])
-    runpy.run_module("speech.nn", run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["speech.nn.recurrent", "--output", "unused"])
+    runpy.run_module("speech.nn.recurrent", run_name="__main__")
     assert capsys.readouterr().out.startswith("nothing to compile")
     recurrence._load.cache_clear()
     assert recurrence.kernel_of(tf.float32) is None
@@ -254,7 +264,7 @@ def test_other_machines_have_nothing_to_compile(
 def test_command(tmp_path: Path) -> None:
     """What the Dockerfile of the train step runs."""
     needs(0)
-    command = [sys.executable, "-m", "speech.nn", "--output", str(tmp_path)]
+    command = [sys.executable, "-m", "speech.nn.recurrent", "--output", str(tmp_path)]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=os.environ)
     assert result.returncode == 0, result.stderr
     assert Path(result.stdout.strip()) == tmp_path / recurrence.LIBRARY.file_name
