@@ -1,28 +1,27 @@
-"""The training report: loss curves as PNG and as one self-contained HTML page."""
+"""The training report: the loss curve and the epochs on one self-contained HTML page."""
 
 import html
-import io
 from pathlib import Path
 from typing import Any
 
+from speech.charts import learning_curve
 from speech.clips.tally import describe
-from speech.storage.files import write_bytes, write_text
+from speech.storage.files import write_text
 
-PLOT, PAGE = "loss.png", "loss.html"
+PAGE = "loss.html"
 FIRST_CLIPS = 5  # of those that were left out for a reason
 
 
 def write_report(folder: Path, title: str, history: dict[str, Any]) -> None:
-    """Write `loss.png` and `loss.html` from the epochs' losses."""
+    """Write `loss.html` from the epochs' losses."""
     epochs = history["epochs"]
-    write_bytes(folder / PLOT, _figure(history, "png"))
-    svg = _figure(history, "svg").decode("utf-8")
     rows = "".join(
         f"<tr><td>{epoch['epoch']}</td><td>{_number(epoch['train_loss'])}</td><td>{_number(epoch['dev_loss'])}</td>"
         f"<td>{epoch['learning_rate']:g}</td><td>{epoch['seconds']:.1f}</td></tr>"
         for epoch in epochs
     )
     base, before = history.get("base"), ""
+    curve = learning_curve(epochs, base["dev_loss"] if base else None)
     if base:
         kept = "; no epoch was better, so it stays the best" if base["is_best"] else ""
         before = f"Before training: dev loss {_number(base['dev_loss'])} ({base['checkpoint']}){kept}. "
@@ -31,9 +30,11 @@ def write_report(folder: Path, title: str, history: dict[str, Any]) -> None:
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Training</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#222}}
-svg{{max-width:100%;height:auto}}table{{border-collapse:collapse}}td,th{{padding:.15rem .8rem;text-align:right}}
+svg{{max-width:100%;height:auto;font-size:13px}}svg text{{fill:#555}}svg .grid{{stroke:#ddd}}
+svg .base{{stroke:#888;stroke-dasharray:2 4}}svg .line{{fill:none;stroke-width:2}}svg .line.train{{stroke:#999}}
+svg .line.dev{{stroke:#0b63b6}}svg text.dev{{fill:#0b63b6}}table{{border-collapse:collapse}}td,th{{padding:.15rem .8rem;text-align:right}}
 th{{border-bottom:1px solid #999}}</style></head><body><h1>Training</h1><p>{html.escape(title)}</p>
-{svg[svg.index("<svg") :]}
+{curve}
 <p>{html.escape(before)}Best dev loss: {_number(history["best_dev_loss"])}.</p>
 {clips}
 <table><tr><th>epoch</th><th>train loss</th><th>dev loss</th><th>learning rate</th><th>seconds</th></tr>{rows}</table>
@@ -57,25 +58,3 @@ def _clips(name: str, tallies: list[dict[str, Any]]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _figure(history: dict[str, Any], file_format: str) -> bytes:
-    from matplotlib.figure import Figure
-
-    epochs = history["epochs"]
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
-    numbers = [epoch["epoch"] for epoch in epochs]
-    axes.plot(numbers, [epoch["train_loss"] for epoch in epochs], label="train", marker=".")
-    validated = [(epoch["epoch"], epoch["dev_loss"]) for epoch in epochs if epoch["dev_loss"] is not None]
-    if validated:
-        axes.plot(*zip(*validated, strict=True), label="dev", marker=".")
-    if base := history.get("base"):
-        axes.axhline(base["dev_loss"], label="dev, before training", linestyle=":", color="gray")
-    axes.set(xlabel="epoch", ylabel="CTC loss")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if file_format == "svg" else {"Software": None}
-    figure.savefig(buffer, format=file_format, metadata=metadata)
-    return buffer.getvalue()

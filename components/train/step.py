@@ -17,7 +17,7 @@ from components.train import preflight, start
 from components.train.data import TrainingClips
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at, keep_best
-from components.train.report import PAGE, PLOT, write_report
+from components.train.report import PAGE, write_report
 from components.train.saving.store import CheckpointStore, check_place
 from components.train.saving.uploads import patiently
 from components.train.settings import TrainSettings
@@ -206,7 +206,7 @@ def _write_report(store: CheckpointStore, run: TrainingRun, seconds: float) -> N
     history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, **base, "clips": clips}
     write_json(store.folder / Checkpoint.HISTORY, {**history, "seconds": round(seconds, 2)})
     write_report(store.folder, state.origin["start"], history)
-    store.publish(after=[Checkpoint.HISTORY, PLOT, PAGE])
+    store.publish(after=[Checkpoint.HISTORY, PAGE])
     store.flush()
 
 

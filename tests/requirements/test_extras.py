@@ -41,7 +41,7 @@ COMMANDS = {  # extra -> the module that the command runs, and those of its late
     "publish": ["components.publish.__main__"],
     "pipeline": ["pipelines.__main__"],
 }
-STEPS_OWN = r"components\.\w+\.(?!component$|settings$)\w+"  # the pipeline sees a step's interface and settings alone
+STEPS_OWN = r"components\.\w+\.(?!component$|settings$)[\w.]+"  # a pipeline sees no more of a step
 ELSEWHERE = {  # reachable, and needed for something else alone
     ("train", "openvino"): "a test of a checkpoint opens no IR",
     ("train", "optuna"): "the test phase searches for no weights",

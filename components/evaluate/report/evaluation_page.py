@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate.report import charts
+from speech import charts
 from components.evaluate.score import scores
 from components.evaluate.score.against_champion import Comparison
 from components.evaluate.score.differences import aligned_words, confusions, count_differences

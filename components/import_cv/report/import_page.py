@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.import_cv.plan.reasons import Reason
-from components.import_cv.report.charts import histogram
+from speech.charts import histogram
 
 TEMPLATE = "report.html.j2"
 MOST_VALUES = 20  # of gender, age or accent

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.train.report import PAGE, PLOT
+from components.train.report import PAGE
 from components.train.saving.uploads import STOP_S, Kept, Uploads, patiently
 from speech.artifacts import ALPHABET, RUN_FOLDER, Checkpoint
 from speech.errors import InputError, RetryError
@@ -24,7 +24,7 @@ from speech.storage.objects import download_folder, list_keys
 # What a run writes besides bundles. In a folder that holds one of these already, it makes a folder of its own.
 OWN_FILES = (
     *(Checkpoint.RECORD, Checkpoint.LAST, Checkpoint.BEST, Checkpoint.MODEL, Checkpoint.FLAGS, Checkpoint.HISTORY),
-    *(ALPHABET, PLOT, PAGE),
+    *(ALPHABET, PAGE, "loss.png"),  # the last by earlier versions
 )
 BUNDLES = ("*.index", "*.data-*-of-*")
 

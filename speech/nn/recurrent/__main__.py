@@ -1,4 +1,4 @@
-"""Compile the operators of `recurrence.py` ahead of their first use: `python -m speech.nn.recurrent [--output FOLDER]`."""
+"""Compile the operators of `recurrence.py` ahead of their first use: `-m speech.nn.recurrent [--output FOLDER]`."""
 
 from speech.native.compiling import compile_ahead
 from speech.nn.recurrent.recurrence import LIBRARY, has_machine

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.train import loop, step
-from components.train.report import PAGE, PLOT
+from components.train.report import PAGE
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
@@ -65,7 +65,6 @@ def test_it_learns_and_leaves_a_whole_checkpoint(finished: Path) -> None:
         "alphabet.txt",
         "model.json",
         "flags.txt",
-        "loss.png",
         "loss.html",
     } <= names
     assert json.loads((finished / "flags.txt").read_text())["n_hidden"] == 24
@@ -265,7 +264,7 @@ def test_a_run_goes_on_from_its_bucket_on_another_machine(
     assert {f"{Path(prefix).name}.index" for prefix in bundles} <= mirrored <= kept
     assert {Checkpoint.LAST, Checkpoint.BEST, "alphabet.txt", "flags.txt", PAGE} <= mirrored
     # Killed behind the last checkpoint, in front of the report: the report is made, nothing is trained again.
-    delete_objects(f"{s3_bucket}/key/{name}" for name in (Checkpoint.HISTORY, PLOT, PAGE))
+    delete_objects(f"{s3_bucket}/key/{name}" for name in (Checkpoint.HISTORY, PAGE))
     run("four")
     assert "resuming at step 18" in capsys.readouterr().out
     assert_same_weights(last(tmp_path / "four"), last(finished))

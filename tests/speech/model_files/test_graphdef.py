@@ -115,7 +115,10 @@ def test_const_node_is_one_for_tensorflow() -> None:
 
 
 def test_reading_graphs_loads_no_tensorflow(path: Path) -> None:
-    code = f"import sys; from speech import graphdef; graphdef.read({str(path)!r}); print('tensorflow' in sys.modules)"
+    code = (
+        "import sys; from speech.model_files import graphdef; "
+        f"graphdef.read({str(path)!r}); print('tensorflow' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from components.evaluate.report import charts, console
+from components.evaluate.report import console
+from speech import charts
 from components.evaluate.report.evaluation_page import render
 from components.evaluate.report.markdown import summary
 from components.evaluate.score import scores

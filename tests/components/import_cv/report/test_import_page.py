@@ -7,7 +7,7 @@ import pytest
 
 from components.import_cv import step
 from components.import_cv.report import import_page
-from components.import_cv.report.charts import histogram
+from speech.charts import histogram
 from components.import_cv.settings import ImportSettings
 from speech.artifacts import Corpus
 from tests.components.import_cv.conftest import Entry, write_release
@@ -15,7 +15,7 @@ from tests.components.import_cv.conftest import Entry, write_release
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    from .conftest import mp3
+    from tests.components.import_cv.conftest import mp3
 
     clip = mp3(1.2)
     evil = "<script>alert('x')</script>"

@@ -5,12 +5,50 @@ from html import escape
 from math import ceil, floor, inf, log10
 from typing import Any
 
-WIDTH, HEIGHT = 640, 280  # units of the view box
+# Units of the view boxes.
+WIDTH, HEIGHT = 640, 280
 LEFT, RIGHT, TOP, BOTTOM = 60, 12, 16, 50
+HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 320, 150
+SIDE, HEAD, AXIS = 8, 18, 30  # beside, above and below the bars
+MOST_BARS = 44
+TICKS = 4
 
 
-def learning_curve(epochs: Sequence[Mapping[str, Any]]) -> str:
-    """Training and dev loss by epoch on a logarithmic scale; "" for fewer than two epochs."""
+def histogram(counts: Sequence[int], bin_width: float, unit: str) -> str:
+    """Bars with their range below and the largest count above; "" without any count."""
+    if not sum(counts):
+        return ""
+    last = min(len(counts), MOST_BARS)
+    bars = [*counts[:last]]
+    bars[-1] += sum(counts[last:])  # the last bar takes what is beyond
+    step, tallest = (HISTOGRAM_WIDTH - 2 * SIDE) / len(bars), max(bars)
+    baseline = HISTOGRAM_HEIGHT - AXIS
+    parts = [f'<line class="grid" x1="{SIDE}" x2="{HISTOGRAM_WIDTH - SIDE}" y1="{baseline}" y2="{baseline}"/>']
+    for number, count in enumerate(bars):
+        height = (baseline - HEAD) * count / tallest
+        low, high = number * bin_width, (number + 1) * bin_width
+        beyond = number == last - 1 and len(counts) > last
+        title = f"{low:g} {unit} and more" if beyond else f"{low:g} to {high:g} {unit}"
+        parts.append(
+            f'<rect class="bar" x="{SIDE + number * step + 0.5:.2f}" y="{baseline - height:.2f}" '
+            f'width="{max(step - 1, 0.5):.2f}" height="{height:.2f}"><title>{title}: {count:,}</title></rect>'
+        )
+    for tick in range(TICKS + 1):
+        at = round(len(bars) * tick / TICKS)
+        anchor = "start" if tick == 0 else "end" if tick == TICKS else "middle"
+        parts.append(
+            f'<text x="{SIDE + at * step:.1f}" y="{baseline + 14}" text-anchor="{anchor}">{at * bin_width:g}</text>'
+        )
+    parts.append(f'<text x="{HISTOGRAM_WIDTH / 2}" y="{HISTOGRAM_HEIGHT - 3}" text-anchor="middle">{unit}</text>')
+    parts.append(f'<text x="{SIDE}" y="{HEAD - 6}">{tallest:,}</text>')
+    return _svg(HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT, f"Clips by {unit}", parts)
+
+
+def learning_curve(epochs: Sequence[Mapping[str, Any]], base: float | None = None) -> str:
+    """Training and dev loss by epoch on a logarithmic scale; "" for fewer than two epochs.
+
+    `base` is the dev loss of the checkpoint that was trained on, a dotted line.
+    """
     series = [
         (name, [(epoch["epoch"], epoch[key]) for epoch in epochs if _positive(epoch.get(key))])
         for name, key in (("train", "train_loss"), ("dev", "dev_loss"))
@@ -19,7 +57,8 @@ def learning_curve(epochs: Sequence[Mapping[str, Any]]) -> str:
     first, last = (min(x for x, _ in points), max(x for x, _ in points)) if points else (0, 0)
     if first == last:
         return ""
-    marks = _marks(min(y for _, y in points), max(y for _, y in points))
+    heights = [y for _, y in points] + ([base] if _positive(base) else [])
+    marks = _marks(min(heights), max(heights))
     low, high = log10(marks[0]), log10(marks[-1])
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -31,6 +70,10 @@ def learning_curve(epochs: Sequence[Mapping[str, Any]]) -> str:
         y = place(first, mark)[1]
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{mark:g}</text>')
+    if base is not None and _positive(base):
+        y = place(first, base)[1]
+        parts.append(f'<line class="base" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{LEFT + 6}" y="{y - 4:.1f}">dev, before training</text>')
     for number, (name, line) in enumerate(series):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
         parts.append(f'<polyline class="line {name}" points="{path}"/>')

@@ -1,0 +1,33 @@
+"""Atomic local writes."""
+
+import os
+
+import pytest
+
+from speech.storage import files
+
+
+def test_atomic_path_leaves_the_old_file_on_failure(tmp_path) -> None:
+    path = tmp_path / "x.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x.txt"]
+
+
+def test_write_json_and_sha256(tmp_path) -> None:
+    files.write_json(tmp_path / "x.json", {"é": 1})
+    assert (tmp_path / "x.json").read_bytes() == '{\n  "é": 1\n}\n'.encode()
+    files.write_bytes(tmp_path / "abc", b"abc")
+    assert files.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_replace_folder(tmp_path) -> None:
+    for name, content in (("old", "1"), ("new", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(content)
+    files.replace_folder(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old/f").read_text() == "2"
+    assert os.listdir(tmp_path) == ["old"]
