@@ -6,7 +6,7 @@ from speech.errors import InputError
 
 MODULES = {
     "import-cv": ("soundfile", "soxr", "pydub", "jinja2"),
-    "train": ("tensorflow", "soundfile", "soxr", "matplotlib", "rapidfuzz", "jinja2", "google.protobuf", "flatbuffers"),
+    "train": ("tensorflow", "soundfile", "soxr", "rapidfuzz", "jinja2", "google.protobuf", "flatbuffers"),
     "export": ("tensorflow", "google.protobuf", "flatbuffers"),
     "onnx": ("onnxruntime",),
     "convert-mmap": ("google.protobuf",),

@@ -32,7 +32,8 @@ def write_report(folder: Path, title: str, history: dict[str, Any]) -> None:
 body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#222}}
 svg{{max-width:100%;height:auto;font-size:13px}}svg text{{fill:#555}}svg .grid{{stroke:#ddd}}
 svg .base{{stroke:#888;stroke-dasharray:2 4}}svg .line{{fill:none;stroke-width:2}}svg .line.train{{stroke:#999}}
-svg .line.dev{{stroke:#0b63b6}}svg text.dev{{fill:#0b63b6}}table{{border-collapse:collapse}}td,th{{padding:.15rem .8rem;text-align:right}}
+svg .line.dev{{stroke:#0b63b6}}svg text.dev{{fill:#0b63b6}}
+table{{border-collapse:collapse}}td,th{{padding:.15rem .8rem;text-align:right}}
 th{{border-bottom:1px solid #999}}</style></head><body><h1>Training</h1><p>{html.escape(title)}</p>
 {curve}
 <p>{html.escape(before)}Best dev loss: {_number(history["best_dev_loss"])}.</p>

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from speech import charts
 from components.evaluate.score import scores
 from components.evaluate.score.against_champion import Comparison
 from components.evaluate.score.differences import aligned_words, confusions, count_differences
 from components.evaluate.score.samples import Sample, ranked
+from speech import charts
 from speech.clips.tally import describe
 from speech.decoding.tuning import Tuning, plot
 from speech.progress import format_duration

@@ -139,7 +139,7 @@ def test_a_disk_that_is_too_small_for_the_checkpoints(given: Callable[..., Train
     )
 
 
-@pytest.mark.parametrize("package", ["jinja2", "rapidfuzz", "matplotlib", "soundfile"])
+@pytest.mark.parametrize("package", ["jinja2", "rapidfuzz", "soundfile"])
 def test_packages_are_said_with_the_rest(
     package: str, given: Callable[..., TrainCommand], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from components.evaluate.report import console
-from speech import charts
 from components.evaluate.report.evaluation_page import render
 from components.evaluate.report.markdown import summary
 from components.evaluate.score import scores
@@ -171,29 +170,6 @@ def test_players_hold_the_audio(exported: Path, clips: Path, tmp_path: Path) -> 
         assert abs(audio).max() > 0.1
         assert len(data) < 20_000
     assert "Learning curve" in html
-
-
-def test_learning_curve() -> None:
-    assert charts.learning_curve([]) == ""
-    assert charts.learning_curve(EPOCHS[:1]) == ""
-    assert charts.learning_curve([{"epoch": 1, "train_loss": None}, {"epoch": 2, "train_loss": float("nan")}]) == ""
-    svg = charts.learning_curve(EPOCHS)
-    Page(svg)
-    train, dev = re.findall(r'points="([^"]+)"', svg)
-    assert len(train.split()) == 29
-    assert len(dev.split()) == 28
-    heights = [float(point.split(",")[1]) for point in train.split()]
-    assert heights == sorted(heights)  # a falling loss goes down the page
-    assert all(0 <= height <= charts.HEIGHT for height in heights)
-    assert re.findall(r">([\d.]+)</text>", svg)[:3] == ["2", "5", "10"]
-
-
-def test_rate_bar_stays_inside_its_box() -> None:
-    svg = charts.rate_bar(0.2, (0.1, 0.4), 0.4)
-    Page(svg)
-    assert 'width="50.00"' in svg
-    assert 'x1="25.00" x2="100.00"' in svg
-    assert 'width="0.00"' in charts.rate_bar(0.0, None, 0.0)
 
 
 def test_console_report_is_the_peers(samples: list[Sample]) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from components.import_cv import step
 from components.import_cv.report import import_page
-from speech.charts import histogram
 from components.import_cv.settings import ImportSettings
 from speech.artifacts import Corpus
 from tests.components.import_cv.conftest import Entry, write_release
@@ -72,14 +71,6 @@ def test_counts(corpus: Corpus) -> None:
     )
     assert found["refused"] == 3
     assert found["audio"]["clips"] == 2
-
-
-def test_histograms() -> None:
-    assert histogram([0, 0], 1, "s") == ""
-    chart = histogram([1] * 100, 0.5, "s")
-    assert "21.5 s and more: 57" in chart
-    assert chart.count("<rect") == 44
-    assert "0.5 to 1 s: 3" in histogram([1, 3], 0.5, "s")
 
 
 def test_numbers_in_words() -> None:
