@@ -73,7 +73,7 @@ def learning_curve(epochs: Sequence[Mapping[str, Any]], base: float | None = Non
     if base is not None and _positive(base):
         y = place(first, base)[1]
         parts.append(f'<line class="base" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT + 6}" y="{y - 4:.1f}">dev, before training</text>')
+        parts.append(f'<text x="{WIDTH - RIGHT}" y="{y - 4:.1f}" text-anchor="end">dev, before training</text>')
     for number, (name, line) in enumerate(series):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
         parts.append(f'<polyline class="line {name}" points="{path}"/>')
