@@ -64,7 +64,7 @@ def guide(source: Path) -> list[str]:
     ]
 
 
-class Clip:
+class SyntheticClip:
     """Noise with the envelope of speech, its spectrogram and some features."""
 
     def __init__(self, seconds: float) -> None:
@@ -84,7 +84,7 @@ class Clip:
         augmenter.apply_features(self.features, draw)
 
 
-def cpu_ms(augmenter: Augmenter, clip: Clip, repeats: int) -> float:
+def cpu_ms(augmenter: Augmenter, clip: SyntheticClip, repeats: int) -> float:
     """Mean processor time of a clip."""
     clip.augment(augmenter, 0, 1)
     began = time.thread_time()
@@ -93,7 +93,7 @@ def cpu_ms(augmenter: Augmenter, clip: Clip, repeats: int) -> float:
     return (time.thread_time() - began) / repeats * 1000
 
 
-def clips_per_s(augmenter: Augmenter, clip: Clip, clips: int, threads: int) -> float:
+def clips_per_s(augmenter: Augmenter, clip: SyntheticClip, clips: int, threads: int) -> float:
     """Wall-clock throughput."""
     with ThreadPoolExecutor(threads) as pool:
         began = time.perf_counter()
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    clip = Clip(arguments.seconds)
+    clip = SyntheticClip(arguments.seconds)
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch)
         write_noise(source)

@@ -25,7 +25,7 @@ from components.train.saving.store import CheckpointStore  # noqa: E402
 from speech.geometry import Geometry  # noqa: E402
 from speech.model_files.variables import initial_weights  # noqa: E402
 from speech.nn.batches import Batch  # noqa: E402
-from speech.nn.dropout import Dropout  # noqa: E402
+from speech.nn.dropout import DropoutRates  # noqa: E402
 from speech.nn.snapshots import Snapshot  # noqa: E402
 from speech.nn.training import Adam, Trainer  # noqa: E402
 
@@ -68,7 +68,7 @@ def main() -> None:
     given = parser.parse_args()
     geometry = Geometry(n_hidden=given.n_hidden, n_labels=28)
     start = Snapshot(geometry, initial_weights(geometry, 1))
-    trainer = Trainer(start, Adam(), Dropout(0.05, 0.05, 0.05, 0.05), 1e-4, 1)
+    trainer = Trainer(start, Adam(), DropoutRates(0.05, 0.05, 0.05, 0.05), 1e-4, 1)
     some = batch(geometry, given.clips)
     with tempfile.TemporaryDirectory() as folder:
         store = CheckpointStore(Path(folder), 2, given.mirror, patience_s=600)

@@ -69,7 +69,7 @@ print(json.dumps({"cpu_s": time.process_time() - began, "texts": texts}))
 
 
 @dataclass(frozen=True)
-class Clips:
+class EmissionSet:
     """Emissions of one quality, in memory and on disk."""
 
     name: str
@@ -79,17 +79,19 @@ class Clips:
 
 
 @dataclass(frozen=True)
-class Run:
+class DecodingRun:
     """One decoding of all clips."""
 
     cpu_s: float
     texts: list[str]
 
 
-Decoder = Callable[[Clips, int, tuple[float, int], bool], Run]  # clips, beam width, cutoffs, with the scorer
+Decoder = Callable[
+    [EmissionSet, int, tuple[float, int], bool], DecodingRun
+]  # clips, beam width, cutoffs, with the scorer
 
 
-def make_clips(name: str, count: int, noise: float, seed: int, folder: Path) -> Clips:
+def make_clips(name: str, count: int, noise: float, seed: int, folder: Path) -> EmissionSet:
     """About 300 frames each."""
     transcripts = [" ".join(words) for words in make_sentences(cases.vocabulary(), count, (9, 12), seed)]
     emissions = [
@@ -98,17 +100,17 @@ def make_clips(name: str, count: int, noise: float, seed: int, folder: Path) -> 
     ]
     path = folder / f"{name}.npz"
     np.savez(path, **{f"{number:05d}": clip for number, clip in enumerate(emissions)})
-    return Clips(name, transcripts, emissions, path)
+    return EmissionSet(name, transcripts, emissions, path)
 
 
-def ours(clips: Clips, beam_width: int, cutoffs: tuple[float, int], with_scorer: bool) -> Run:
+def ours(clips: EmissionSet, beam_width: int, cutoffs: tuple[float, int], with_scorer: bool) -> DecodingRun:
     """This project's decoder, one thread."""
     scorer = Scorer(cases.ALPHA, cases.BETA, cases.WORDS, cases.ALPHABET) if with_scorer else None
     began = time.process_time()
     found = beam_search.ctc_beam_search_decoder_batch(
         clips.emissions, None, cases.ALPHABET, beam_width, 1, *cutoffs, scorer
     )
-    return Run(time.process_time() - began, [clip[0].transcript for clip in found])
+    return DecodingRun(time.process_time() - began, [clip[0].transcript for clip in found])
 
 
 def ds_ctcdecoder(peer: Peer, folder: Path) -> Decoder:
@@ -116,13 +118,13 @@ def ds_ctcdecoder(peer: Peer, folder: Path) -> Decoder:
     alphabet = folder / "alphabet.txt"
     cases.ALPHABET.save(alphabet)
 
-    def decode(clips: Clips, beam_width: int, cutoffs: tuple[float, int], with_scorer: bool) -> Run:
+    def decode(clips: EmissionSet, beam_width: int, cutoffs: tuple[float, int], with_scorer: bool) -> DecodingRun:
         scorer = ["--scorer", cases.WORDS, "--lm_alpha", cases.ALPHA, "--lm_beta", cases.BETA] if with_scorer else []
         answer = peer.drive(
             "ctc_decoder", "--emissions", clips.path, "--alphabet", alphabet, "--beam_width", beam_width,
             "--cutoff_prob", cutoffs[0], "--cutoff_top_n", cutoffs[1], *scorer, timeout_s=3600,
         )  # fmt: skip
-        return Run(answer["decode_s"], [answer["results"][key][0]["text"] for key in sorted(answer["results"])])
+        return DecodingRun(answer["decode_s"], [answer["results"][key][0]["text"] for key in sorted(answer["results"])])
 
     return decode
 
@@ -130,7 +132,7 @@ def ds_ctcdecoder(peer: Peer, folder: Path) -> Decoder:
 def flashlight(python: str, folder: Path) -> Decoder:
     """flashlight-text's decoder with the same language model and vocabulary."""
 
-    def decode(clips: Clips, beam_width: int, cutoffs: tuple[float, int], with_scorer: bool) -> Run:
+    def decode(clips: EmissionSet, beam_width: int, cutoffs: tuple[float, int], with_scorer: bool) -> DecodingRun:
         job = {
             "symbols": cases.ALPHABET.symbols, "words": cases.vocabulary(), "scorer": str(cases.WORDS),
             "alpha": cases.ALPHA, "beta": cases.BETA, "beam_width": beam_width, "emissions": str(clips.path),
@@ -141,7 +143,7 @@ def flashlight(python: str, folder: Path) -> Decoder:
         if result.returncode:
             sys.exit(f"flashlight-text failed: {result.stderr[-1000:]}")
         answer = json.loads(result.stdout.strip().splitlines()[-1])
-        return Run(answer["cpu_s"], answer["texts"])
+        return DecodingRun(answer["cpu_s"], answer["texts"])
 
     return decode
 
@@ -151,7 +153,7 @@ def word_error_rate(transcripts: Sequence[str], texts: Sequence[str]) -> float:
     return sum((word_errors(*pair) for pair in zip(transcripts, texts, strict=True)), ErrorCount(0, 0)).rate
 
 
-def compare(decoders: dict[str, Decoder], sets: list[Clips], beam_widths: Sequence[int], repeats: int) -> None:
+def compare(decoders: dict[str, Decoder], sets: list[EmissionSet], beam_widths: Sequence[int], repeats: int) -> None:
     """Print the table of speeds and error rates."""
     settings = [(beam, UNPRUNED, True) for beam in beam_widths] + [(beam, PRUNED, True) for beam in beam_widths]
     settings += [(beam_widths[0], UNPRUNED, False)]
@@ -164,7 +166,7 @@ def compare(decoders: dict[str, Decoder], sets: list[Clips], beam_widths: Sequen
                 for name, decode in decoders.items()
                 if name != "flashlight-text" or (with_scorer and cutoffs == UNPRUNED)
             }
-            runs: dict[str, list[Run]] = {name: [] for name in wanted}
+            runs: dict[str, list[DecodingRun]] = {name: [] for name in wanted}
             for _ in range(repeats):
                 for name, decode in wanted.items():
                     runs[name].append(decode(clips, beam, cutoffs, with_scorer))
@@ -174,8 +176,8 @@ def compare(decoders: dict[str, Decoder], sets: list[Clips], beam_widths: Sequen
 
 
 def row(
-    name: str, made: list[Run], reference: list[Run] | None, clips: Clips, beam: int, cutoffs: tuple[float, int],
-    with_scorer: bool,
+    name: str, made: list[DecodingRun], reference: list[DecodingRun] | None,
+    clips: EmissionSet, beam: int, cutoffs: tuple[float, int], with_scorer: bool,
 ) -> str:  # fmt: skip
     """One line of the table."""
     speed = len(clips.emissions) / min(run.cpu_s for run in made)
@@ -190,7 +192,7 @@ def row(
     return f"| {scorer} | {beam} | {shown} | {clips.name} | {name} | {speed:.1f} | {ratio} | {rate:.4f} | {same} |"
 
 
-def scale(clips: Clips, beam_width: int, repeats: int) -> None:
+def scale(clips: EmissionSet, beam_width: int, repeats: int) -> None:
     """Print utterances a second by the number of threads."""
     scorer = Scorer(cases.ALPHA, cases.BETA, cases.WORDS, cases.ALPHABET)
     emissions = clips.emissions * 4

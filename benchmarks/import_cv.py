@@ -37,7 +37,7 @@ WORDS = ("the", "turn", "open", "shut", "please", "light", "radio", "window", "d
 
 
 @dataclass
-class Cost:
+class CommandCost:
     """What a command used."""
 
     name: str
@@ -95,7 +95,7 @@ def row(client_id: str, path: str, text: str) -> str:
     return "\t".join((client_id, path, "0" * 64, text, "", "2", "0", "thirties", "", "", "", "xx", ""))
 
 
-def measure(name: str, clips: int, command: Sequence[str], cores: int) -> Cost:
+def measure(name: str, clips: int, command: Sequence[str], cores: int) -> CommandCost:
     """Run a command on so many cores, and wait for all of its processes."""
     allowed = sorted(os.sched_getaffinity(0))[:cores]
     started = time.perf_counter()
@@ -113,7 +113,7 @@ def measure(name: str, clips: int, command: Sequence[str], cores: int) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{name} failed: {errors.decode(errors='replace')[-2000:]}")
-    return Cost(name, clips, used.ru_utime + used.ru_stime, wall)
+    return CommandCost(name, clips, used.ru_utime + used.ru_stime, wall)
 
 
 def ours(release: Path, corpus: Path, workers: int, *flags: str) -> list[str]:

@@ -30,7 +30,7 @@ from speech.augmentation import Augmenter  # noqa: E402
 from speech.clips.manifest import Clip, read_manifest, write_manifest  # noqa: E402
 from speech.features.feature_cache import FeatureCache  # noqa: E402
 from speech.geometry import Geometry  # noqa: E402
-from speech.nn.batches import Augmentation, ClipSet, stream  # noqa: E402
+from speech.nn.batches import ClipSet, EpochAugmentation, stream  # noqa: E402
 from speech.nn.plans import BatchSize, padding, plan_shuffled  # noqa: E402
 
 BATCH = 32
@@ -70,7 +70,7 @@ def throughput(
     clips: ClipSet, batches: Sequence[np.ndarray], augmenter: Augmenter, cache: FeatureCache | None, step_ms: float
 ) -> tuple[float, float, float]:
     """Clips a CPU second, clips a second, share of the time spent waiting."""
-    augmentation = Augmentation(augmenter, 0, 1)
+    augmentation = EpochAugmentation(augmenter, 0, 1)
     wall, cpu, waited, made = time.perf_counter(), time.process_time(), 0.0, 0
     asked = wall
     for batch in stream(clips, batches, augmentation=augmentation, cache=cache):

@@ -56,7 +56,7 @@ print(json.dumps({"load s": load_s, "after load MB": after_load, "peak of load M
 """
 
 
-class Cost(NamedTuple):
+class ProcessCost(NamedTuple):
     """What one process took."""
 
     wall_s: float
@@ -65,7 +65,7 @@ class Cost(NamedTuple):
     output: str
 
 
-def run(command: list[str]) -> Cost:
+def run(command: list[str]) -> ProcessCost:
     """Run `command` from the repository's root and measure it; exits if it fails."""
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as output:
@@ -77,17 +77,17 @@ def run(command: list[str]) -> Cost:
         text = output.read()
     if os.waitstatus_to_exitcode(status) != 0:
         sys.exit(f"{' '.join(command[:3])} ... failed: {text}")
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
+    return ProcessCost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
 
 
-def median_costs(commands: dict[str, list[str]], repeats: int) -> dict[str, Cost]:
+def median_costs(commands: dict[str, list[str]], repeats: int) -> dict[str, ProcessCost]:
     """Each command's median cost, the commands taken in turns."""
-    costs: dict[str, list[Cost]] = {name: [] for name in commands}
+    costs: dict[str, list[ProcessCost]] = {name: [] for name in commands}
     for _ in range(repeats):
         for name, command in commands.items():
             costs[name].append(run(command))
     return {
-        name: Cost(
+        name: ProcessCost(
             statistics.median(cost.wall_s for cost in taken),
             statistics.median(cost.cpu_s for cost in taken),
             statistics.median(cost.peak_mb for cost in taken),

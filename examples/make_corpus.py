@@ -117,7 +117,7 @@ VALIDATED_ONLY, OTHER, INVALIDATED = 8, 6, 4
 
 
 @dataclass(frozen=True)
-class Clip:
+class SpokenClip:
     """One row of a release and how its file is made."""
 
     split: str  # train, dev, test, validated (and in no split), other, invalidated
@@ -183,31 +183,31 @@ def garbage(mp3: bytes) -> bytes:
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {"empty": lambda _: b"", "truncated": truncate, "garbage": garbage}
 
 
-def plan() -> list[Clip]:
+def plan() -> list[SpokenClip]:
     """Every clip of the corpus, in the order of its number."""
-    clips: list[Clip] = []
+    clips: list[SpokenClip] = []
     taken = {words for _, words, _ in (*ODD_SENTENCES, *DAMAGED)}
     pool = (sentence for sentence in vocabulary_sentences() if sentence not in taken)
     for split, count in CLIPS.items():
         for index, words in enumerate(itertools.islice(pool, count)):
             speakers = SPEAKERS[split]
-            clips.append(Clip(split, speakers[index % len(speakers)], words, written(words)))
+            clips.append(SpokenClip(split, speakers[index % len(speakers)], words, written(words)))
     repeated = [clip.words for clip in clips if clip.split == "train"]
     for split, count in (("validated", VALIDATED_ONLY), ("other", OTHER), ("invalidated", INVALIDATED)):
         for index in range(count):
             said = repeated[index * 7]
             # what makes a clip invalid: the speaker read another sentence
             claimed = repeated[index * 7 + 3] if split == "invalidated" else said
-            clips.append(Clip(split, SPEAKERS["extra"][index % 2], said, written(claimed)))
+            clips.append(SpokenClip(split, SPEAKERS["extra"][index % 2], said, written(claimed)))
         repeated = repeated[1:]
     for index, (split, words, sentence) in enumerate(ODD_SENTENCES):
-        clips.append(Clip(split, SPEAKERS[split][index % 3], words, sentence))
+        clips.append(SpokenClip(split, SPEAKERS[split][index % 3], words, sentence))
     for index, (split, words, damage) in enumerate(DAMAGED):
-        clips.append(Clip(split, SPEAKERS[split][index % 3], words, written(words), damage))
+        clips.append(SpokenClip(split, SPEAKERS[split][index % 3], words, written(words), damage))
     return sorted(clips, key=lambda clip: digest(clip.key))
 
 
-def speak(clip: Clip, wav: Path) -> float:
+def speak(clip: SpokenClip, wav: Path) -> float:
     """Let espeak-ng say the clip's words into a WAV file with a quiet room around them; the duration in seconds."""
     speed = clip.speaker.words_per_minute + digest("speed " + clip.key) % 25 - 12
     pitch = clip.speaker.pitch + digest("pitch " + clip.key) % 7 - 3
@@ -227,7 +227,7 @@ def speak(clip: Clip, wav: Path) -> float:
     return len(samples) / ESPEAK_RATE_HZ
 
 
-def record(clip: Clip, number: int, clips_dir: Path) -> tuple[str, int]:
+def record(clip: SpokenClip, number: int, clips_dir: Path) -> tuple[str, int]:
     """Make the MP3 file of a clip, unless it is one that is missing; its name and the duration it was recorded with."""
     name = f"common_voice_{LOCALE}_{number}.mp3"
     with tempfile.TemporaryDirectory() as scratch:
@@ -250,7 +250,7 @@ def run(command: list[str]) -> None:
         raise CorpusError(f"{command[0]} ended with {done.returncode}: {done.stderr.strip() or command}")
 
 
-def votes(clip: Clip) -> tuple[int, int]:
+def votes(clip: SpokenClip) -> tuple[int, int]:
     """Up and down votes that put a clip where it is: two for or against decide."""
     chance = digest("votes " + clip.key)
     if clip.split == "invalidated":
@@ -265,7 +265,7 @@ def sentence_id(sentence: str) -> str:
     return hashlib.sha256(sentence.encode()).hexdigest()
 
 
-def clip_row(clip: Clip, name: str) -> tuple[str, ...]:
+def clip_row(clip: SpokenClip, name: str) -> tuple[str, ...]:
     """The clip's row under CLIP_COLUMNS."""
     up, down = votes(clip)
     who = clip.speaker
@@ -279,7 +279,7 @@ def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]])
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def write_tables(release: Path, clips: list[Clip], recorded: list[tuple[str, int]]) -> None:
+def write_tables(release: Path, clips: list[SpokenClip], recorded: list[tuple[str, int]]) -> None:
     """All TSV files of the release; clips stand together by speaker, as in a real one."""
     rows = sorted((clip_row(clip, name), clip.split) for clip, (name, _) in zip(clips, recorded, strict=True))
     for table in ("train", "dev", "test", "validated", "other", "invalidated"):

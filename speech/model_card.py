@@ -55,7 +55,7 @@ class CardSettings:
 
 
 @dataclass(frozen=True)
-class Sources:
+class CardSources:
     """What the card is made of: the formats of one model, and what is known of its scores and its data."""
 
     models: Sequence[ExportedModel]
@@ -63,7 +63,7 @@ class Sources:
     corpus: Corpus | None = None
 
 
-def write(settings: CardSettings, sources: Sources, folder: Path) -> list[Path]:
+def write(settings: CardSettings, sources: CardSources, folder: Path) -> list[Path]:
     """Write the card as Markdown and JSON into `folder`; returns the two files, the Markdown first."""
     facts = describe(settings, sources)
     page, data = folder / file_name(settings), folder / JSON_NAME
@@ -77,7 +77,7 @@ def file_name(settings: CardSettings) -> str:
     return f"{settings.export_author_id}_{settings.export_model_name}_{settings.export_model_version}.md"
 
 
-def describe(settings: CardSettings, sources: Sources) -> dict[str, Any]:
+def describe(settings: CardSettings, sources: CardSources) -> dict[str, Any]:
     """The card's content; raises InputError if the evaluation is of another model."""
     sidecar = sources.models[0].sidecar
     files = {name: about for model in sources.models for name, about in model.sidecar["files"].items()}

@@ -36,7 +36,7 @@ def run(settings: BuildScorerCommand) -> None:
         _package(settings)
         return
     csvs = [*settings.train_files, *([str(Corpus.open(settings.corpus).csv("train"))] if settings.corpus else [])]
-    sources = step.Sources(settings.input_txt, tuple(map(Path, csvs)))
+    sources = step.TextSources(settings.input_txt, tuple(map(Path, csvs)))
     if not (sources.texts or sources.csvs):
         raise InputError("no text: give --input_txt, --train_files or --corpus")
     if not settings.output_dir:

@@ -44,7 +44,7 @@ LANGUAGE_MODEL_RECORD = "lm.json"  # beside a language model without a scorer: w
 
 
 @dataclass(frozen=True)
-class Sources:
+class TextSources:
     """Where the sentences come from: text files (also .gz, also s3://) and the transcripts of CSVs."""
 
     texts: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Sources:
 
 
 def run(
-    settings: BuildScorerSettings, sources: Sources, alphabet: Alphabet, folder: Path, *, keep_binary: bool = False
+    settings: BuildScorerSettings, sources: TextSources, alphabet: Alphabet, folder: Path, *, keep_binary: bool = False
 ) -> ExternalScorer:
     """Build a scorer for models with `alphabet` into `folder`; `keep_binary` leaves the language model beside it."""
     alphabet = choose_alphabet(settings, alphabet)
@@ -86,7 +86,7 @@ def run(
     return ExternalScorer.open(folder)
 
 
-def build_language_model(settings: BuildScorerSettings, sources: Sources, folder: Path) -> Path:
+def build_language_model(settings: BuildScorerSettings, sources: TextSources, folder: Path) -> Path:
     """What the peers' generate_lm.py makes: lm.binary and the vocabulary, for a package to be made later."""
     names = [vocabulary_name(settings.top_k), ExternalScorer.LANGUAGE_MODEL]
     with place_of(folder).writing([*names, LANGUAGE_MODEL_RECORD]):
@@ -151,7 +151,9 @@ class LanguageModel:
     space: str  # bytes mode: what stands for the space in `vocabulary`
 
 
-def language_model(settings: BuildScorerSettings, sources: Sources, bytes_mode: bool, scratch: Path) -> LanguageModel:
+def language_model(
+    settings: BuildScorerSettings, sources: TextSources, bytes_mode: bool, scratch: Path
+) -> LanguageModel:
     """Estimate the language model of all sentences; the binary stays in `scratch`."""
     lines = itertools.chain.from_iterable(_sentences(sources, scratch))
     text = prepare(lines, scratch / "text.txt", keep_case=settings.keep_case)
@@ -176,7 +178,7 @@ def _buckets(settings: BuildScorerSettings, code_points: int) -> int:
     return max(words + 1, int(np.float32(1.5) * np.float32(words)))
 
 
-def _sentences(sources: Sources, scratch: Path) -> Iterator[Iterable[str]]:
+def _sentences(sources: TextSources, scratch: Path) -> Iterator[Iterable[str]]:
     for number, text in enumerate(sources.texts):
         path = Path(text)
         if is_remote(text):
@@ -273,7 +275,7 @@ def run_in_pipeline(
     csvs = (Corpus.open(corpus).csv("train"),) if transcripts else ()
     if not (uris or csvs):
         raise InputError("no text for the scorer: give scorer_text_uri, or leave scorer_transcripts on")
-    return run(settings, Sources(uris, csvs), alphabet_in(model), folder)
+    return run(settings, TextSources(uris, csvs), alphabet_in(model), folder)
 
 
 def adopt(uri: str, model: Path, folder: Path) -> ExternalScorer | None:

@@ -46,14 +46,14 @@ def run(given: OpenVinoCommand) -> None:
     values["precision"] = model_optimizer.precision(given.precision, given.data_type, given.compress_to_fp16)
     dev_files = [*given.dev_files, *([str(Path(given.corpus) / "dev.csv")] if given.corpus else [])]
 
-    def form(geometry: Any) -> step.Form:
+    def form(geometry: Any) -> step.IrShape:
         asked = model_optimizer.parse(
             given.input, given.output, given.input_shape, given.freeze_placeholder_with_value, geometry
         )
         if asked.n_steps is not None and given.n_steps not in (0, asked.n_steps):
             raise InputError(f"--n_steps {given.n_steps}, but --input has {asked.n_steps} frames: give one of them")
         n_steps = given.n_steps if asked.n_steps is None else asked.n_steps
-        return step.Form(n_steps, given.batch if asked.batch is None else asked.batch, asked.outputs)
+        return step.IrShape(n_steps, given.batch if asked.batch is None else asked.batch, asked.outputs)
 
     settings = OpenVinoSettings(**values)
     names = [*step.files_of(settings), ALPHABET, IntermediateRepresentation.MODEL]

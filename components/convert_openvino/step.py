@@ -35,7 +35,7 @@ RECORDS = {IntermediateRepresentation.MODEL: names_of_ir, IntermediateRepresenta
 
 
 @dataclass(frozen=True)
-class Form:
+class IrShape:
     """The form of the main IR. Sizes of 0 are free."""
 
     n_steps: int = 0
@@ -48,7 +48,7 @@ def run(
     input_model: str,
     output_dir: Path,
     dev_files: Sequence[str] = (),
-    form_of: Callable[[Geometry], Form] | None = None,
+    form_of: Callable[[Geometry], IrShape] | None = None,
 ) -> IntermediateRepresentation:
     """Convert `input_model` (a file or folder, local or s3://) into the folder `output_dir`.
 
@@ -59,7 +59,7 @@ def run(
     place.check([IntermediateRepresentation.MODEL])
     with tempfile.TemporaryDirectory(prefix="speechmill-") as downloads:
         source = load(_local(input_model, Path(downloads)), settings.alphabet_config_path)
-        form = form_of(source.geometry) if form_of else Form(settings.n_steps, settings.batch)
+        form = form_of(source.geometry) if form_of else IrShape(settings.n_steps, settings.batch)
         found = [ALPHABET] if serving_alphabet(place, source.alphabet) else []
         place.check([*files_of(settings), *(() if found else (ALPHABET,))])
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def place_of(where: str | Path) -> Place:
 class _Conversion:
     """One model on its way to IRs, which take shape in `scratch`."""
 
-    def __init__(self, settings: OpenVinoSettings, source: SourceModel, form: Form, scratch: Path) -> None:
+    def __init__(self, settings: OpenVinoSettings, source: SourceModel, form: IrShape, scratch: Path) -> None:
         self.settings, self.source, self.form, self.scratch = settings, source, form, scratch
         self.builder = Builder(source.geometry, source.weights, settings.precision)
         n_steps, batch, name = form.n_steps or ANY, form.batch or ANY, settings.model_name

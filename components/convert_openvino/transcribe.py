@@ -54,12 +54,12 @@ class Transcriber:
         """The text of a whole utterance, int16 samples `[N]`."""
         return self.decode(self.runner.emissions(samples))
 
-    def stream(self) -> "Stream":
+    def stream(self) -> "TranscriptionStream":
         """A new utterance, to be fed chunk by chunk; ends the one before."""
-        return Stream(self)
+        return TranscriptionStream(self)
 
 
-class Stream:
+class TranscriptionStream:
     """One utterance that arrives in chunks of any size; the text is that of the whole utterance in the end."""
 
     def __init__(self, transcriber: Transcriber) -> None:

@@ -20,7 +20,7 @@ from components.evaluate.report.markdown import SUMMARY, summary
 from components.evaluate.score import scores
 from components.evaluate.score.against_champion import compare, find_champion
 from components.evaluate.score.samples import Reading, Sample
-from components.evaluate.score.sets import ClipSet, Item, items, open_sets
+from components.evaluate.score.sets import EvaluationClip, EvaluationSet, items, open_sets
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Checkpoint, Clips, Evaluation, ExternalScorer
 from speech.clips.tally import total
@@ -178,7 +178,7 @@ def _epochs(path: Path, *, needed: bool) -> list[dict[str, Any]]:
 
 
 def _scores(
-    settings: EvaluateSettings, samples: Sequence[Sample], sets: Sequence[ClipSet], facts: EmissionFacts
+    settings: EvaluateSettings, samples: Sequence[Sample], sets: Sequence[EvaluationSet], facts: EmissionFacts
 ) -> dict[str, Any]:
     measured = scores.measure(settings, samples)
     return {
@@ -209,7 +209,7 @@ def _real_time_factor(facts: EmissionFacts, audio_s: float) -> float | None:
 
 
 def _transcribe(
-    settings: EvaluateSettings, subject: Subject, decoding: Decoding, clips: Sequence[Item]
+    settings: EvaluateSettings, subject: Subject, decoding: Decoding, clips: Sequence[EvaluationClip]
 ) -> tuple[list[Sample], EmissionFacts]:
     """The clips with what the model hears and its loss; not yet scored."""
     emitter = Emitter(settings, subject, clips)
@@ -235,7 +235,7 @@ def _transcribe(
     return [sample for sample in done if sample is not None], emitter.facts
 
 
-def _losses(subject: Subject, clips: Sequence[Item], emissions: Sequence[np.ndarray]) -> list[float | None]:
+def _losses(subject: Subject, clips: Sequence[EvaluationClip], emissions: Sequence[np.ndarray]) -> list[float | None]:
     """The CTC loss of each clip; None if the alphabet or the number of frames cannot carry its reference."""
     found: list[float | None] = [None] * len(clips)
     chosen = [i for i, item in enumerate(clips) if not subject.alphabet.missing(item.clip.transcript)]
@@ -246,7 +246,11 @@ def _losses(subject: Subject, clips: Sequence[Item], emissions: Sequence[np.ndar
 
 
 def _sample(
-    item: Item, duration_s: float, heard: Sequence[Hypothesis], alone: Sequence[Hypothesis], loss: float | None
+    item: EvaluationClip,
+    duration_s: float,
+    heard: Sequence[Hypothesis],
+    alone: Sequence[Hypothesis],
+    loss: float | None,
 ) -> Sample:
     nothing = ErrorCount(0, 0)
     return Sample(

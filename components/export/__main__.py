@@ -119,7 +119,9 @@ def _run(given: ExportCommand) -> None:
         for line in clients.check(model, given.client_python or clients.installed()):
             print(line, flush=True)
         model = delivery.rename(model, given.export_file_name)
-        pages = model_card.write(_part(CardSettings, given), model_card.Sources([model], evaluation, corpus), folder)
+        pages = model_card.write(
+            _part(CardSettings, given), model_card.CardSources([model], evaluation, corpus), folder
+        )
         model = step.add_files(model, [page.name for page in pages])
         made = (*model.sidecar["files"], ExportedModel.MODEL)
         packed = delivery.archive(model, given.scorer_path) if given.export_zip else None

@@ -14,7 +14,7 @@ from speech.extras import require
 
 if TYPE_CHECKING:
     from speech.model_files.graphdef import FrozenGraph
-    from speech.model_files.memmapped_file import Package
+    from speech.model_files.memmapped_file import MemmappedPackage
 
 EXIT_NOTHING_CONVERTED = 3
 
@@ -101,7 +101,7 @@ def _inspect(path: str) -> int:
     data = graphdef.map_file(path)
     mapped = graphdef.is_memmapped(data) or memmapped_file.CLIENT_MARK in path
     if mapped:
-        package = memmapped_file.Package.open(path)
+        package = memmapped_file.MemmappedPackage.open(path)
         graph, rows = package.graph, _region_rows(package)
     else:
         graph, rows = graphdef.read(path), []
@@ -112,7 +112,7 @@ def _inspect(path: str) -> int:
     return 0
 
 
-def _region_rows(package: "Package") -> list[tuple[str, ...]]:
+def _region_rows(package: "MemmappedPackage") -> list[tuple[str, ...]]:
     """One row a region, in the file's order."""
     nodes = {package.region_of(name).name: name for name in package.mapped()}
     rows: list[tuple[str, ...]] = []

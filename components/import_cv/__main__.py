@@ -86,10 +86,10 @@ def run(given: Command) -> None:
 def _run_as_peer(given: Command) -> None:
     from components.import_cv import step
     from components.import_cv.read.folders import Folder
-    from components.import_cv.write.corpus_folder import Target
+    from components.import_cv.write.corpus_folder import CorpusFolder
 
     audio = Folder(Path(given.tsv_dir), Path(given.audio_dir) if given.audio_dir else None).audio_dir
-    step.run_to(given.settings, given.tsv_dir, Target(audio, clip_prefix=""), lenient=True)
+    step.run_to(given.settings, given.tsv_dir, CorpusFolder(audio, clip_prefix=""), lenient=True)
 
 
 def _to_place(uri: str, names: Iterable[str], make: Callable[[Path], object]) -> None:

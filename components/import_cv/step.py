@@ -13,7 +13,7 @@ from typing import Any
 from components.import_cv.convert.clip import CONVERTER
 from components.import_cv.convert.conversion import Conversion
 from components.import_cv.convert.previous import Previous, fetch
-from components.import_cv.convert.work import ClipWork, Item, Outcome
+from components.import_cv.convert.work import ClipTask, ClipWork, Outcome
 from components.import_cv.convert.workers import Pool
 from components.import_cv.plan.labels import LabelRules, Validator, load_validator
 from components.import_cv.plan.planning import HELD_OUT_SETS, Plan, Planner
@@ -21,7 +21,7 @@ from components.import_cv.plan.reasons import Reason
 from components.import_cv.read.opening import open_source
 from components.import_cv.read.release import Release, Source, missing_tables
 from components.import_cv.settings import ImportSettings
-from components.import_cv.write.corpus_folder import Target
+from components.import_cv.write.corpus_folder import CorpusFolder
 from components.import_cv.write.finish import Results, no_clip_message, summary, tables, write_tables
 from components.import_cv.write.outcomes import Outcomes
 from components.import_cv.write.parts import write_part
@@ -41,11 +41,11 @@ def run(settings: ImportSettings, source: str, corpus: Path) -> Corpus:
 
     With `settings.partition` the folder becomes a CorpusPart, which `merge.run` takes.
     """
-    run_to(settings, source, Target(Path(corpus)))
+    run_to(settings, source, CorpusFolder(Path(corpus)))
     return Corpus(Path(corpus))
 
 
-def run_to(settings: ImportSettings, source: str, target: Target, *, lenient: bool = False) -> None:
+def run_to(settings: ImportSettings, source: str, target: CorpusFolder, *, lenient: bool = False) -> None:
     """The same with a choice of names in the folder; `lenient`: a chosen set without a TSV is left out."""
     started = time.monotonic()
     if not source:
@@ -83,7 +83,7 @@ def _say(text: str) -> None:
 class _Import:
     settings: ImportSettings
     source: Source
-    target: Target
+    target: CorpusFolder
 
     def run(self, lenient: bool) -> None:
         alphabet = _given_alphabet(self.settings, self.target)
@@ -91,7 +91,7 @@ class _Import:
         staged_clips = self.target.staged_clips if self.settings.layout == "clips" else None
         work = ClipWork(self.settings, self.source.loader(), self._previous(), staged_clips)
         # the workers are made before the plan, which they need not hold
-        with Pool[Item, Outcome](work, self.settings.workers or cores()) as pool:
+        with Pool[ClipTask, Outcome](work, self.settings.workers or cores()) as pool:
             release, plan = self._plan(rules, lenient)
             _require_rows(plan, self.settings, alphabet)
             with self.target.place.writing(self._names(plan, alphabet)):
@@ -156,7 +156,7 @@ class _Import:
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _convert(self, plan: Plan, fingerprint: str, pool: Pool[Item, Outcome]) -> tuple[Outcomes, dict[str, Any]]:
+    def _convert(self, plan: Plan, fingerprint: str, pool: Pool[ClipTask, Outcome]) -> tuple[Outcomes, dict[str, Any]]:
         conversion = Conversion(self.settings, self.source, self.target, plan, fingerprint)
         try:
             conversion.start()
@@ -175,7 +175,7 @@ class _Import:
         return outcomes, conversion.journal.notes
 
 
-def _given_alphabet(settings: ImportSettings, target: Target) -> Alphabet | None:
+def _given_alphabet(settings: ImportSettings, target: CorpusFolder) -> Alphabet | None:
     value = settings.filter_alphabet
     if not value:
         return None
@@ -184,13 +184,13 @@ def _given_alphabet(settings: ImportSettings, target: Target) -> Alphabet | None
     return Alphabet.load(_local_file(value, target))
 
 
-def _validator(settings: ImportSettings, target: Target) -> Validator | None:
+def _validator(settings: ImportSettings, target: CorpusFolder) -> Validator | None:
     if not settings.validate_label_locale:
         return None
     return load_validator(_local_file(settings.validate_label_locale, target))
 
 
-def _local_file(uri: str, target: Target) -> Path:
+def _local_file(uri: str, target: CorpusFolder) -> Path:
     if not is_remote(uri):
         return Path(uri)
     path = target.staging / "settings" / uri.rsplit("/", 1)[-1]

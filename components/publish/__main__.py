@@ -52,7 +52,7 @@ def run(settings: PublishCommand) -> None:
 
     names = ("model", "mapped", "tflite", "ir", "scorer", "card", "evaluation", "checkpoint")
     artifacts = {name: Path(getattr(settings, name)) for name in names if getattr(settings, name)}
-    source = step.Source(settings.corpus_uri, settings.corpus_revision)
+    source = step.Provenance(settings.corpus_uri, settings.corpus_revision)
     version = step.run(settings, artifacts, settings.publish_uri, source)
     print(f"{'published' if version.new else 'already published'}: {version.uri}")
     print(step.verdict(version))

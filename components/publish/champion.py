@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from components.publish.contents import to_json
-from components.publish.model_bucket import Target
+from components.publish.model_bucket import ModelBucket
 from components.publish.settings import RESERVED
 from speech.errors import InputError
 
@@ -22,7 +22,7 @@ PROMOTED, ROLLED_BACK = "promoted", "rolled back"
 class Champions:
     """The champions of a place for versions, past and present."""
 
-    def __init__(self, place: Target) -> None:
+    def __init__(self, place: ModelBucket) -> None:
         self.place = place
 
     def current(self) -> dict[str, Any] | None:

@@ -81,7 +81,7 @@ def publish(
             export_description=export_description,
         )
         models = [ExportedModel.open(one.path) for one in (model, mapped, tflite)]
-        sources = model_card.Sources(models, Evaluation.open(evaluation.path), Corpus.open(corpus.path))
+        sources = model_card.CardSources(models, Evaluation.open(evaluation.path), Corpus.open(corpus.path))
         model_card.write(with_extra_flags(given, card_flags, "card_flags"), sources, Path(scratch))
         artifacts = {
             "model": model.path,
@@ -98,7 +98,7 @@ def publish(
             {name: Path(path) for name, path in artifacts.items()},
             publish_uri,
             Path(published.path),
-            step.Source(corpus_uri, corpus_revision, corpus.uri),
+            step.Provenance(corpus_uri, corpus_revision, corpus.uri),
         )
         published.metadata["version"] = made.name
         published.metadata["uri"] = made.uri if publish_uri else f"{published.uri}/{made.name}"

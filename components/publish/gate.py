@@ -9,7 +9,7 @@ import numpy as np
 
 from components.publish.champion import MOVE_ATTEMPTS, PROMOTED, Champions, now
 from components.publish.contents import to_json
-from components.publish.model_bucket import Target
+from components.publish.model_bucket import ModelBucket
 from components.publish.settings import PublishSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
@@ -21,7 +21,7 @@ NO_RESULTS = "its transcripts of the test set are not published with it"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GateComparison:
     """Two models on the test clips that both evaluations hold with the same reference."""
 
     clips: int
@@ -36,7 +36,7 @@ class Comparison:
     bootstrap_unit: str
 
 
-def decide(settings: PublishSettings, place: Target, version: str) -> dict[str, Any]:
+def decide(settings: PublishSettings, place: ModelBucket, version: str) -> dict[str, Any]:
     """Move the champion to `version` if it deserves it; what was compared is left in the version's `decision.json`.
 
     Of runs that decide at once each is compared with the champion that it replaces: who comes second is compared with
@@ -76,7 +76,7 @@ def _better(
     current: dict[str, Any] | None,
     samples: list[dict[str, Any]] | None,
     theirs: list[dict[str, Any]] | None,
-    comparison: Comparison | None,
+    comparison: GateComparison | None,
 ) -> tuple[bool, str]:
     """Whether the version may become the champion, and why (not)."""
     if not samples:
@@ -104,7 +104,7 @@ def _better(
 
 def compare(
     settings: PublishSettings, samples: Sequence[dict[str, Any]], champion: Sequence[dict[str, Any]]
-) -> Comparison | None:
+) -> GateComparison | None:
     """Both models on the clips with the same file name and reference; None if there is none.
 
     The samples are rows of an evaluation's samples.json.
@@ -128,7 +128,7 @@ def compare(
         seed=settings.random_seed,
     )
     total = max(int(words.sum()), 1)
-    return Comparison(
+    return GateComparison(
         clips=len(pairs),
         candidate_clips=len(samples),
         champion_clips=len(theirs),
@@ -151,7 +151,7 @@ def _decision(
     outcome: str,
     reason: str,
     current: dict[str, Any] | None,
-    comparison: Comparison | None,
+    comparison: GateComparison | None,
     *,
     forced: bool,
 ) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _decision(
     }
 
 
-def _write(place: Target, version: str, decision: dict[str, Any]) -> None:
+def _write(place: ModelBucket, version: str, decision: dict[str, Any]) -> None:
     """Leave the decision with the version; a repetition that decides the same leaves what is there."""
     name = f"{version}/{DECISION}"
     before = place.get(name) or {}

@@ -38,7 +38,7 @@ CLAIM = ".publishing.json"  # in an object store only: the digest of what a vers
 CREATE_ATTEMPTS = 5
 
 
-class Target(Protocol):
+class ModelBucket(Protocol):
     """A place for versions."""
 
     def locate(self, version: str) -> str:
@@ -66,7 +66,7 @@ class Target(Protocol):
         """The names of the files in `folder`, sorted; empty if there is no such folder."""
 
 
-def open_target(uri: str) -> Target:
+def open_target(uri: str) -> ModelBucket:
     """The target at a local path or an `s3://` URI."""
     return ObjectStore(uri) if is_remote(uri) else LocalFolder(Path(uri))
 

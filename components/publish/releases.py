@@ -31,7 +31,7 @@ def is_watched(corpus_uri: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Release:
+class WatchedRelease:
     """A release, and what is known of it."""
 
     uri: str
@@ -50,7 +50,7 @@ class News:
     """What a scheduled run has to do; `release` is None if it is nothing."""
 
     message: str
-    release: Release | None = None
+    release: WatchedRelease | None = None
     previous: str = ""  # corpus of an earlier import
     base_checkpoint_uri: str = ""
 
@@ -82,7 +82,7 @@ def look(corpus_uri: str, publish_uri: str, base_checkpoint_uri: str = "") -> Ne
     return replace(news, previous=imported) if _is_corpus(imported) else news
 
 
-def newest(corpus_uri: str) -> Release:
+def newest(corpus_uri: str) -> WatchedRelease:
     """The release with the highest number and date; raises InputError if there is none."""
     folder, _, pattern = corpus_uri.rpartition("/")
     if WILDCARDS.search(folder):
@@ -91,7 +91,7 @@ def newest(corpus_uri: str) -> Release:
     names = [release.uri.rsplit("/", 1)[-1] for release in files]
     if not pattern and TABLE in names:  # an unpacked release, and not a place for several
         facts = "\n".join(f"{release.revision}" for release in files)
-        return Release(folder, _digest(facts), sum(release.size_bytes for release in files))
+        return WatchedRelease(folder, _digest(facts), sum(release.size_bytes for release in files))
     found = [
         release
         for release, name in zip(files, names, strict=True)
@@ -115,22 +115,22 @@ def _number(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 
 
-def _objects(folder: str) -> Iterable[Release]:
+def _objects(folder: str) -> Iterable[WatchedRelease]:
     bucket, prefix = split_uri(f"{folder}/")
     with storage_errors(f"{folder}/"):
         pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
         for item in (item for page in pages for item in page.get("Contents", ())):
             facts = f"{item['Key']}\t{item['Size']}\t{item['ETag']}\t{item['LastModified'].isoformat()}"
-            yield Release(f"s3://{bucket}/{item['Key']}", _digest(facts), item["Size"])
+            yield WatchedRelease(f"s3://{bucket}/{item['Key']}", _digest(facts), item["Size"])
 
 
-def _files(folder: str) -> Iterable[Release]:
+def _files(folder: str) -> Iterable[WatchedRelease]:
     if not Path(folder or "/").is_dir():
         raise InputError(f"{folder}: no such folder: expected one with archives of Common Voice releases")
     for path in sorted(Path(folder or "/").iterdir()):
         if path.is_file():
             stat = path.stat()
-            yield Release(str(path), _digest(f"{path.name}\t{stat.st_size}\t{stat.st_mtime_ns}"), stat.st_size)
+            yield WatchedRelease(str(path), _digest(f"{path.name}\t{stat.st_size}\t{stat.st_mtime_ns}"), stat.st_size)
 
 
 def _digest(facts: str) -> str:

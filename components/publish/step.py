@@ -10,7 +10,7 @@ from typing import Any
 from components.publish.champion import RELEASES, Champions, now
 from components.publish.contents import Contents, gather, to_json
 from components.publish.gate import decide
-from components.publish.model_bucket import DESCRIPTION, SUMS, Target, open_target
+from components.publish.model_bucket import DESCRIPTION, SUMS, ModelBucket, open_target
 from components.publish.settings import PublishSettings
 from speech.artifacts import ExportedModel
 from speech.errors import InputError
@@ -20,7 +20,7 @@ FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n\s*", re.DOTALL)  # of a card, for 
 
 
 @dataclass(frozen=True)
-class Version:
+class PublishedVersion:
     """A complete version: its name, where it lies, what `version.json` says, and whether this call made it.
 
     `decision` is what became of it at the gate (see gate.py); empty if it was published past it.
@@ -34,7 +34,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Source:
+class Provenance:
     """What a version was made of: the release, its revision, and the corpus that was imported from it."""
 
     corpus_uri: str = ""
@@ -42,7 +42,9 @@ class Source:
     imported_uri: str = ""
 
 
-def run(settings: PublishSettings, artifacts: Mapping[str, Path], target: str, source: Source | None = None) -> Version:
+def run(
+    settings: PublishSettings, artifacts: Mapping[str, Path], target: str, source: Provenance | None = None
+) -> PublishedVersion:
     """Publish the artifacts as one version under `target`, and make it the champion there if it is better.
 
     `artifacts` maps names to folders, as in `contents.gather`. Raises InputError as `publish` does.
@@ -58,8 +60,8 @@ def run(settings: PublishSettings, artifacts: Mapping[str, Path], target: str, s
 
 
 def publish(
-    settings: PublishSettings, artifacts: Mapping[str, Path], target: str, source: Source | None = None
-) -> Version:
+    settings: PublishSettings, artifacts: Mapping[str, Path], target: str, source: Provenance | None = None
+) -> PublishedVersion:
     """Publish the artifacts as one version under `target`, past the gate.
 
     A model that is already there is left as it is. Raises InputError for a damaged artifact, and for a version name
@@ -83,7 +85,7 @@ def publish(
     }
     if not place.write(name, contents.files, written, contents.digest):
         return _already_there(name, place, place.read(name), contents)
-    return Version(name, place.locate(name), description, new=True)
+    return PublishedVersion(name, place.locate(name), description, new=True)
 
 
 def run_in_pipeline(
@@ -91,8 +93,8 @@ def run_in_pipeline(
     artifacts: Mapping[str, Path],
     publish_uri: str,
     artifact: Path,
-    source: Source | None = None,
-) -> Version:
+    source: Provenance | None = None,
+) -> PublishedVersion:
     """Publish under `publish_uri`, leaving a note of where in `artifact`; without a URI, into `artifact` itself.
 
     There it is alone: without checkpoint and without a champion.
@@ -106,7 +108,7 @@ def run_in_pipeline(
     return version
 
 
-def report(version: Version, card: Path) -> str:
+def report(version: PublishedVersion, card: Path) -> str:
     """The Markdown page that the pipeline shows: what became of the version, and the model card in `card`."""
     scores = version.description.get("scores", {})
     lines = [f"## {version.name}", "", f"`{version.uri}`", ""]
@@ -122,7 +124,7 @@ def report(version: Version, card: Path) -> str:
     return "\n\n".join(["\n".join(lines), *pages]) + "\n"
 
 
-def headline(version: Version) -> dict[str, float]:
+def headline(version: PublishedVersion) -> dict[str, float]:
     """The numbers that the pipeline shows."""
     comparison = version.decision.get("comparison") or {}
     numbers = (
@@ -147,16 +149,18 @@ def describe(name: str, contents: Contents) -> dict[str, Any]:
     }
 
 
-def _already_there(name: str, place: Target, published: dict[str, Any] | None, contents: Contents) -> Version:
+def _already_there(
+    name: str, place: ModelBucket, published: dict[str, Any] | None, contents: Contents
+) -> PublishedVersion:
     if published is None or published.get("content") != contents.digest:
         raise InputError(
             f"{place.locate(name)} exists and holds another model: a published version never changes; "
             "choose another --version, or leave it empty for a name of the model's own"
         )
-    return Version(name, place.locate(name), published, new=False)
+    return PublishedVersion(name, place.locate(name), published, new=False)
 
 
-def verdict(version: Version) -> str:
+def verdict(version: PublishedVersion) -> str:
     """One line that says what the gate decided."""
     outcome = {"promoted": "the new champion", "kept": "not the champion", "unchanged": "the champion"}
     return f"{version.name} is {outcome[version.decision['decision']]}: {version.decision['reason']}"

@@ -92,7 +92,7 @@ def train(
         handed = Path(train_clips.path), train_clips.uri, Path(dev_clips.path), dev_clips.uri
         clips = TrainingClips.of_pipeline(*handed)
         if launcher.is_wanted(nodes):
-            work = launcher.Work(settings, clips, base_checkpoint_uri, checkpoint_uri)
+            work = launcher.TrainingTask(settings, clips, base_checkpoint_uri, checkpoint_uri)
             made = launcher.train(work, nodes, Path(checkpoint.path))
         else:
             from components.train import step

@@ -16,7 +16,7 @@ from speech.augmentation import Augmenter
 from speech.clips.tally import NO_GRADIENT, NO_LOSS
 from speech.errors import InputError, RetryError
 from speech.features.feature_cache import FeatureCache
-from speech.nn.batches import Augmentation, Batch, ClipSet, Worker, stream, subset
+from speech.nn.batches import Batch, ClipSet, EpochAugmentation, Worker, stream, subset
 from speech.nn.plans import BatchSize, plan_shuffled, plan_sorted
 from speech.nn.summaries import Summaries
 from speech.nn.training import StepResult, Trainer
@@ -202,7 +202,7 @@ class TrainingRun:
         settings, state = self.settings, self.state
         batches, saved = self.plan(), time.monotonic()
         clips, done = sum(map(len, batches)), sum(map(len, batches[: state.batch]))
-        augmentation = Augmentation(self.augmenter, state.epoch, settings.epochs, settings.augmentations_per_epoch)
+        augmentation = EpochAugmentation(self.augmenter, state.epoch, settings.epochs, settings.augmentations_per_epoch)
         if self.cache is not None and settings.cache_for_epochs and state.epoch % settings.cache_for_epochs == 0:
             self.cache.clear()
         label, show = f"epoch {state.epoch + 1}/{settings.epochs}", settings.show_progressbar

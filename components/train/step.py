@@ -32,7 +32,7 @@ from speech.features.feature_cache import FeatureCache
 from speech.geometry import Geometry
 from speech.nn.batches import ClipSet
 from speech.nn.devices import LOST, Devices, compute_on, configure, lost_workers
-from speech.nn.model import Dropout
+from speech.nn.dropout import DropoutRates
 from speech.nn.recurrent import recurrence
 from speech.nn.summaries import Summaries
 from speech.nn.training import Adam, Trainer
@@ -277,9 +277,9 @@ def _adam(settings: TrainSettings) -> Adam:
     return Adam(settings.beta1, settings.beta2, settings.epsilon)
 
 
-def _dropout(settings: TrainSettings) -> Dropout:
+def _dropout(settings: TrainSettings) -> DropoutRates:
     rates = (settings.dropout_rate, settings.dropout_rate2, settings.dropout_rate3, settings.dropout_rate6)
-    return Dropout(*(settings.dropout_rate if rate < 0 else rate for rate in rates))
+    return DropoutRates(*(settings.dropout_rate if rate < 0 else rate for rate in rates))
 
 
 def _run_facts(data: _Data, train_set: ClipSet, dev_sets: Sequence[ClipSet]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ ORPHAN = "ORPHAN"  # a schedule goes, its runs stay
 
 
 @dataclass(frozen=True)
-class Version:
+class PipelineVersion:
     """A version of an uploaded pipeline."""
 
     pipeline_id: str
@@ -53,7 +53,7 @@ class Schedule:
 
 
 @dataclass
-class Cluster:
+class KubeflowApi:
     """A connection; every method raises InputError if the server refuses, RetryError if it does not answer."""
 
     endpoint: str = ""
@@ -79,7 +79,7 @@ class Cluster:
                 ssl_ca_cert=self.ssl_ca_cert or None,
             )
 
-    def upload(self, package: Path, pipeline: str) -> Version:
+    def upload(self, package: Path, pipeline: str) -> PipelineVersion:
         """Upload a compiled pipeline as a version named by its content; the pipeline is made the first time.
 
         What has been uploaded already is not uploaded again. The pipeline is made empty, because the version that an
@@ -90,9 +90,9 @@ class Cluster:
             pipeline_id = self._pipeline_id(pipeline) or self._make_pipeline(pipeline)
             for version in self._versions(pipeline_id):
                 if version.display_name == name:
-                    return Version(pipeline_id, version.pipeline_version_id, name, False)
+                    return PipelineVersion(pipeline_id, version.pipeline_version_id, name, False)
             uploaded = self.client.upload_pipeline_version(str(package), name, pipeline_id=pipeline_id)
-            return Version(pipeline_id, uploaded.pipeline_version_id, name, True)
+            return PipelineVersion(pipeline_id, uploaded.pipeline_version_id, name, True)
 
     def _pipeline_id(self, name: str) -> str:
         """The pipeline of a name, in a multi-user installation that of the namespace; empty if there is none."""
@@ -109,7 +109,12 @@ class Cluster:
         return self.client._pipelines_api.pipeline_service_create_pipeline(pipeline).pipeline_id
 
     def start(
-        self, version: Version, experiment: str, run_name: str, parameters: dict[str, Any], service_account: str = ""
+        self,
+        version: PipelineVersion,
+        experiment: str,
+        run_name: str,
+        parameters: dict[str, Any],
+        service_account: str = "",
     ) -> str:
         """Start a run and return its id."""
         with self._calling(f"starting {run_name}"):
@@ -178,7 +183,7 @@ class Cluster:
 
     def schedule(
         self,
-        version: Version,
+        version: PipelineVersion,
         experiment: str,
         name: str,
         cron: str,

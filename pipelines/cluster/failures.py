@@ -21,7 +21,7 @@ IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverP
 
 
 @dataclass(frozen=True)
-class Reason:
+class FailureReason:
     """Why a step failed."""
 
     text: str
@@ -38,23 +38,23 @@ class Reason:
         return self.exit_code == EXIT_RETRY
 
 
-def reason(pod: Pod, log: str) -> Reason:
+def reason(pod: Pod, log: str) -> FailureReason:
     """Why a pod failed, by what Kubernetes knows (the message) and what the step said last (the log)."""
     code = _exit_code(pod.message, log)
     if "OOMKilled" in pod.message or code == OUT_OF_MEMORY or KILLED in _last(log):
         limit = pod.limits.get("memory", "")
         allowed = f"it may use {limit}" if limit and limit != "0" else "its node had no more"
-        return Reason(f"out of memory (exit code {OUT_OF_MEMORY}): {allowed}: give the step more", OUT_OF_MEMORY)
+        return FailureReason(f"out of memory (exit code {OUT_OF_MEMORY}): {allowed}: give the step more", OUT_OF_MEMORY)
     if "longer than the specified deadline" in pod.message or "DeadlineExceeded" in pod.message:
-        return Reason("it ran longer than its timeout_s", code)
+        return FailureReason("it ran longer than its timeout_s", code)
     if waits := waits_for_image(pod):
-        return Reason(waits, code)
+        return FailureReason(waits, code)
     if "pod deleted" in pod.message:
-        return Reason(GONE, code)
+        return FailureReason(GONE, code)
     own = _own_line(log) or _told(pod.message)
     if STOPPED in pod.message and not own.startswith(ERROR_LINES):
-        return Reason(GONE, code)
-    return Reason(own or pod.message or "nobody knows why: its log is gone", code)
+        return FailureReason(GONE, code)
+    return FailureReason(own or pod.message or "nobody knows why: its log is gone", code)
 
 
 def waits_for_image(pod: Pod) -> str:

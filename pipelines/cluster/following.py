@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pipelines.cluster import failures, workflow
-from pipelines.cluster.api import ENDED, SUCCEEDED, Cluster
+from pipelines.cluster.api import ENDED, SUCCEEDED, KubeflowApi
 from pipelines.cluster.workflow import Step
 from pipelines.local.screen import Screen
 from speech.errors import EXIT_INPUT, EXIT_RETRY, InputError, RetryError
@@ -26,7 +26,7 @@ class Failure:
 
     step: str
     attempt: int
-    reason: failures.Reason
+    reason: failures.FailureReason
 
     def __str__(self) -> str:
         return f"{self.step}, attempt {self.attempt}: {self.reason.text}"
@@ -55,7 +55,7 @@ class Ending:
 class Following:
     """A run that is looked at every `poll_s` until it ends, or `timeout_s` (0: never) is up."""
 
-    cluster: Cluster
+    cluster: KubeflowApi
     run_id: str
     screen: Screen
     poll_s: float = 10.0
@@ -157,12 +157,12 @@ class Following:
             self._spoken_of.discard(pod.name)
             self._waiting_since_s.pop(pod.name, None)
         self._told.pop(step.path, None)
-        why = self._reason(step, step.pod) if step.pod else failures.Reason("it never had a pod", 1)
+        why = self._reason(step, step.pod) if step.pod else failures.FailureReason("it never had a pod", 1)
         failure = Failure(step.name, self._tries[step.path], why)
         self._say(str(failure))
         return failure
 
-    def _reason(self, step: Step, pod: workflow.Pod) -> failures.Reason:
+    def _reason(self, step: Step, pod: workflow.Pod) -> failures.FailureReason:
         try:
             log = self.cluster.log(self.run_id, pod.name)
         except (InputError, RetryError):

@@ -18,7 +18,7 @@ import yaml
 
 from components.publish.releases import is_watched
 from pipelines.cluster import compiled, deployment, refusals
-from pipelines.cluster.api import Cluster, Version, tell
+from pipelines.cluster.api import KubeflowApi, PipelineVersion, tell
 from pipelines.cluster.following import Ending, Following
 from pipelines.cluster.nightly import nightly
 from pipelines.local.revision import revision
@@ -124,7 +124,7 @@ def given_parameters(parsed: Any, flags: type, argv: Sequence[str]) -> dict[str,
 
 
 @dataclass(frozen=True)
-class Package:
+class PipelinePackage:
     """What is uploaded."""
 
     path: Path
@@ -134,7 +134,7 @@ class Package:
 
 
 @contextmanager
-def package(flags: ClusterFlags, given: dict[str, Any]) -> Iterator[Package]:
+def package(flags: ClusterFlags, given: dict[str, Any]) -> Iterator[PipelinePackage]:
     """The YAML to upload: that of the pipeline which looks for releases if `corpus_uri` is a pattern.
 
     Raises InputError for all that can be refused without the server.
@@ -153,7 +153,7 @@ def package(flags: ClusterFlags, given: dict[str, Any]) -> Iterator[Package]:
             compiled.write(pipeline, path, flags.registry, cluster)
         spec = _spec(path)
         refusals.check(spec, parameters, cluster)
-        yield Package(path, name, parameters, "corpus_revision" in refusals.declared(spec))
+        yield PipelinePackage(path, name, parameters, "corpus_revision" in refusals.declared(spec))
 
 
 def _spec(path: Path) -> dict[str, Any]:
@@ -239,8 +239,8 @@ def _schedule(flags: ScheduleFlags, given: dict[str, Any]) -> None:
         tell(f"a run of the replaced schedule goes on: {cluster.address(run_id)}")
 
 
-def _upload(flags: ClusterFlags, packed: Package) -> tuple[Cluster, Version]:
-    cluster = Cluster(flags.endpoint, flags.namespace, flags.token_file, flags.ssl_ca_cert)
+def _upload(flags: ClusterFlags, packed: PipelinePackage) -> tuple[KubeflowApi, PipelineVersion]:
+    cluster = KubeflowApi(flags.endpoint, flags.namespace, flags.token_file, flags.ssl_ca_cert)
     version = cluster.upload(packed.path, packed.name)
     tell(f"{'uploaded' if version.new else 'there already:'} {packed.name}, version {version.name}")
     return cluster, version

@@ -159,7 +159,7 @@ class NativeScorer:
         targets = np.where(dictionary.final[dictionary.targets], np.uint32(dictionary.start), dictionary.targets)
         self._text = _Text(symbols)
         self._keep = (scorer.data, dictionary.first_arc, (dictionary.labels - 1).astype(np.uint16), targets)
-        c_layout = native.LanguageModelLayout(
+        c_layout = native.LanguageModelStruct(
             scorer.data.ctypes.data,
             layout.vocabulary,
             layout.vocabulary_entries,
@@ -170,10 +170,12 @@ class NativeScorer:
             layout.probing,
         )
         for number, level in enumerate(layout.levels):
-            c_layout.levels[number] = native.Level(*(getattr(level, field[0]) for field in native.Level._fields_))
-        c_dictionary = native.Dictionary(*(array.ctypes.data for array in self._keep[1:]), dictionary.start)
+            c_layout.levels[number] = native.LevelStruct(
+                *(getattr(level, field[0]) for field in native.LevelStruct._fields_)
+            )
+        c_dictionary = native.DictionaryStruct(*(array.ctypes.data for array in self._keep[1:]), dictionary.start)
         space = 0x20 - 1 if scorer.bytes_mode else scorer.alphabet.labels[" "]
-        c_alphabet = native.Alphabet(
+        c_alphabet = native.AlphabetStruct(
             self._text.bytes.ctypes.data, self._text.offsets.ctypes.data, len(scorer.alphabet), space
         )
         self.handle = native.library().speech_scorer_new(c_layout, c_dictionary, c_alphabet, scorer.bytes_mode)
@@ -217,7 +219,7 @@ def _decode(
     text = _Text(list(boosts))
     values = np.array(list(boosts.values()), np.float32)
     handle = native_scorer(scorer) if scorer is not None else None
-    batch = native.Batch(
+    batch = native.BatchStruct(
         pointers.ctypes.data,
         frames.ctypes.data,
         len(clips),
@@ -229,7 +231,7 @@ def _decode(
         text.bytes.ctypes.data,
         text.offsets.ctypes.data,
         values.ctypes.data,
-        native.SearchSettings(
+        native.SearchSettingsStruct(
             settings.beam_size,
             settings.cutoff_prob,
             settings.cutoff_top_n,

@@ -8,7 +8,7 @@ from speech.decoding.library import LIBRARY
 from speech.native.compiling import NoCompilerError
 
 
-class Level(ctypes.Structure):
+class LevelStruct(ctypes.Structure):
     """`speech::Level`, the fields of `language_model.Level` in its order."""
 
     _fields_ = [
@@ -19,7 +19,7 @@ class Level(ctypes.Structure):
     ]
 
 
-class LanguageModelLayout(ctypes.Structure):
+class LanguageModelStruct(ctypes.Structure):
     """`speech::LanguageModelLayout`."""
 
     _fields_ = [
@@ -31,11 +31,11 @@ class LanguageModelLayout(ctypes.Structure):
         ("words", ctypes.c_uint32),
         ("order", ctypes.c_int32),
         ("probing", ctypes.c_int32),
-        ("levels", Level * (MAX_ORDER - 1)),
+        ("levels", LevelStruct * (MAX_ORDER - 1)),
     ]
 
 
-class Dictionary(ctypes.Structure):
+class DictionaryStruct(ctypes.Structure):
     """`speech::Dictionary`."""
 
     _fields_ = [
@@ -46,7 +46,7 @@ class Dictionary(ctypes.Structure):
     ]
 
 
-class Alphabet(ctypes.Structure):
+class AlphabetStruct(ctypes.Structure):
     """`speech::Alphabet`."""
 
     _fields_ = [
@@ -57,7 +57,7 @@ class Alphabet(ctypes.Structure):
     ]
 
 
-class SearchSettings(ctypes.Structure):
+class SearchSettingsStruct(ctypes.Structure):
     """`speech::SearchSettings`."""
 
     _fields_ = [
@@ -70,7 +70,7 @@ class SearchSettings(ctypes.Structure):
     ]
 
 
-class Batch(ctypes.Structure):
+class BatchStruct(ctypes.Structure):
     """`speech_batch`."""
 
     _fields_ = [
@@ -85,11 +85,11 @@ class Batch(ctypes.Structure):
         ("hot_word_bytes", ctypes.c_void_p),
         ("hot_word_offsets", ctypes.c_void_p),
         ("hot_word_boosts", ctypes.c_void_p),
-        ("settings", SearchSettings),
+        ("settings", SearchSettingsStruct),
     ]
 
 
-class Results(ctypes.Structure):
+class ResultsStruct(ctypes.Structure):
     """`speech_results`."""
 
     _fields_ = [
@@ -110,9 +110,9 @@ def library() -> ctypes.CDLL:
         except OSError as error:
             raise NoCompilerError(f"{path} does not load: {error}") from error
     loaded.speech_scorer_new.argtypes = [
-        ctypes.POINTER(LanguageModelLayout),
-        ctypes.POINTER(Dictionary),
-        ctypes.POINTER(Alphabet),
+        ctypes.POINTER(LanguageModelStruct),
+        ctypes.POINTER(DictionaryStruct),
+        ctypes.POINTER(AlphabetStruct),
         ctypes.c_int32,
     ]
     loaded.speech_scorer_new.restype = ctypes.c_void_p
@@ -126,8 +126,8 @@ def library() -> ctypes.CDLL:
         *(ctypes.c_void_p,) * 2,
     ]
     loaded.speech_scorer_query.restype = None
-    loaded.speech_decode.argtypes = [ctypes.POINTER(Batch)]
-    loaded.speech_decode.restype = ctypes.POINTER(Results)
-    loaded.speech_results_delete.argtypes = [ctypes.POINTER(Results)]
+    loaded.speech_decode.argtypes = [ctypes.POINTER(BatchStruct)]
+    loaded.speech_decode.restype = ctypes.POINTER(ResultsStruct)
+    loaded.speech_results_delete.argtypes = [ctypes.POINTER(ResultsStruct)]
     loaded.speech_results_delete.restype = None
     return loaded

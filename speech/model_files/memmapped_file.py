@@ -47,7 +47,7 @@ class Region:
 
 
 @dataclass
-class Conversion:
+class ConversionReport:
     """What a conversion did: nodes converted, bytes of their tensors, and what the user should look at."""
 
     nodes: int = 0
@@ -55,7 +55,7 @@ class Conversion:
     warnings: list[str] = field(default_factory=list)
 
 
-class Package:
+class MemmappedPackage:
     """An opened memory-mapped graph; its arrays lie over the file, which must stay as it is while they are in use."""
 
     def __init__(self, data: memoryview, regions: dict[str, Region], graph: FrozenGraph) -> None:
@@ -64,7 +64,7 @@ class Package:
         self.graph = graph
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "Package":
+    def open(cls, path: str | os.PathLike[str]) -> "MemmappedPackage":
         """Map `path` and check that clients can use it. Raises InputError if they cannot."""
         data = graphdef.map_file(path)
         regions = _read_directory(data, str(path))
@@ -139,7 +139,7 @@ class Package:
 def open_graph(path: str | os.PathLike[str]) -> FrozenGraph:
     """The frozen graph in `path`, plain (.pb) or memory-mapped (.pbmm): what it is, its last bytes tell."""
     if graphdef.is_memmapped(graphdef.map_file(path)):
-        return Package.open(path).frozen()
+        return MemmappedPackage.open(path).frozen()
     return graphdef.read(path)
 
 
@@ -147,7 +147,7 @@ def convert(
     in_graph: str | os.PathLike[str],
     out_graph: str | os.PathLike[str],
     min_conversion_size_bytes: int = MIN_CONVERSION_SIZE_BYTES,
-) -> Conversion:
+) -> ConversionReport:
     """Make the memory-mapped graph `out_graph` of the frozen graph file `in_graph`.
 
     Maps constants of at least `min_conversion_size_bytes`, numbers and bools, however the graph holds them. Streams:
@@ -162,18 +162,18 @@ def convert(
     with atomic_path(out_graph) as temporary:
         with temporary.open("wb") as file:
             conversion = _Writer(file).write(graph, min_conversion_size_bytes)
-        Package.open(temporary)  # what clients would refuse or mishear must not get its name
+        MemmappedPackage.open(temporary)  # what clients would refuse or mishear must not get its name
     _warn(conversion, graph, out_graph, min_conversion_size_bytes)
     return conversion
 
 
-def to_frozen(in_graph: str | os.PathLike[str], out_graph: str | os.PathLike[str]) -> Conversion:
+def to_frozen(in_graph: str | os.PathLike[str], out_graph: str | os.PathLike[str]) -> ConversionReport:
     """Make the plain frozen graph `out_graph` of the memory-mapped graph `in_graph`: every bit as it was."""
     _refuse_same_file(in_graph, out_graph)
-    package = Package.open(in_graph)
+    package = MemmappedPackage.open(in_graph)
     graph = package.frozen()
     graphdef.save(graph, out_graph)
-    conversion = Conversion(nodes=len(package.mapped()))
+    conversion = ConversionReport(nodes=len(package.mapped()))
     conversion.tensor_bytes = sum(len(graph.contents[name]) for name in package.mapped())
     if conversion.nodes == 0:
         conversion.warnings.append(f"{in_graph} has no mapped constants")
@@ -189,7 +189,7 @@ def _refuse_same_file(in_graph: str | os.PathLike[str], out_graph: str | os.Path
         raise InputError(f"{out_graph}: it is a folder, expected a file name to write to")
 
 
-def _warn(conversion: Conversion, graph: FrozenGraph, out_graph: str | os.PathLike[str], minimum: int) -> None:
+def _warn(conversion: ConversionReport, graph: FrozenGraph, out_graph: str | os.PathLike[str], minimum: int) -> None:
     if conversion.nodes == 0:
         conversion.warnings.append(f"no constant of {graph.source} has {minimum:,} bytes or more: nothing is mapped")
     if CLIENT_MARK not in str(out_graph):
@@ -208,8 +208,8 @@ class _Writer:
         self._directory = MemmappedFileSystemDirectory()
         self._names = {GRAPH_REGION.removeprefix(MEMMAPPED_PREFIX)}
 
-    def write(self, graph: FrozenGraph, min_conversion_size_bytes: int) -> Conversion:
-        conversion = Conversion()
+    def write(self, graph: FrozenGraph, min_conversion_size_bytes: int) -> ConversionReport:
+        conversion = ConversionReport()
         nodes, contents = dict(graph.nodes), dict(graph.contents)
         for name in graph.constants():
             dtype = graph_tensors.dtype_of(graph.tensor(name).dtype)

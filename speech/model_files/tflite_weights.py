@@ -61,7 +61,7 @@ class _Tensor:
         self.name = bytes(table.data(3)).decode("utf-8", "replace")
 
 
-class _Operator:
+class _OperatorTable:
     def __init__(self, table: Table) -> None:
         self.code = table.integer(0, "<I")
         self.inputs = table.integers(1)
@@ -78,9 +78,9 @@ class _Graph:
         self._buffers = model.tables(4, lambda buffer: buffer.data(0))
         subgraph = model.tables(2, lambda table: table)[0]
         self.tensors = subgraph.tables(0, _Tensor)
-        self.operators = subgraph.tables(3, _Operator)
+        self.operators = subgraph.tables(3, _OperatorTable)
 
-    def of_kind(self, kind: int) -> list[_Operator]:
+    def of_kind(self, kind: int) -> list[_OperatorTable]:
         """The operators of a builtin kind, in order of execution."""
         return [operator for operator in self.operators if self._codes[operator.code] == kind]
 

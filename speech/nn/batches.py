@@ -44,7 +44,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Row:
+class FeaturisedClip:
     """One clip of a batch."""
 
     position: int  # in the set
@@ -149,19 +149,19 @@ class ClipSet:
             return None
         return samples, encoded
 
-    def featurised(self, position: int, cache: FeatureCache | None = None) -> Row | None:
+    def featurised(self, position: int, cache: FeatureCache | None = None) -> FeaturisedClip | None:
         """A clip as it is; None if it cannot be used."""
         if cache is not None and (cached := cache.get(position)) is not None:
-            return Row(position, cached, self.alphabet.encode(self._clips[position].transcript))
+            return FeaturisedClip(position, cached, self.alphabet.encode(self._clips[position].transcript))
         if (read := self._read(position)) is None:
             return None
         samples, encoded = read
         features = mfcc(samples, self.geometry)
         if cache is not None:
             cache.put(position, features)
-        return Row(position, features, encoded)
+        return FeaturisedClip(position, features, encoded)
 
-    def augmented(self, position: int, augmenter: Augmenter, draw: Draw) -> Row | None:
+    def augmented(self, position: int, augmenter: Augmenter, draw: Draw) -> FeaturisedClip | None:
         """An augmented clip; None if it cannot be used."""
         if (read := self._read(position)) is None:
             return None
@@ -169,11 +169,13 @@ class ClipSet:
         needed = frames_needed(encoded)
         power = spectrogram(augmenter.apply_signal(samples, draw), self.geometry)
         power = augmenter.apply_spectrogram(power, draw, needed)
-        return Row(position, augmenter.apply_features(spectrogram_to_mfcc(power, self.geometry), draw), encoded)
+        return FeaturisedClip(
+            position, augmenter.apply_features(spectrogram_to_mfcc(power, self.geometry), draw), encoded
+        )
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class EpochAugmentation:
     """How the clips of one epoch are augmented; `total_epochs` drives the clock of value ranges."""
 
     augmenter: Augmenter
@@ -201,7 +203,7 @@ def stream(
     *,
     start: int = 0,
     ahead: int = 4,
-    augmentation: Augmentation | None = None,
+    augmentation: EpochAugmentation | None = None,
     worker: Worker | None = None,
     cache: FeatureCache | None = None,
 ) -> Iterator[Batch]:
@@ -215,7 +217,7 @@ def stream(
     starts = np.concatenate([[0], np.cumsum([len(positions) for positions in batches])])
     an_epoch, n_frames, n_input = int(starts[-1]), clips.n_frames, clips.geometry.n_input
 
-    def make(position: int, order: int) -> Row | None:
+    def make(position: int, order: int) -> FeaturisedClip | None:
         if augmentation is None:
             return clips.featurised(position, cache)
         clock = (augmentation.epoch + order / an_epoch) / augmentation.total_epochs
@@ -224,7 +226,7 @@ def stream(
         return clips.augmented(position, augmentation.augmenter, draw)
 
     with ThreadPoolExecutor(cores()) as pool:
-        waiting: deque[tuple[int, list[Future[Row | None]]]] = deque()
+        waiting: deque[tuple[int, list[Future[FeaturisedClip | None]]]] = deque()
 
         def submit(index: int) -> None:
             share = worker.share(len(batches[index]))
@@ -248,7 +250,9 @@ def stream(
             pool.shutdown(cancel_futures=True)
 
 
-def _batch_of(index: int, rows: Sequence[Row], n_input: int, first_clip: int = 0, at_least_frames: int = 0) -> Batch:
+def _batch_of(
+    index: int, rows: Sequence[FeaturisedClip], n_input: int, first_clip: int = 0, at_least_frames: int = 0
+) -> Batch:
     n_frames = np.array([len(row.features) for row in rows], np.int32)
     padded = np.zeros((len(rows), n_frames.max(initial=at_least_frames), n_input), np.float32)  # [B, T, n_input]
     for target, row in zip(padded, rows, strict=True):

@@ -11,7 +11,7 @@ PHILOX = 1  # tf.random.Algorithm.PHILOX: four 32-bit words from each value of i
 
 
 @dataclass(frozen=True)
-class Dropout:
+class DropoutRates:
     """Dropout rates behind the dense layers; layer 5's has the peers' index 6."""
 
     layer_1: float = 0.0

@@ -12,7 +12,7 @@ from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.model_files.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, weight_shapes
 from speech.nn.devices import Compute
-from speech.nn.dropout import Dropout, Noise
+from speech.nn.dropout import DropoutRates, Noise
 from speech.nn.recurrent import cudnn, lstm
 
 
@@ -44,7 +44,9 @@ class AcousticModel:
         padded = tf.pad(tf.transpose(features, [1, 0, 2]), [[context, context], [0, 0], [0, 0]])
         return tf.concat([padded[k : k + frames] for k in range(self.geometry.window_frames)], axis=2)
 
-    def logits(self, features: tf.Tensor, *, dropout: Dropout | None = None, noise: Noise | None = None) -> tf.Tensor:
+    def logits(
+        self, features: tf.Tensor, *, dropout: DropoutRates | None = None, noise: Noise | None = None
+    ) -> tf.Tensor:
         """Features `[B, T, n_input]` of whole clips -> float32 logits `[T, B, n_classes]`, blank last.
 
         `dropout` needs `noise`.
@@ -58,7 +60,7 @@ class AcousticModel:
         state_c: tf.Tensor,
         state_h: tf.Tensor,
         *,
-        dropout: Dropout | None = None,
+        dropout: DropoutRates | None = None,
         noise: Noise | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Windows `[T, B, window_frames * n_input]`, states `[B, H]` -> logits `[T, B, n_classes]`, new states."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 from speech.model_files.variables import MOMENTS
 from speech.nn.batches import Batch
 from speech.nn.devices import Compute, Devices, single
-from speech.nn.dropout import Dropout, Noise
+from speech.nn.dropout import DropoutRates, Noise
 from speech.nn.model import AcousticModel
 from speech.nn.snapshots import Snapshot
 
@@ -50,7 +50,7 @@ class Trainer:
         self,
         bundle: Snapshot,
         adam: Adam,
-        dropout: Dropout,
+        dropout: DropoutRates,
         learning_rate: float,
         seed: int,
         *,

@@ -17,7 +17,7 @@ from components.convert_openvino.__main__ import main as convert_openvino
 from components.export.__main__ import main as export
 from components.import_cv.__main__ import DESCRIPTION, Command
 from components.import_cv.__main__ import run as import_cv
-from components.import_cv.write.corpus_folder import Target
+from components.import_cv.write.corpus_folder import CorpusFolder
 from components.train import loop
 from components.train.saving.store import OWN_FILES, RunRecord
 from components.train.settings import TrainSettings
@@ -158,7 +158,7 @@ class Desk:
             self.imported("--corpus_dir", str(self.root / "corpus"), "--layout", layout, "--sets", sets)
 
     def import_killed(self) -> None:
-        with self.killed_at(Target, self.generator.choice(AFTER_IMPORT), 1):
+        with self.killed_at(CorpusFolder, self.generator.choice(AFTER_IMPORT), 1):
             self.import_()
 
     def import_as_the_peers(self) -> None:

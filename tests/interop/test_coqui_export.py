@@ -85,7 +85,7 @@ def test_tflite_models(theirs: Path, ours: Path, kind: str) -> None:
 def test_front_matters(theirs: Path, ours: Path, tmp_path: Path) -> None:
     settings = model_card.CardSettings()
     model = ExportedModel.open(ours / "int8")
-    page, _ = model_card.write(settings, model_card.Sources([model]), tmp_path)
+    page, _ = model_card.write(settings, model_card.CardSources([model]), tmp_path)
     found = [yaml.safe_load(path.read_text().split("---\n")[1]) for path in (theirs / "int8" / page.name, page)]
     assert found[0].keys() <= found[1].keys()
     for name in ("author", "model_name", "model_version", "language", "runtime", "acoustic_model_url", "scorer_url"):

@@ -14,7 +14,7 @@ from typing import Any
 import kfp_server_api
 
 from components import images
-from pipelines.cluster.api import ENDED, Cluster
+from pipelines.cluster.api import ENDED, KubeflowApi
 
 POLL_S = 1.0
 
@@ -28,7 +28,7 @@ class Kubeflow:
     name: str = field(default_factory=lambda: f"test-{uuid.uuid4().hex[:8]}")  # of experiments, pipelines, schedules
 
     def __post_init__(self) -> None:
-        self.cluster = Cluster(self.endpoint)
+        self.cluster = KubeflowApi(self.endpoint)
         self.client = self.cluster.client
 
     def start(self, command: str, *flags: str) -> "subprocess.Popen[str]":

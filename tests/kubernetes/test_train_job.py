@@ -34,7 +34,7 @@ LAUNCHER = """
         here = Path("/work/clips")
         download_folder(clips_uri, here)
         settings = TrainSettings(n_hidden=48, epochs=int(epochs), train_batch_size=4, upload_secs=2, checkpoint_secs=2)
-        work = launcher.Work(settings, TrainingClips(here, here, clips_uri, clips_uri), "", checkpoint_uri)
+        work = launcher.TrainingTask(settings, TrainingClips(here, here, clips_uri, clips_uri), "", checkpoint_uri)
         launcher.train(work, Nodes(int(workers), memory="3Gi"), Path("/work/made"))
 """
 

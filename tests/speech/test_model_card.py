@@ -14,7 +14,7 @@ from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Corpus, Evaluation, ExportedModel, describe_files
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.model_card import CardSettings, Sources
+from speech.model_card import CardSettings, CardSources
 
 GEOMETRY = Geometry(64, 4)
 
@@ -72,7 +72,7 @@ def test_all_facts(tmp_path: Path) -> None:
         exported(tmp_path / "model", training=training),
         exported(tmp_path / "tflite", ("output_graph.tflite",)),
     ]
-    sources = Sources(models, evaluation(tmp_path / "evaluation"), corpus(tmp_path / "corpus"))
+    sources = CardSources(models, evaluation(tmp_path / "evaluation"), corpus(tmp_path / "corpus"))
     settings = CardSettings(export_author_id="ab", export_model_name="cy", export_model_version="2.0.1")
     page_path, json_path = card.write(settings, sources, tmp_path / "card")
     assert (page_path.name, json_path.name) == ("ab_cy_2.0.1.md", "model_card.json")
@@ -112,14 +112,14 @@ def test_it_says_when_no_epoch_was_better_than_the_base(tmp_path: Path) -> None:
     training = {"start": "fine-tuning best_dev-720", "epochs": 3, "best_dev_loss": 2.2, "base": base}
     for is_best in (True, False):
         base["is_best"] = is_best
-        sources = Sources([exported(tmp_path / str(is_best), training=training)])
+        sources = CardSources([exported(tmp_path / str(is_best), training=training)])
         page = card.markdown(card.describe(CardSettings(), sources))
         assert "best_dev-720 had 2.2000 there before the training" in page.replace("\\", "")
         assert ("no epoch was better, so this is that model" in page) == is_best
 
 
 def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
-    (page, _) = card.write(CardSettings(), Sources([exported(tmp_path / "model")]), tmp_path)
+    (page, _) = card.write(CardSettings(), CardSources([exported(tmp_path / "model")]), tmp_path)
     text = page.read_text()
     assert front_matter(text)["runtime"] == "tensorflow"
     headings = [line for line in text.splitlines() if line.startswith("## ")]
@@ -127,7 +127,7 @@ def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
 
 
 def test_scores_of_another_model(tmp_path: Path) -> None:
-    sources = Sources([exported(tmp_path / "model")], evaluation(tmp_path / "evaluation", Geometry(128, 4)))
+    sources = CardSources([exported(tmp_path / "model")], evaluation(tmp_path / "evaluation", Geometry(128, 4)))
     with pytest.raises(InputError, match="its scores are of another model"):
         card.write(CardSettings(), sources, tmp_path / "card")
 

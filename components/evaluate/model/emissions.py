@@ -9,7 +9,7 @@ import numpy as np
 
 from components.evaluate.model.emission_cache import EmissionCache, clip_key
 from components.evaluate.model.models import Runtime, Subject
-from components.evaluate.score.sets import Item
+from components.evaluate.score.sets import EvaluationClip
 from components.evaluate.settings import EvaluateSettings
 from speech.clips.tally import Allowance
 from speech.errors import InputError
@@ -39,7 +39,7 @@ Emission = tuple[int, np.ndarray, float]  # number of the clip, probabilities [T
 class Emitter:
     """Computes the emissions of clips, by the engine that the settings and the model allow, or finds them on disk."""
 
-    def __init__(self, settings: EvaluateSettings, subject: Subject, clips: Sequence[Item]) -> None:
+    def __init__(self, settings: EvaluateSettings, subject: Subject, clips: Sequence[EvaluationClip]) -> None:
         """Raises InputError for `--engine batch` with a model whose weights cannot be read."""
         self.facts = EmissionFacts()
         self._settings, self._subject, self._clips = settings, subject, clips

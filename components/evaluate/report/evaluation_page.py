@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluate.score import scores
-from components.evaluate.score.against_champion import Comparison
+from components.evaluate.score.against_champion import ChampionComparison
 from components.evaluate.score.differences import aligned_words, confusions, count_differences
 from components.evaluate.score.samples import Sample, ranked
 from speech import charts
@@ -31,7 +31,7 @@ def render(
     samples: Sequence[Sample],
     *,
     epochs: Sequence[Mapping[str, Any]] = (),
-    comparison: Comparison | None = None,
+    comparison: ChampionComparison | None = None,
     tuning: Tuning | None = None,
     players: int,
 ) -> str:
@@ -125,7 +125,7 @@ def _decodings(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _change_counts(comparison: Comparison | None) -> dict[str, int]:
+def _change_counts(comparison: ChampionComparison | None) -> dict[str, int]:
     if comparison is None:
         return {}
     described = comparison.to_dict()

@@ -36,7 +36,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ChampionComparison:
     """This model against the champion, on the clips that both evaluations hold with the same reference."""
 
     changes: Sequence[Change]
@@ -122,7 +122,7 @@ def _read(path: Path, uri: str) -> list[dict[str, Any]]:
 
 def compare(
     settings: EvaluateSettings, samples: Sequence[Sample], champion: Sequence[dict[str, Any]]
-) -> Comparison | None:
+) -> ChampionComparison | None:
     """Both models on the clips with the same file name and reference.
 
     Without such clips it raises InputError for `--champion`, and is None for `--champion_of`.
@@ -147,7 +147,7 @@ def compare(
     ]
     edits = np.array([change.edits for change in changes])
     differences = resampled_differences(settings, common, ErrorTable(edits, table.reference_tokens))
-    return Comparison(
+    return ChampionComparison(
         changes=changes,
         wer=sum((change.sample.words for change in changes), ErrorCount(0, 0)).rate,
         champion_wer=table.total.rate,

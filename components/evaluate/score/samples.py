@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.evaluate.decode.decoders import Hypothesis
-from components.evaluate.score.sets import Item
+from components.evaluate.score.sets import EvaluationClip
 from speech.metrics import ErrorCount
 
 
@@ -33,7 +33,7 @@ class Sample:
     words: ErrorCount
     characters: ErrorCount
     loss: float | None  # nats; None where the model cannot write the reference at all
-    item: Item | None = None  # where the audio is; None in an evaluation read back
+    item: EvaluationClip | None = None  # where the audio is; None in an evaluation read back
     alone: Reading | None = None  # what is heard without the scorer; None if there is none
     candidates: Sequence[Hypothesis] = ()  # as they were decoded, best first; the best one alone is not listed
 

@@ -23,7 +23,7 @@ TRAITS = {"gender": ("gender",), "accent": ("accents", "accent"), "age": ("age",
 
 
 @dataclass(frozen=True)
-class ClipSet:
+class EvaluationSet:
     """The chosen clips of one CSV, and the traits of each one's speaker."""
 
     name: str
@@ -33,7 +33,7 @@ class ClipSet:
 
 
 @dataclass(frozen=True)
-class Item:
+class EvaluationClip:
     """One clip of the evaluation."""
 
     set_name: str
@@ -69,7 +69,7 @@ class Item:
         return resample(samples, rate, self.reader.sample_rate)
 
 
-def open_sets(settings: EvaluateSettings, csvs: Sequence[Path], subject: Subject) -> list[ClipSet]:
+def open_sets(settings: EvaluateSettings, csvs: Sequence[Path], subject: Subject) -> list[EvaluationSet]:
     """Read the CSVs (or the test sets of corpus folders) and check that the model can be measured on them."""
     if not csvs:
         raise InputError("no test set: give --test_files")
@@ -80,7 +80,7 @@ def open_sets(settings: EvaluateSettings, csvs: Sequence[Path], subject: Subject
     return sets
 
 
-def items(settings: EvaluateSettings, sets: Sequence[ClipSet], subject: Subject) -> list[Item]:
+def items(settings: EvaluateSettings, sets: Sequence[EvaluationSet], subject: Subject) -> list[EvaluationClip]:
     """The clips of all sets that can be used, by their files' headers; the others are in the sets' tallies.
 
     Raises InputError if these are too many, or if the model cannot write too many of the transcripts.
@@ -94,7 +94,7 @@ def items(settings: EvaluateSettings, sets: Sequence[ClipSet], subject: Subject)
         _check_transcripts(one, subject, allowance)
         lengths = samples_of(one.manifest, rate)
         made += [
-            Item(
+            EvaluationClip(
                 one.name,
                 one.manifest.clips[row],
                 one.traits[row],
@@ -109,7 +109,7 @@ def items(settings: EvaluateSettings, sets: Sequence[ClipSet], subject: Subject)
     return made
 
 
-def _check_transcripts(test_set: ClipSet, subject: Subject, allowance: Allowance) -> None:
+def _check_transcripts(test_set: EvaluationSet, subject: Subject, allowance: Allowance) -> None:
     """A few references that the model cannot write count as errors of it; many are those of another language."""
     foreign = [clip for clip in test_set.manifest if subject.alphabet.missing(clip.transcript)]
     if len(foreign) > (allowed := allowance.clips(len(test_set.manifest))):
@@ -121,7 +121,7 @@ def _check_transcripts(test_set: ClipSet, subject: Subject, allowance: Allowance
         )
 
 
-def _open(settings: EvaluateSettings, path: Path, name: str) -> ClipSet:
+def _open(settings: EvaluateSettings, path: Path, name: str) -> EvaluationSet:
     manifest = read_source(path)
     if not len(manifest):
         raise InputError(f"{path}: no clips: expected a test set with at least one")
@@ -129,7 +129,7 @@ def _open(settings: EvaluateSettings, path: Path, name: str) -> ClipSet:
     order = (order[::-1] if settings.reverse_test else order)[: settings.limit_test or None]
     traits = _traits(path) if is_csv(path) else [{}] * len(manifest)
     chosen = Manifest(path, [manifest.clips[i] for i in order])
-    return ClipSet(name, chosen, [traits[i] for i in order], Tally(str(path)))
+    return EvaluationSet(name, chosen, [traits[i] for i in order], Tally(str(path)))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -151,7 +151,7 @@ def _traits(path: Path) -> list[dict[str, str]]:
         return [{trait: row[column].strip() for trait, column in columns.items()} for row in rows]
 
 
-def _check_alphabet(test_set: ClipSet, subject: Subject) -> None:
+def _check_alphabet(test_set: EvaluationSet, subject: Subject) -> None:
     """A corpus in letters that the model cannot write is the wrong one."""
     path = test_set.manifest.path.parent / ALPHABET
     if not path.is_file() or subject.alphabet.bytes_mode:

@@ -4,13 +4,13 @@ import sys
 from collections.abc import Iterator
 
 from components.import_cv.convert.journal import Journal
-from components.import_cv.convert.work import Item, Outcome
+from components.import_cv.convert.work import ClipTask, Outcome
 from components.import_cv.convert.workers import Pool
 from components.import_cv.plan.planning import Plan
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.read.release import Source
 from components.import_cv.settings import ImportSettings
-from components.import_cv.write.corpus_folder import Target
+from components.import_cv.write.corpus_folder import CorpusFolder
 from components.import_cv.write.outcomes import NO_SHARD, Outcomes
 from components.import_cv.write.shards import Piece, ShardWriter, clips_a_window, own_windows, shard_number
 from speech.progress import Progress
@@ -21,7 +21,9 @@ CHUNK_CLIPS = 8
 class Conversion:
     """Converts the clips of a plan in the source's order, journals, and writes shards."""
 
-    def __init__(self, settings: ImportSettings, source: Source, target: Target, plan: Plan, fingerprint: str) -> None:
+    def __init__(
+        self, settings: ImportSettings, source: Source, target: CorpusFolder, plan: Plan, fingerprint: str
+    ) -> None:
         self.settings, self.source, self.target, self.plan = settings, source, target, plan
         self.outcomes = Outcomes(plan.clip_count)
         self.journal = Journal(target.staging, f"{fingerprint} {source.revision()} {settings.partition}")
@@ -48,7 +50,7 @@ class Conversion:
     def _has_audio(self, clip: int, samples: int, shard: int) -> bool:
         return self.target.has_audio(self.plan.sources[clip], samples, shard)
 
-    def run(self, pool: Pool[Item, Outcome]) -> None:
+    def run(self, pool: Pool[ClipTask, Outcome]) -> None:
         """Convert what is not done."""
         if self.settings.layout == "clips":
             self.target.staged_clips.mkdir(parents=True, exist_ok=True)
@@ -60,16 +62,16 @@ class Conversion:
         self._finish_window()
         self.journal.finish({"members_outside_the_archive": self.source.strange_members})
 
-    def _chunks(self) -> Iterator[list[Item]]:
+    def _chunks(self) -> Iterator[list[ClipTask]]:
         """Items of this partition in the source's order; no chunk reaches over the end of a window."""
-        chunk: list[Item] = []
+        chunk: list[ClipTask] = []
         plan, start = self.plan, self.journal.position
         for position, (clip, data, refused) in enumerate(self.source.clips(plan, self.settings.max_clip_bytes)):
             if position >= self.end:
                 break
             if position < start:
                 continue
-            chunk.append(Item(clip, plan.sources[clip], plan.shortest[clip], plan.listed_ms[clip], data, refused))
+            chunk.append(ClipTask(clip, plan.sources[clip], plan.shortest[clip], plan.listed_ms[clip], data, refused))
             if len(chunk) == CHUNK_CLIPS or (position + 1) % self.window_clips == 0:
                 yield chunk
                 chunk = []

@@ -47,7 +47,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Stream:
+class Mp3Stream:
     """The frames of a file, counted."""
 
     start: int  # bytes in front: tags, junk
@@ -114,7 +114,7 @@ def _frame_at(data: bytes, position: int) -> Frame | None:
     return parse_header(int.from_bytes(data[position : position + 4], "big"))
 
 
-def read_stream(data: bytes, *, count: bool = True) -> Stream | None:
+def read_stream(data: bytes, *, count: bool = True) -> Mp3Stream | None:
     """Read the headers of an MP3; None if no frame begins behind its tags.
 
     With `count` false the frames are counted only if no Xing header announces them.
@@ -138,7 +138,7 @@ def read_stream(data: bytes, *, count: bool = True) -> Stream | None:
     frames, cut = 0, False
     if count or not announced:
         frames, cut = _count(data, position)
-    return Stream(start, position, first, frames, cut, announced, other)
+    return Mp3Stream(start, position, first, frames, cut, announced, other)
 
 
 def _count(data: bytes, position: int) -> tuple[int, bool]:
@@ -160,7 +160,7 @@ def _count(data: bytes, position: int) -> tuple[int, bool]:
     return frames, False
 
 
-def with_frame_count(data: bytes, stream: Stream) -> bytes:
+def with_frame_count(data: bytes, stream: Mp3Stream) -> bytes:
     """The frames of a file with a Xing header in front that announces how many they are."""
     body = data[stream.audio :]
     header = stream.first.header | 0x10000  # no checksum

@@ -21,7 +21,7 @@ from speech.clips.audio import WAV_HEADER_BYTES, wav_header
 TAR_BLOCK_BYTES = 512
 
 
-class Item(NamedTuple):
+class ClipTask(NamedTuple):
     """One clip to convert."""
 
     clip: int
@@ -60,15 +60,15 @@ class ClipWork:
     def _decode(self) -> Decoder:
         return Decoder(self.settings.audio_sample_rate, self.settings.max_duration_s)
 
-    def __call__(self, items: Sequence[Item]) -> list[Outcome]:
+    def __call__(self, items: Sequence[ClipTask]) -> list[Outcome]:
         """One outcome an item, in order."""
         return [self._one(item, data) for item, data in zip(items, self._load(items), strict=True)]
 
-    def give_up(self, item: Item) -> Outcome:
+    def give_up(self, item: ClipTask) -> Outcome:
         """The outcome of an item that ended the worker process."""
         return Outcome(item.clip, Reason.DECODER_FAILED, 0, b"", False, "the decoder crashed")
 
-    def _load(self, items: Sequence[Item]) -> Iterator[bytes | Refused]:
+    def _load(self, items: Sequence[ClipTask]) -> Iterator[bytes | Refused]:
         waiting = [item.source for item in items if item.data is None and not item.refused]
         loaded = self.loader.load(waiting, self.settings.max_clip_bytes)
         for item in items:
@@ -79,7 +79,7 @@ class ClipWork:
             else:
                 yield next(loaded)
 
-    def _one(self, item: Item, data: bytes | Refused) -> Outcome:
+    def _one(self, item: ClipTask, data: bytes | Refused) -> Outcome:
         if isinstance(data, Refused):
             return Outcome(item.clip, data.reason, 0, b"", False, data.detail)
         source = digest(data)

@@ -25,7 +25,7 @@ from speech.storage.files import fsync_folder
 from speech.storage.objects import read_object
 
 
-class Sources(Protocol):
+class ClipPaths(Protocol):
     """The path of each clip in the release, by clip number."""
 
     def __getitem__(self, clip: int, /) -> str: ...
@@ -34,7 +34,7 @@ class Sources(Protocol):
 
 
 @dataclass(frozen=True)
-class Target:
+class CorpusFolder:
     """The folder of a corpus and the names in it."""
 
     folder: Path
@@ -140,7 +140,7 @@ class Target:
         wav, size = wav_name(source), WAV_HEADER_BYTES + 2 * samples
         return any(_size(path) == size for path in (self.staged_clips / wav, self.folder / f"{self.clip_prefix}{wav}"))
 
-    def published(self, sources: Sources, outcomes: Outcomes) -> list[str]:
+    def published(self, sources: ClipPaths, outcomes: Outcomes) -> list[str]:
         """The names of an import's shards, or of its WAV files, in the folder."""
         shards = {shard_name(shard) for shard in set(outcomes.shards) - {NO_SHARD}}
         wavs = {
@@ -150,7 +150,7 @@ class Target:
         }
         return sorted(shards | wavs)
 
-    def publish_audio(self, sources: Sources, outcomes: Outcomes) -> None:
+    def publish_audio(self, sources: ClipPaths, outcomes: Outcomes) -> None:
         """Put shards or WAV files in place, and remove those of an earlier corpus. Safe to repeat."""
         (self.folder / Corpus.REPORT).unlink(missing_ok=True)
         names = self.published(sources, outcomes)
@@ -200,7 +200,7 @@ def remote_place(uri: str, scratch: Path) -> RemotePlace:
         text = read_object(f"{uri.rstrip('/')}/{name}")
         if text is not None:
             (scratch / name).write_bytes(text)
-    records = Target(scratch).place.records
+    records = CorpusFolder(scratch).place.records
     return RemotePlace(uri, {name: records[name] for name in (Corpus.REPORT, CorpusPart.PART)}, "--corpus_dir")
 
 

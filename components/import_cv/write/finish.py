@@ -13,7 +13,7 @@ from components.import_cv.plan.reasons import Reason
 from components.import_cv.report import import_page
 from components.import_cv.report.statistics import Statistics
 from components.import_cv.settings import ImportSettings
-from components.import_cv.write.corpus_folder import Sources, Target
+from components.import_cv.write.corpus_folder import ClipPaths, CorpusFolder
 from components.import_cv.write.outcomes import NO_SHARD, Outcomes
 from components.import_cv.write.shards import shard_name
 from speech.alphabet import Alphabet
@@ -34,14 +34,14 @@ class Results:
     sets: tuple[str, ...]
     rows: Iterable[Row]
     outcomes: Outcomes
-    sources: Sources  # by clip
+    sources: ClipPaths  # by clip
     settings: ImportSettings
     alphabet: Alphabet | None  # given; None: collected
     release: str
     notes: dict[str, Any]
 
 
-def write_tables(results: Results, target: Target) -> dict[str, Any]:
+def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
     """Write everything but the audio into the staging folder; returns the report. Raises InputError without a clip."""
     settings, outcomes = results.settings, results.outcomes
     statistics = Statistics(results.sets, settings.audio_sample_rate, results.alphabet)
@@ -77,7 +77,7 @@ def write_tables(results: Results, target: Target) -> dict[str, Any]:
     return description
 
 
-def tables(sets: Iterable[str], alphabet: Alphabet | None, target: Target) -> list[str]:
+def tables(sets: Iterable[str], alphabet: Alphabet | None, target: CorpusFolder) -> list[str]:
     """The names of what `write_tables` writes; `alphabet` is the one given, if there is one."""
     found = alphabet is not None and serving_alphabet(target.place, alphabet)
     names = [f"{name}.csv" for name in sets] + ([] if found else [ALPHABET])
@@ -96,7 +96,7 @@ def _verdict(row: Row, outcomes: Outcomes, settings: ImportSettings) -> tuple[Re
     return Reason.ACCEPTED, ""
 
 
-def _clip(row: Row, transcript: str, outcomes: Outcomes, settings: ImportSettings, target: Target) -> Clip:
+def _clip(row: Row, transcript: str, outcomes: Outcomes, settings: ImportSettings, target: CorpusFolder) -> Clip:
     samples, shard = outcomes.samples[row.clip], outcomes.shards[row.clip]
     return Clip(
         wav_filename=target.clip_prefix + wav_name(row.source),
@@ -148,7 +148,7 @@ def _index(sources: Iterable[str], outcomes: Outcomes) -> Iterator[tuple[str, by
             yield source, outcomes.digest(clip), outcomes.samples[clip], name, outcomes.offsets[clip]
 
 
-def _describe(results: Results, statistics: Statistics, alphabet: Alphabet, target: Target) -> dict[str, Any]:
+def _describe(results: Results, statistics: Statistics, alphabet: Alphabet, target: CorpusFolder) -> dict[str, Any]:
     settings, outcomes = results.settings, results.outcomes
     clips = samples = reused = 0
     for reason, recorded, count, taken in zip(

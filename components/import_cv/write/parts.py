@@ -11,7 +11,7 @@ from typing import Any
 from components.import_cv.plan.planning import Row, wav_name
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.settings import ImportSettings
-from components.import_cv.write.corpus_folder import Target, link
+from components.import_cv.write.corpus_folder import CorpusFolder, link
 from components.import_cv.write.finish import Results, summary, tables, write_tables
 from components.import_cv.write.outcomes import NO_SHARD, Outcomes
 from components.import_cv.write.shards import shard_name
@@ -22,7 +22,7 @@ from speech.storage.files import write_json
 from speech.storage.objects import local_folder
 
 
-def write_part(results: Results, target: Target, fingerprint: str) -> None:
+def write_part(results: Results, target: CorpusFolder, fingerprint: str) -> None:
     """Leave a part in the target's folder. The last part also has the rows that need no clip."""
     settings, outcomes, last = results.settings, results.outcomes, results.settings.part == results.settings.parts
     (target.folder / CorpusPart.PART).unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def merge(folders: Sequence[str | Path], corpus: Path) -> Corpus:
 
     The CSVs are byte for byte those of an import without partitions.
     """
-    target = Target(Path(corpus))
+    target = CorpusFolder(Path(corpus))
     with target.locked():
         target.clear()
         parts = [
@@ -120,7 +120,7 @@ def _rows(part: CorpusPart) -> Iterator[tuple[int, Row]]:
             yield number, Row(set_name, line_number, Reason(reason), *rest)
 
 
-def _take(part: CorpusPart, outcomes: Outcomes, sources: list[str], target: Target) -> None:
+def _take(part: CorpusPart, outcomes: Outcomes, sources: list[str], target: CorpusFolder) -> None:
     """Record a part's clips and put their audio into the staging folder."""
     shards: set[str] = set()
     with (part.folder / CorpusPart.OUTCOMES).open(encoding="utf-8") as file:

@@ -35,7 +35,7 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True)
-class Cluster:
+class KubernetesApi:
     """The API server, and the namespace that this pod is in."""
 
     url: str
@@ -43,7 +43,7 @@ class Cluster:
     credentials: Path  # folder with `token` and `ca.crt`
 
     @classmethod
-    def of_this_pod(cls) -> "Cluster":
+    def of_this_pod(cls) -> "KubernetesApi":
         """Where this process runs; raises InputError outside of Kubernetes."""
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         namespace = SERVICE_ACCOUNT / "namespace"

@@ -11,7 +11,7 @@ from typing import Any
 
 from components.train.cluster import jobs, watch
 from components.train.cluster.jobs import Nodes
-from components.train.cluster.kubernetes_api import ApiError, Cluster
+from components.train.cluster.kubernetes_api import ApiError, KubernetesApi
 from components.train.data import DEV, TRAIN, TrainingClips
 from components.train.interruption import Interruption
 from components.train.outcome import checkpoints_at, clips_copy_at, keep_best
@@ -26,7 +26,7 @@ ADOPTIONS = 5  # attempts; the Trainer writes to a job, too, and a job that it h
 
 
 @dataclass(frozen=True)
-class Work:
+class TrainingTask:
     """What is to be trained on what."""
 
     settings: TrainSettings
@@ -47,12 +47,12 @@ def with_gpus(settings: TrainSettings, nodes: Nodes) -> TrainSettings:
     return settings
 
 
-def train(work: Work, nodes: Nodes, checkpoint: Path, cluster: Cluster | None = None) -> Checkpoint:
+def train(work: TrainingTask, nodes: Nodes, checkpoint: Path, cluster: KubernetesApi | None = None) -> Checkpoint:
     """Train on several machines; the checkpoint that they left in object storage is in `checkpoint` afterwards.
 
     Raises InputError for what another attempt would fail with, too, and RetryError otherwise.
     """
-    cluster = cluster or Cluster.of_this_pod()
+    cluster = cluster or KubernetesApi.of_this_pod()
     _check(work)
     save_uri = checkpoints_at(work.checkpoint_uri, work.settings, work.clips, work.base_uri)
     if list_keys(f"{save_uri}/{PAGE}"):  # what a run leaves last
@@ -66,7 +66,7 @@ def train(work: Work, nodes: Nodes, checkpoint: Path, cluster: Cluster | None = 
     return keep_best(checkpoint)
 
 
-def _check(work: Work) -> None:
+def _check(work: TrainingTask) -> None:
     """Refuse what the nodes could not reach."""
     if not is_remote(work.checkpoint_uri):
         raise InputError(
@@ -77,7 +77,7 @@ def _check(work: Work) -> None:
         raise InputError(f"base_checkpoint_uri {work.base_uri!r}: several machines can only reach an s3:// prefix")
 
 
-def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes) -> list[dict[str, Any]]:
+def _start(cluster: KubernetesApi, name: str, work: TrainingTask, save_uri: str, nodes: Nodes) -> list[dict[str, Any]]:
     """Create the job, unless it is there and running; returns the workflow that this pod belongs to."""
     with watch.explained(name):
         pod = cluster.own_pod()
@@ -104,7 +104,7 @@ def _start(cluster: Cluster, name: str, work: Work, save_uri: str, nodes: Nodes)
     return jobs.owners_of(pod)
 
 
-def _adopt(cluster: Cluster, job: dict[str, Any], mine: list[dict[str, Any]]) -> None:
+def _adopt(cluster: KubernetesApi, job: dict[str, Any], mine: list[dict[str, Any]]) -> None:
     """Have the job belong to this run, as it would be deleted together with the workflow of the run that started it."""
     for _ in range(ADOPTIONS):
         before = jobs.owners_of(job)
@@ -123,7 +123,7 @@ def _adopt(cluster: Cluster, job: dict[str, Any], mine: list[dict[str, Any]]) ->
         job = cluster.job(job["metadata"]["name"]) or job
 
 
-def _arguments(work: Work, save_uri: str) -> list[str]:
+def _arguments(work: TrainingTask, save_uri: str) -> list[str]:
     base = [f"--load_checkpoint_dir={work.base_uri}"] if work.base_uri else []
     clips = work.clips
     copies = clips_copy_at(work.checkpoint_uri, clips)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from components.train.cluster.jobs import API_VERSION, FILES, INDEX_LABEL, NODE, RUNTIME, owners_of
-from components.train.cluster.kubernetes_api import ApiError, Cluster
+from components.train.cluster.kubernetes_api import ApiError, KubernetesApi
 from components.train.interruption import Interruption
 from speech.errors import EXIT_INPUT, InputError, RetryError
 
@@ -54,7 +54,7 @@ def _conditions(thing: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in thing.get("status", {}).get("conditions", []) if one.get("status") == "True"]
 
 
-def until_gone(cluster: Cluster, name: str, seconds: float = 300.0) -> None:
+def until_gone(cluster: KubernetesApi, name: str, seconds: float = 300.0) -> None:
     """Wait until a deleted job has made room for another of the same name."""
     deadline = time.monotonic() + seconds
     while cluster.job(name) is not None:
@@ -64,7 +64,7 @@ def until_gone(cluster: Cluster, name: str, seconds: float = 300.0) -> None:
 
 
 def until_done(
-    cluster: Cluster, name: str, n_nodes: int, interruption: Interruption, mine: Sequence[dict[str, Any]] = ()
+    cluster: KubernetesApi, name: str, n_nodes: int, interruption: Interruption, mine: Sequence[dict[str, Any]] = ()
 ) -> None:
     """Relay what happens until the job is complete. `mine` is the workflow that this pod belongs to, if any.
 
@@ -106,7 +106,7 @@ def until_done(
 class Relay:
     """Prints the lines of the chief's log, and a line whenever the nodes' state changes."""
 
-    def __init__(self, cluster: Cluster, name: str, n_nodes: int) -> None:
+    def __init__(self, cluster: KubernetesApi, name: str, n_nodes: int) -> None:
         self.cluster, self.name, self.n_nodes = cluster, name, n_nodes
         self.pods: list[dict[str, Any]] = []
         self.chief = ""  # the pod's name; another one after a restart
@@ -174,7 +174,7 @@ def _waits_for(pod: dict[str, Any]) -> str:
     return ""
 
 
-def _failure(cluster: Cluster, name: str, job: dict[str, Any], chief: str) -> Exception:
+def _failure(cluster: KubernetesApi, name: str, job: dict[str, Any], chief: str) -> Exception:
     """What a failed job comes to, with the last words of the node that is to blame."""
     condition = next(one for one in _conditions(job) if one["type"] == "Failed")
     said = ": ".join(text for text in (condition.get("reason"), condition.get("message")) if text)
@@ -209,7 +209,7 @@ def _exit_code(pod: dict[str, Any]) -> int:
 
 
 def _stopped(
-    why: str, cluster: Cluster, name: str, job: dict[str, Any] | None, mine: Sequence[dict[str, Any]]
+    why: str, cluster: KubernetesApi, name: str, job: dict[str, Any] | None, mine: Sequence[dict[str, Any]]
 ) -> RetryError:
     """Delete the job if the run is terminated. If only this pod has to go, a retry will look for the job.
 
@@ -226,7 +226,7 @@ def _stopped(
     return RetryError(f"{why}: deleted TrainJob {name}; another run goes on from its last checkpoint")
 
 
-def _run_ends(cluster: Cluster, mine: Sequence[dict[str, Any]]) -> bool:
+def _run_ends(cluster: KubernetesApi, mine: Sequence[dict[str, Any]]) -> bool:
     """Whether the run is terminated, as opposed to this pod being preempted, drained or deleted."""
     with contextlib.suppress(ApiError):
         if mine:

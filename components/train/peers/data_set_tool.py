@@ -69,7 +69,7 @@ def run(given: DataSetCommand) -> None:
     """Build the set, and say what is in it and what was left out."""
     sources, target = given.paths
     kind = targets.AUDIO_TYPES[given.audio_type]
-    form = targets.Form(not given.unlabeled, kind, given.bitrate, given.audio_sample_rate, given.absolute_paths)
+    form = targets.ClipFormat(not given.unlabeled, kind, given.bitrate, given.audio_sample_rate, given.absolute_paths)
     targets.check(target)
     ear = Ear(given.augment, given.audio_sample_rate, given.clock, given.random_seed)
     if ear.unheard:

@@ -27,7 +27,7 @@ Add = Callable[[np.ndarray, str], None]  # int16 samples [N] and the transcript
 
 
 @dataclass(frozen=True)
-class Form:
+class ClipFormat:
     """How clips are written."""
 
     labeled: bool
@@ -63,7 +63,7 @@ def _folder(target: Path) -> Path:
 
 
 @contextlib.contextmanager
-def write(target: Path, form: Form) -> Iterator[Add]:
+def write(target: Path, form: ClipFormat) -> Iterator[Add]:
     """Yield a function that appends a clip to the set; the set is there when the block ends well."""
     target.parent.mkdir(parents=True, exist_ok=True)
     kind = {CSV: _csv, sample_database.SUFFIX: _sample_database, webdataset.SUFFIX: _tar}[target.suffix.lower()]
@@ -72,7 +72,7 @@ def write(target: Path, form: Form) -> Iterator[Add]:
 
 
 @contextlib.contextmanager
-def _sample_database(target: Path, form: Form) -> Iterator[Add]:
+def _sample_database(target: Path, form: ClipFormat) -> Iterator[Add]:
     with sample_database.write_sample_database(target, form.audio_type, labeled=form.labeled) as append:
 
         def add(samples: np.ndarray, transcript: str) -> None:
@@ -85,7 +85,7 @@ def _sample_database(target: Path, form: Form) -> Iterator[Add]:
 
 
 @contextlib.contextmanager
-def _csv(target: Path, form: Form) -> Iterator[Add]:
+def _csv(target: Path, form: ClipFormat) -> Iterator[Add]:
     columns = DEEPSPEECH_COLUMNS if form.labeled else DEEPSPEECH_COLUMNS[:2]
     folder = _folder(target)
     rows: list[tuple[object, ...]] = []
@@ -106,7 +106,7 @@ def _csv(target: Path, form: Form) -> Iterator[Add]:
 
 
 @contextlib.contextmanager
-def _tar(target: Path, form: Form) -> Iterator[Add]:
+def _tar(target: Path, form: ClipFormat) -> Iterator[Add]:
     count = 0
     with atomic_path(target) as temporary, tarfile.open(temporary, "w") as archive:
 

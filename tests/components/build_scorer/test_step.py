@@ -61,7 +61,7 @@ def transcribe(scorer: Path, transcript: str, alphabet: Alphabet, noise: float) 
 
 def test_a_scorer(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Complete, described, and of use."""
-    made = step.run(SMALL, step.Sources((str(text),)), cases.ALPHABET, tmp_path / "made")
+    made = step.run(SMALL, step.TextSources((str(text),)), cases.ALPHABET, tmp_path / "made")
     assert {path.name for path in made.folder.iterdir()} == {
         "kenlm.scorer", "scorer.json", "alphabet.txt", "vocab-500000.txt"
     }  # fmt: skip
@@ -82,7 +82,7 @@ def test_a_scorer(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_most_frequent_words_only(text: Path, tmp_path: Path) -> None:
     settings = BuildScorerSettings(arpa_order=3, top_k=10)
-    made = step.run(settings, step.Sources((str(text),)), cases.ALPHABET, tmp_path / "made")
+    made = step.run(settings, step.TextSources((str(text),)), cases.ALPHABET, tmp_path / "made")
     words = (made.folder / "vocab-10.txt").read_text().split()
     assert len(words) == 10
     scorer = Scorer(None, None, made.path, cases.ALPHABET)
@@ -95,7 +95,7 @@ def test_bytes_mode_with_real_spaces(tmp_path: Path, binary_type: str) -> None:
     path = tmp_path / "text.txt"
     path.write_text("привет мир\nмир и привет\n早上好 мир\n" * 20, encoding="utf-8")
     settings = BuildScorerSettings(arpa_order=4, binary_type=binary_type)
-    made = step.run(settings, step.Sources((str(path),)), cases.BYTES_ALPHABET, tmp_path / "made")
+    made = step.run(settings, step.TextSources((str(path),)), cases.BYTES_ALPHABET, tmp_path / "made")
     scorer = Scorer(None, None, made.path, cases.BYTES_ALPHABET)
     assert scorer.bytes_mode
     assert scorer.get_log_cond_prob(["т", " ", "м"]) > -2
@@ -103,7 +103,7 @@ def test_bytes_mode_with_real_spaces(tmp_path: Path, binary_type: str) -> None:
 
 
 def test_same_text_same_bytes(text: Path, tmp_path: Path) -> None:
-    made = [step.run(SMALL, step.Sources((str(text),)), cases.ALPHABET, tmp_path / name) for name in "ab"]
+    made = [step.run(SMALL, step.TextSources((str(text),)), cases.ALPHABET, tmp_path / name) for name in "ab"]
     assert made[0].path.read_bytes() == made[1].path.read_bytes()
 
 
@@ -129,8 +129,8 @@ def test_text_in_an_object_store(text: Path, tmp_path: Path, s3_bucket: str) -> 
     from speech.storage.objects import upload_file
 
     upload_file(text, f"{s3_bucket}/texts/text.txt")
-    made = step.run(SMALL, step.Sources((f"{s3_bucket}/texts/text.txt",)), cases.ALPHABET, tmp_path / "remote")
-    local = step.run(SMALL, step.Sources((str(text),)), cases.ALPHABET, tmp_path / "local")
+    made = step.run(SMALL, step.TextSources((f"{s3_bucket}/texts/text.txt",)), cases.ALPHABET, tmp_path / "remote")
+    local = step.run(SMALL, step.TextSources((str(text),)), cases.ALPHABET, tmp_path / "local")
     assert made.path.read_bytes() == local.path.read_bytes()
 
 
@@ -140,7 +140,7 @@ def test_an_interrupted_step_leaves_no_scorer(text: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(step, "estimate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        step.run(SMALL, step.Sources((str(text),)), cases.ALPHABET, tmp_path / "made")
+        step.run(SMALL, step.TextSources((str(text),)), cases.ALPHABET, tmp_path / "made")
     assert [path.name for path in (tmp_path / "made").iterdir()] == [".scorer.json.claim"]  # for the next attempt
     with pytest.raises(InputError, match="not a complete scorer"):
         ExternalScorer.open(tmp_path / "made")

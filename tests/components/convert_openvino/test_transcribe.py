@@ -160,7 +160,7 @@ def test_an_ir_for_several_utterances_or_without_states_cannot_stream(frozen: Pa
     batch = step.run(OpenVinoSettings(batch=4), str(frozen), tmp_path / "batch")
     with pytest.raises(InputError, match="--batch 1"):
         Transcriber(batch.xml)
-    form = replace(step.Form(), outputs=("logits",))
+    form = replace(step.IrShape(), outputs=("logits",))
     stateless = step.run(OpenVinoSettings(), str(frozen), tmp_path / "logits", form_of=lambda geometry: form)
     with pytest.raises(InputError, match="no output new_state_c"):
         Transcriber(stateless.xml)

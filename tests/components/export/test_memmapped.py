@@ -40,7 +40,7 @@ def test_conversion_and_the_way_back(graph: Path, tmp_path: Path, capsys: pytest
     mapped, back = tmp_path / "output_graph.pbmm", tmp_path / "back.pb"
     assert run(f"--in_graph={graph}", f"--out_graph={mapped}") == 0
     assert capsys.readouterr() == (f"Converted 2 nodes\n{mapped}: 142,848 bytes of tensors memory-mapped\n", "")
-    assert memmapped_file.Package.open(mapped).mapped() == ["layer_1/weights", "layer_2/weights"]
+    assert memmapped_file.MemmappedPackage.open(mapped).mapped() == ["layer_1/weights", "layer_2/weights"]
     assert run("--in_graph", str(mapped), "--out_graph", str(back), "--to_frozen") == 0
     assert capsys.readouterr().out.startswith("Converted 2 nodes\n")
     assert back.read_bytes() == graph.read_bytes()
@@ -61,7 +61,7 @@ def test_nothing_to_convert_is_code_3_with_a_warning(
     assert output.out.startswith("Converted 0 nodes\n")
     assert "warning: no constant of" in output.err
     assert f"warning: clients take {mapped} for a plain graph" in output.err
-    assert memmapped_file.Package.open(mapped).mapped() == []
+    assert memmapped_file.MemmappedPackage.open(mapped).mapped() == []
 
 
 def test_inspect_shows_regions_and_constants(graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,4 +146,4 @@ def test_numpy_and_protobuf_are_all_it_needs(graph: Path, tmp_path: Path) -> Non
         done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == loaded
-    assert memmapped_file.Package.open(tmp_path / "g.pbmm").mapped()
+    assert memmapped_file.MemmappedPackage.open(tmp_path / "g.pbmm").mapped()

@@ -39,7 +39,7 @@ def test_all_formats_in_one_folder(checkpoint: Path, tmp_path: Path) -> None:
     assert opened.sidecar["converted_nodes"] == 5
     assert opened.sidecar["tflite_weights"] == "int8"
     assert 0 < opened.sidecar["tflite_difference"] < 0.1
-    assert len(memmapped_file.Package.open(model / "output_graph.pbmm").regions) == 6
+    assert len(memmapped_file.MemmappedPackage.open(model / "output_graph.pbmm").regions) == 6
 
 
 def test_exports_are_reproducible(checkpoint: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from components.publish import __main__ as shell
 from components.publish import step
 from components.publish.champion import POINTER, RECORDS, Champions
 from components.publish.gate import DECISION, compare
-from components.publish.model_bucket import Target, open_target
+from components.publish.model_bucket import ModelBucket, open_target
 from components.publish.settings import PublishSettings
 from speech.errors import InputError
 
@@ -39,7 +39,7 @@ def champion(target: str) -> str:
 def publish(make_artifacts, target):
     """publish(name, edits, **settings) -> the version, with the decision of the gate."""
 
-    def publish(name: str, edits: list[int], **settings) -> step.Version:
+    def publish(name: str, edits: list[int], **settings) -> step.PublishedVersion:
         artifacts = make_artifacts(name.encode(), edits)
         return step.run(PublishSettings(version=name, **settings), artifacts, target)
 
@@ -194,7 +194,7 @@ def test_of_several_at_once_the_best_wins_and_every_record_is_whole(make_artifac
     check_history(open_target(target))
 
 
-def check_history(place: Target) -> None:
+def check_history(place: ModelBucket) -> None:
     """Each record replaces the one before it, and was compared with it."""
     names = place.names(RECORDS)
     assert names == [f"{number:08}.json" for number in range(1, len(names) + 1)]
@@ -260,7 +260,7 @@ def test_the_page_and_the_numbers_say_what_was_decided(publish, make_artifacts, 
 
 
 def test_each_revision_of_a_release_is_recorded_once(make_artifacts, target) -> None:
-    source = step.Source("s3://cv/cv-corpus-17.0-en.tar.gz", "0123456789abcdef", "s3://artifacts/corpus")
+    source = step.Provenance("s3://cv/cv-corpus-17.0-en.tar.gz", "0123456789abcdef", "s3://artifacts/corpus")
     version = step.run(PublishSettings(), make_artifacts(), target, source)
     step.run(PublishSettings(), make_artifacts(b"other"), target, source)
     record = open_target(target).get("releases/0123456789abcdef.json")

@@ -90,7 +90,7 @@ def test_a_version_never_changes(make_artifacts, target, tmp_path) -> None:
 def test_racing_runs_end_with_one_version_and_no_mixture(make_artifacts, target, tmp_path) -> None:
     variants = [make_artifacts(bytes([index]) * 50_000) for index in range(4)]
     start = threading.Barrier(len(variants))
-    winners: list[step.Version] = []
+    winners: list[step.PublishedVersion] = []
     losers: list[str] = []
 
     def publish(artifacts: dict[str, Path]) -> None:

@@ -90,9 +90,9 @@ def models(request: pytest.FixtureRequest, tmp_path: Path, corpora: str) -> str:
     return str(tmp_path / "models")
 
 
-def publish(models: str, corpora: str, artifacts: dict[str, Path], imported: str, **settings) -> step.Version:
+def publish(models: str, corpora: str, artifacts: dict[str, Path], imported: str, **settings) -> step.PublishedVersion:
     release = newest(corpora)
-    source = step.Source(release.uri, release.revision, imported)
+    source = step.Provenance(release.uri, release.revision, imported)
     return step.run(PublishSettings(**settings), artifacts, models, source)
 
 

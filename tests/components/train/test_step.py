@@ -18,7 +18,7 @@ from speech.model_files.checkpoints import read_state
 from speech.model_files.variables import layer_of
 from speech.nn import snapshots
 from speech.nn.batches import ClipSet, stream
-from speech.nn.model import Dropout
+from speech.nn.dropout import DropoutRates
 from speech.nn.plans import BatchSize, plan_sorted
 from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
@@ -190,7 +190,7 @@ def test_early_stop_and_plateau(finished: Path, tones: Path, tmp_path: Path, cap
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_dev_loss_is_the_mean_of_group_means(finished: Path, tones: Path, tmp_path: Path, size: int) -> None:
     bundle = snapshots.load(snapshots.find(finished, "best")[0])
-    trainer = Trainer(bundle, Adam(), Dropout(), 0.1, 1)
+    trainer = Trainer(bundle, Adam(), DropoutRates(), 0.1, 1)
     clips = ClipSet([read_manifest(tones / "dev.csv")], Alphabet.load(tones / "alphabet.txt"), bundle.geometry)
     singles = [float(trainer.losses(batch)[0]) for batch in stream(clips, plan_sorted(clips.n_frames, BatchSize(1)))]
     groups = [np.mean(singles[start : start + size]) for start in range(0, 6, size)]

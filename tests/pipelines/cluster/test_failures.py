@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.cluster.failures import Reason, reason, waits_for_image, waits_for_node
+from pipelines.cluster.failures import FailureReason, reason, waits_for_image, waits_for_node
 from pipelines.cluster.workflow import Pod
 
 END = "F1121 12:00:00.000001       1 main.go:55] failed to execute component: exit status {}\n"
@@ -38,7 +38,7 @@ def test_the_step_s_own_line_and_code(log: str, text: str, code: int) -> None:
 
 def test_what_the_step_told_its_pod_stands_in_for_a_log_that_is_gone() -> None:
     told = reason(pod("main: Error (exit code 1): exit status 2: error: --epochs 0 is not allowed\n"), "")
-    assert told == Reason("error: --epochs 0 is not allowed", 2)
+    assert told == FailureReason("error: --epochs 0 is not allowed", 2)
     assert told.is_input
     assert reason(pod("main: Error (exit code 1): exit status 75: interrupted: later"), "").is_passing
 

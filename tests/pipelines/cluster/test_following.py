@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.cluster import following
-from pipelines.cluster.api import Cluster
+from pipelines.cluster.api import KubeflowApi
 from pipelines.cluster.following import Following
 from pipelines.local.screen import Screen
 from tests.fixtures.api_server import running
@@ -31,7 +31,7 @@ def follow(server: KfpServer, scenario: str, **options: Any) -> tuple[following.
     run_id = server.start()
     stream = io.StringIO()
     options = {"poll_s": 0.001, "retry_wait_s": 0.0, **options}
-    ending = Following(Cluster(server.endpoint), run_id, Screen(stream), **options).to_the_end()
+    ending = Following(KubeflowApi(server.endpoint), run_id, Screen(stream), **options).to_the_end()
     return ending, stream.getvalue().splitlines()
 
 
@@ -144,6 +144,6 @@ def test_a_terminal_shows_what_goes_on(server: KfpServer) -> None:
 
     server.scenario = "succeeded"
     stream = Terminal()
-    Following(Cluster(server.endpoint), server.start(), Screen(stream), poll_s=0.001).to_the_end()
+    Following(KubeflowApi(server.endpoint), server.start(), Screen(stream), poll_s=0.001).to_the_end()
     assert "\r\x1b[KPrepare " in stream.getvalue()
     assert stream.getvalue().endswith(" s\n")

@@ -15,7 +15,7 @@ from speech.errors import InputError
 from speech.model_files import graph_tensors, graphdef, memmapped_file
 from speech.model_files.graph_messages import GraphDef, MemmappedFileSystemDirectory
 from speech.model_files.graphdef import FrozenGraph
-from speech.model_files.memmapped_file import GRAPH_REGION, MEMMAPPED_PREFIX, Package
+from speech.model_files.memmapped_file import GRAPH_REGION, MEMMAPPED_PREFIX, MemmappedPackage
 
 NUMBERS = np.random.default_rng(11)
 VERSIONS = GraphDef.FromString(b"\x22\x03\x08\xb8\x03")  # versions { producer: 440 }
@@ -135,7 +135,7 @@ def test_tensorflow_reads_directory_and_graph(package: Path) -> None:
     data = package.read_bytes()
     (offset,) = struct.unpack("<Q", data[-8:])
     directory = memmapped_file_system_pb2.MemmappedFileSystemDirectory.FromString(data[offset:-8])
-    regions = Package.open(package).regions
+    regions = MemmappedPackage.open(package).regions
     assert [(e.name, e.offset, e.length) for e in directory.element] == [
         (region.name, region.offset, region.length) for region in regions.values()
     ]
@@ -148,7 +148,7 @@ def test_tensorflow_reads_directory_and_graph(package: Path) -> None:
 
 
 def test_what_is_mapped_and_what_stays(package: Path) -> None:
-    opened = Package.open(package)
+    opened = MemmappedPackage.open(package)
     numeric = [name for name, dtype in graph_tensors.BY_NAME.items() if dtype.array.kind != "O" and name[0] != "q"]
     assert opened.mapped() == [f"{name}/large" for name in numeric]
     assert {"blob", "qint8/large", "quint16/large", "bool/small"} <= set(opened.graph.constants())
@@ -159,7 +159,7 @@ def test_what_is_mapped_and_what_stays(package: Path) -> None:
 def test_there_and_back_every_constant_is_identical(source: Path, package: Path, tmp_path: Path) -> None:
     conversion = memmapped_file.to_frozen(package, tmp_path / "back.pb")
     assert conversion.warnings == []
-    assert conversion.nodes == len(Package.open(package).mapped())
+    assert conversion.nodes == len(MemmappedPackage.open(package).mapped())
     assert (tmp_path / "back.pb").read_bytes() == source.read_bytes()
     for path in (source, package, tmp_path / "back.pb"):
         graph = memmapped_file.open_graph(path)
@@ -178,22 +178,22 @@ def test_the_threshold_counts_bytes(tmp_path: Path) -> None:
     constants = {"at": floats(2500), "below": floats(2499), "bools": np.ones(10_000, bool), "few": np.ones(9_999, bool)}
     graphdef.save(frozen(constants), tmp_path / "g.pb")
     memmapped_file.convert(tmp_path / "g.pb", tmp_path / "g.pbmm")
-    assert Package.open(tmp_path / "g.pbmm").mapped() == ["at", "bools"]
+    assert MemmappedPackage.open(tmp_path / "g.pbmm").mapped() == ["at", "bools"]
     memmapped_file.convert(tmp_path / "g.pb", tmp_path / "g.pbmm", 9_996)
-    assert Package.open(tmp_path / "g.pbmm").mapped() == ["at", "below", "bools", "few"]
+    assert MemmappedPackage.open(tmp_path / "g.pbmm").mapped() == ["at", "below", "bools", "few"]
 
 
 def test_the_constant_that_clients_read_from_its_node_stays(tmp_path: Path) -> None:
     graphdef.save(frozen({"logits_shape": np.array([16, 1, 29], np.int32), "w": floats(2)}), tmp_path / "g.pb")
     memmapped_file.convert(tmp_path / "g.pb", tmp_path / "g.pbmm", 1)
-    assert Package.open(tmp_path / "g.pbmm").mapped() == ["w"]
+    assert MemmappedPackage.open(tmp_path / "g.pbmm").mapped() == ["w"]
 
 
 def test_region_names_are_the_official_ones(tmp_path: Path) -> None:
     names = ["layer_1/weights", "layer_1_weights", "layer-1/weights", "cell.0/kernel", "."]
     graphdef.save(frozen({name: floats(2500) for name in names}), tmp_path / "g.pb")
     memmapped_file.convert(tmp_path / "g.pb", tmp_path / "g.pbmm")
-    package = Package.open(tmp_path / "g.pbmm")
+    package = MemmappedPackage.open(tmp_path / "g.pbmm")
     found = [package.region_of(name).name.removeprefix(MEMMAPPED_PREFIX) for name in names]
     assert found == ["layer_1_weights", "layer_1_weights_", "layer_1_weights__", "cell.0_kernel", "._"]
 
@@ -238,7 +238,7 @@ def test_one_value_for_many_chunks_is_written_whole(tmp_path: Path) -> None:
     tensor.float_val.append(2.5)
     graphdef.save(graph, tmp_path / "g.pb")
     memmapped_file.convert(tmp_path / "g.pb", tmp_path / "g.pbmm")
-    value = Package.open(tmp_path / "g.pbmm").constant("one")
+    value = MemmappedPackage.open(tmp_path / "g.pbmm").constant("one")
     assert value.shape == (2_500_000,)
     assert (value == 2.5).all()
 
@@ -249,12 +249,12 @@ def test_packages_without_lengths_are_read(tmp_path: Path) -> None:
     old = rewritten(path, lambda directory: [element.ClearField("length") for element in directory.element])
     (tmp_path / "old.pbmm").write_bytes(old)
     for name in ("a", "b", "c"):
-        expected = Package.open(path).constant(name)
+        expected = MemmappedPackage.open(path).constant(name)
         np.testing.assert_array_equal(memmapped_file.open_graph(tmp_path / "old.pbmm").constant(name), expected)
 
 
 def test_regions_are_views_of_the_file(package: Path) -> None:
-    opened = Package.open(package)
+    opened = MemmappedPackage.open(package)
     assert np.shares_memory(opened.constant("float32/large"), opened.frozen().constant("float32/large"))
     assert not opened.constant("float32/large").flags.writeable
 
@@ -294,7 +294,7 @@ def test_a_package_that_clients_would_mishear_is_refused(
     broken = tmp_path / "broken.pbmm"
     broken.write_bytes(rewritten(small_package(tmp_path), change))
     with pytest.raises(InputError, match=expected) as caught:
-        Package.open(broken)
+        MemmappedPackage.open(broken)
     assert str(broken) in str(caught.value)
 
 
@@ -313,7 +313,7 @@ def test_no_package_is_refused(make: Callable[[bytes], bytes], expected: str, tm
     broken = tmp_path / "broken.pbmm"
     broken.write_bytes(make(small_package(tmp_path).read_bytes()))
     with pytest.raises(InputError, match=expected):
-        Package.open(broken)
+        MemmappedPackage.open(broken)
 
 
 def unfrozen(graph: FrozenGraph) -> None:
@@ -364,14 +364,14 @@ def test_warnings(tmp_path: Path) -> None:
     assert "nothing is mapped" in nothing
     assert "lacks .pbmm" in extension
     assert "no version record" in versions
-    np.testing.assert_array_equal(Package.open(tmp_path / "out.graph").constant("w"), graph.constant("w"))
+    np.testing.assert_array_equal(MemmappedPackage.open(tmp_path / "out.graph").constant("w"), graph.constant("w"))
 
 
 def test_damage_gives_an_error_or_a_package_of_the_same_form(tmp_path: Path) -> None:
     """Random cuts, flips, insertions, lengths near the structure: InputError, or every tensor can be read."""
     path = small_package(tmp_path)
     data = path.read_bytes()
-    begin = Package.open(path).regions[GRAPH_REGION].offset
+    begin = MemmappedPackage.open(path).regions[GRAPH_REGION].offset
     intact = memmapped_file.open_graph(path)
     numbers = random.Random(13)
     messages = []
@@ -379,7 +379,7 @@ def test_damage_gives_an_error_or_a_package_of_the_same_form(tmp_path: Path) -> 
         file = tmp_path / f"{case}.pbmm"
         file.write_bytes(damaged(data, begin, numbers))
         try:
-            opened = Package.open(file).frozen()
+            opened = MemmappedPackage.open(file).frozen()
             for name in opened.constants():
                 value = opened.constant(name)
                 if name in intact.nodes and value.shape == (60, 50):

@@ -10,7 +10,7 @@ from speech.geometry import Geometry
 from speech.model_files.variables import initial_weights
 from speech.nn import devices
 from speech.nn.batches import Batch, Worker
-from speech.nn.dropout import Dropout
+from speech.nn.dropout import DropoutRates
 from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
 
@@ -33,7 +33,7 @@ def main() -> None:
     share = Worker(here.worker, here.n_workers).share(CLIPS)
     geometry = Geometry(16, 5)
     start = Snapshot(geometry, initial_weights(geometry, 1))
-    dropout = Dropout(0.2, 0.1, 0.1, 0.3)
+    dropout = DropoutRates(0.2, 0.1, 0.1, 0.3)
     trainer = Trainer(start, Adam(), dropout, 0.01, 3, devices=here, parts=int(sys.argv[2]))
     results = [trainer.train(batch(number, share), stop=here.worker == 1 and number == 3) for number in range(STEPS)]
     weights = {name: value.ravel()[:50].tolist() for name, value in trainer.snapshot({}).weights.items()}

@@ -7,7 +7,7 @@ import tensorflow as tf
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.model_files.variables import BIAS, KERNEL, initial_weights, layer_of, weight_shapes
-from speech.nn.dropout import Dropout, Noise
+from speech.nn.dropout import DropoutRates, Noise
 from speech.nn.model import AcousticModel, ctc_loss
 
 GEOMETRIES = [Geometry(24, 5), Geometry(16, 29, layer_norm=True), Geometry(40, 3, relu_clip=0.5)]
@@ -83,9 +83,9 @@ def test_dropout_keeps_the_mean_and_follows_its_seed() -> None:
     geometry = Geometry(512, 5)
     model = AcousticModel(geometry, random_weights(geometry))
     features = tf.random.stateless_normal([1, 10, 26], [1, 2])
-    plain = model.logits(features, dropout=Dropout())
+    plain = model.logits(features, dropout=DropoutRates())
     np.testing.assert_array_equal(plain, model.logits(features))
-    dropped = [model.logits(features, dropout=Dropout(0.5), noise=noise(step)) for step in (0, 0, 1)]
+    dropped = [model.logits(features, dropout=DropoutRates(0.5), noise=noise(step)) for step in (0, 0, 1)]
     np.testing.assert_array_equal(dropped[0], dropped[1])
     assert np.abs(dropped[0] - dropped[2]).max() > 1e-3
 

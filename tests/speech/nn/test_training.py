@@ -9,7 +9,7 @@ from speech.model_files.variables import initial_weights
 from speech.nn import snapshots, training
 from speech.nn.batches import Batch, subset
 from speech.nn.devices import Compute
-from speech.nn.dropout import Dropout
+from speech.nn.dropout import DropoutRates
 from speech.nn.model import AcousticModel, ctc_loss
 from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
@@ -26,9 +26,9 @@ def batch(seed: int = 0, clips: int = 3) -> Batch:
     return Batch(0, np.arange(clips), *tensors)
 
 
-def fresh(dropout: Dropout | None = None) -> Trainer:
+def fresh(dropout: DropoutRates | None = None) -> Trainer:
     bundle = Snapshot(GEOMETRY, initial_weights(GEOMETRY, 1))
-    return Trainer(bundle, Adam(), dropout or Dropout(), 0.01, seed=3)
+    return Trainer(bundle, Adam(), dropout or DropoutRates(), 0.01, seed=3)
 
 
 def numpy_adam(steps: list[dict[str, np.ndarray]], weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -91,7 +91,7 @@ def test_a_batch_without_finite_loss_changes_nothing() -> None:
 
 
 def test_through_a_checkpoint_bit_for_bit(tmp_path) -> None:
-    dropout = Dropout(0.2, 0.1, 0.1, 0.3)
+    dropout = DropoutRates(0.2, 0.1, 0.1, 0.3)
     straight = fresh(dropout)
     for number in range(4):
         straight.train(batch(number))
@@ -137,7 +137,7 @@ def test_restore_keeps_step_and_rate() -> None:
     np.testing.assert_array_equal(trainer.snapshot({}).weights["layer_1/weights"], kept.weights["layer_1/weights"])
 
 
-DROPOUT = Dropout(0.2, 0.1, 0.1, 0.3)
+DROPOUT = DropoutRates(0.2, 0.1, 0.1, 0.3)
 
 
 def trained(data: list[Batch], **options: object) -> tuple[Trainer, list[float]]:

@@ -19,7 +19,7 @@ import pytest
 from components.train import outcome, step
 from components.train.cluster import jobs, kubernetes_api, launcher, watch
 from components.train.cluster.jobs import Nodes
-from components.train.cluster.launcher import Work
+from components.train.cluster.launcher import TrainingTask
 from components.train.component import train as component
 from components.train.data import TrainingClips
 from components.train.settings import LAUNCHER_VARIABLE, TrainSettings
@@ -48,7 +48,7 @@ service_account, corpus, bucket, result, poll_s = sys.argv[1:]
 kubernetes_api.SERVICE_ACCOUNT, watch.POLL_S = Path(service_account), float(poll_s)
 with one_line_errors():
     clips = TrainingClips(Path(corpus), Path(corpus), f"{bucket}/train_clips", f"{bucket}/dev_clips")
-    work = launcher.Work(TrainSettings(n_hidden=24), clips, "", f"{bucket}/running")
+    work = launcher.TrainingTask(TrainSettings(n_hidden=24), clips, "", f"{bucket}/running")
     launcher.train(work, Nodes(2), Path(result))
 """
 
@@ -68,7 +68,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernet
 
 
 @pytest.fixture
-def work(tones: Path, tmp_path: Path, s3_bucket: str, server: KubernetesServer) -> Work:
+def work(tones: Path, tmp_path: Path, s3_bucket: str, server: KubernetesServer) -> TrainingTask:
     """Clips in this pod and in the object store that the nodes see, too."""
     folders = {}
     for name in ("train", "dev"):
@@ -78,18 +78,18 @@ def work(tones: Path, tmp_path: Path, s3_bucket: str, server: KubernetesServer) 
     launcher_container(server)["env"].append(endpoint)
     root = f"minio://{s3_bucket.removeprefix('s3://')}/artifacts"
     uris = [f"{root}/{name}_clips?endpoint=minio-service" for name in folders]
-    return Work(SETTINGS, TrainingClips(*folders.values(), *uris), "", f"{s3_bucket}/running")
+    return TrainingTask(SETTINGS, TrainingClips(*folders.values(), *uris), "", f"{s3_bucket}/running")
 
 
 def launcher_container(server: KubernetesServer) -> dict[str, Any]:
     return jobs.main_container(server.pod["spec"])
 
 
-def saved_at(work: Work) -> str:
+def saved_at(work: TrainingTask) -> str:
     return outcome.checkpoints_at(work.checkpoint_uri, work.settings, work.clips, work.base_uri)
 
 
-def job_name(work: Work) -> str:
+def job_name(work: TrainingTask) -> str:
     return jobs.name_of(saved_at(work))
 
 
@@ -99,7 +99,7 @@ def prints(text: str, code: int = 0) -> list[str]:
 
 
 @pytest.fixture
-def trained(work: Work, tmp_path: Path) -> None:
+def trained(work: TrainingTask, tmp_path: Path) -> None:
     """What the nodes would leave behind."""
     (tmp_path / "train-6.index").write_bytes(b"")
     upload_file(tmp_path / "train-6.index", f"{saved_at(work)}/train-6.index")
@@ -111,7 +111,7 @@ def history(folder: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_two_nodes_give_the_losses_of_one(
-    work: Work, server: KubernetesServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    work: TrainingTask, server: KubernetesServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     """The component as Kubeflow calls it, TrainJob, two workers, checkpoint in a bucket, and back."""
     shown: dict[str, float] = {}
@@ -151,11 +151,11 @@ def test_two_nodes_give_the_losses_of_one(
 
 
 def test_a_running_job_is_waited_for(
-    work: Work, server: KubernetesServer, trained: None, tmp_path: Path, capsys
+    work: TrainingTask, server: KubernetesServer, trained: None, tmp_path: Path, capsys
 ) -> None:
     server.command = [sys.executable, "-c", "import time; print('the chief speaks', flush=True); time.sleep(1)"]
     job = jobs.train_job(job_name(work), Nodes(3), [], server.pod)
-    here = kubernetes_api.Cluster.of_this_pod()
+    here = kubernetes_api.KubernetesApi.of_this_pod()
     here.create_job(job)
     found = launcher.train(work, Nodes(2), tmp_path / "made")
     assert (found.folder / "train-6.index").is_file()
@@ -167,22 +167,22 @@ def test_a_running_job_is_waited_for(
 
 
 def test_an_adopted_job_belongs_to_the_run_that_waits_for_it(
-    work: Work, server: KubernetesServer, trained: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    work: TrainingTask, server: KubernetesServer, trained: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     """Otherwise Kubernetes would delete it together with the workflow of the run that started it."""
     server.command = [sys.executable, "-c", "import time; time.sleep(1)"]
     job = jobs.train_job(job_name(work), Nodes(2), [], server.pod)
     job["metadata"]["ownerReferences"] = [OTHER_RUN]
-    kubernetes_api.Cluster.of_this_pod().create_job(job)
-    real, first = kubernetes_api.Cluster.own_job, []
+    kubernetes_api.KubernetesApi.of_this_pod().create_job(job)
+    real, first = kubernetes_api.KubernetesApi.own_job, []
 
-    def changed_meanwhile(self: kubernetes_api.Cluster, job: dict, owners: list) -> None:
+    def changed_meanwhile(self: kubernetes_api.KubernetesApi, job: dict, owners: list) -> None:
         if not first:
             first.append(job)
             job = {**job, "metadata": {**job["metadata"], "resourceVersion": "0"}}
         real(self, job, owners)
 
-    monkeypatch.setattr(kubernetes_api.Cluster, "own_job", changed_meanwhile)
+    monkeypatch.setattr(kubernetes_api.KubernetesApi, "own_job", changed_meanwhile)
     launcher.train(work, Nodes(2), tmp_path / "made")
     (found,) = server.jobs.values()
     assert found.manifest["metadata"]["ownerReferences"] == jobs.owners_of(server.pod)
@@ -190,7 +190,7 @@ def test_an_adopted_job_belongs_to_the_run_that_waits_for_it(
 
 
 def test_a_failed_job_is_replaced_and_lost_nodes_are_started_again(
-    work: Work, server: KubernetesServer, trained: None, tmp_path: Path
+    work: TrainingTask, server: KubernetesServer, trained: None, tmp_path: Path
 ) -> None:
     server.command = prints("out of luck", 1)
     with pytest.raises(InputError, match=r"node \d ended with exit code 1: out of luck"):
@@ -214,7 +214,7 @@ def test_a_failed_job_is_replaced_and_lost_nodes_are_started_again(
     ],
 )
 def test_a_failure_is_one_line(
-    work: Work, server: KubernetesServer, tmp_path: Path, command: list[str], kind: type, message: str
+    work: TrainingTask, server: KubernetesServer, tmp_path: Path, command: list[str], kind: type, message: str
 ) -> None:
     server.command = command
     template = server.runtime["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]
@@ -248,7 +248,7 @@ def test_a_failure_is_one_line(
     ],
 )
 def test_what_the_cluster_refuses_is_one_line(
-    work: Work, server: KubernetesServer, tmp_path: Path, refusals: dict, kind: type, message: str
+    work: TrainingTask, server: KubernetesServer, tmp_path: Path, refusals: dict, kind: type, message: str
 ) -> None:
     server.refusals = refusals
     with pytest.raises(kind, match=message) as failed:
@@ -257,7 +257,9 @@ def test_what_the_cluster_refuses_is_one_line(
     assert not server.jobs
 
 
-def test_a_role_without_pods_is_said_while_waiting(work: Work, server: KubernetesServer, tmp_path: Path) -> None:
+def test_a_role_without_pods_is_said_while_waiting(
+    work: TrainingTask, server: KubernetesServer, tmp_path: Path
+) -> None:
     server.command = SLEEP
     server.refusals = {("GET", f"{PODS}?"): (403, "pods is forbidden")}
     with pytest.raises(InputError, match="pods is forbidden: apply examples/.*/rbac.yaml"):
@@ -265,25 +267,25 @@ def test_a_role_without_pods_is_said_while_waiting(work: Work, server: Kubernete
 
 
 def test_an_api_server_that_is_away_for_a_while_does_no_harm(
-    work: Work, server: KubernetesServer, trained: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: TrainingTask, server: KubernetesServer, trained: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.command = prints("well")
-    real = kubernetes_api.Cluster.job
+    real = kubernetes_api.KubernetesApi.job
     asked = []
 
-    def sometimes(self: kubernetes_api.Cluster, name: str) -> Any:
+    def sometimes(self: kubernetes_api.KubernetesApi, name: str) -> Any:
         asked.append(name)
         if 2 <= len(asked) <= 5:
             raise kubernetes_api.ApiError(0, "connection refused")
         return real(self, name)
 
-    monkeypatch.setattr(kubernetes_api.Cluster, "job", sometimes)
+    monkeypatch.setattr(kubernetes_api.KubernetesApi, "job", sometimes)
     launcher.train(work, Nodes(2), tmp_path / "made")
     assert len(asked) > 5
 
 
 def test_a_corpus_that_the_nodes_cannot_read_is_copied(
-    work: Work, server: KubernetesServer, trained: None, tmp_path: Path, capsys
+    work: TrainingTask, server: KubernetesServer, trained: None, tmp_path: Path, capsys
 ) -> None:
     server.command = prints("well")
     clips = replace(work.clips, train_uri="minio://no-such-bucket/train_clips", dev_uri="/minio/dev_clips")
@@ -318,10 +320,10 @@ def test_what_asks_for_gpus_on_a_cluster_does_not_train_without(monkeypatch: pyt
     ],
 )
 def test_what_the_nodes_cannot_reach_is_refused(
-    work: Work, server: KubernetesServer, tmp_path: Path, changes: dict, message: str
+    work: TrainingTask, server: KubernetesServer, tmp_path: Path, changes: dict, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        launcher.train(Work(**{**vars(work), **changes}), Nodes(2), tmp_path / "made")
+        launcher.train(TrainingTask(**{**vars(work), **changes}), Nodes(2), tmp_path / "made")
     assert not server.calls
 
 
@@ -329,7 +331,7 @@ def test_outside_of_kubernetes_there_is_one_machine(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(InputError, match="train_workers: several machines are started by the Kubeflow Trainer"):
         launcher.train(
-            Work(SETTINGS, TrainingClips(tmp_path, tmp_path), "", "s3://work/running"), Nodes(2), tmp_path / "m"
+            TrainingTask(SETTINGS, TrainingClips(tmp_path, tmp_path), "", "s3://work/running"), Nodes(2), tmp_path / "m"
         )
 
 
@@ -352,7 +354,7 @@ def test_a_small_pod_trains_elsewhere_also_with_one_worker(monkeypatch: pytest.M
     ],
 )
 def test_sigterm_deletes_the_job_only_if_its_run_is_terminated(
-    work: Work, server: KubernetesServer, s3_bucket: str, tmp_path: Path, end: str, goes_on: bool, said: str
+    work: TrainingTask, server: KubernetesServer, s3_bucket: str, tmp_path: Path, end: str, goes_on: bool, said: str
 ) -> None:
     server.command = SLEEP
     if end == "the run is terminated":
@@ -381,7 +383,7 @@ def test_sigterm_deletes_the_job_only_if_its_run_is_terminated(
 
 @pytest.mark.parametrize("is_adopted", [False, True])
 def test_a_run_that_is_terminated_is_noticed_before_sigterm(
-    work: Work, server: KubernetesServer, s3_bucket: str, tmp_path: Path, is_adopted: bool
+    work: TrainingTask, server: KubernetesServer, s3_bucket: str, tmp_path: Path, is_adopted: bool
 ) -> None:
     """0.1 s after SIGTERM a launcher on a busy node has not deleted anything."""
     server.command = SLEEP
@@ -403,7 +405,7 @@ def test_a_run_that_is_terminated_is_noticed_before_sigterm(
 
 
 def launched(
-    work: Work, server: KubernetesServer, s3_bucket: str, tmp_path: Path, poll_s: float = 0.1
+    work: TrainingTask, server: KubernetesServer, s3_bucket: str, tmp_path: Path, poll_s: float = 0.1
 ) -> "subprocess.Popen[str]":
     folders = [str(server.credentials), str(work.clips.train), s3_bucket, str(tmp_path / "m"), str(poll_s)]
     return subprocess.Popen(
@@ -419,7 +421,9 @@ def wait_for(done: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def test_credentials_stay_in_their_secret(work: Work, server: KubernetesServer, trained: None, tmp_path: Path) -> None:
+def test_credentials_stay_in_their_secret(
+    work: TrainingTask, server: KubernetesServer, trained: None, tmp_path: Path
+) -> None:
     server.command = prints("well")
     launcher.train(work, Nodes(2), tmp_path / "made")
     text = json.dumps(server.jobs[job_name(work)].manifest)

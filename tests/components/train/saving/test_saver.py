@@ -13,7 +13,7 @@ from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.model_files.variables import initial_weights
 from speech.nn import snapshots
-from speech.nn.dropout import Dropout
+from speech.nn.dropout import DropoutRates
 from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
 
@@ -21,7 +21,7 @@ from speech.nn.training import Adam, Trainer
 @pytest.fixture
 def trainer() -> Trainer:
     geometry = Geometry(n_hidden=8, n_labels=5)
-    return Trainer(Snapshot(geometry, initial_weights(geometry, 1)), Adam(), Dropout(), 0.01, 1)
+    return Trainer(Snapshot(geometry, initial_weights(geometry, 1)), Adam(), DropoutRates(), 0.01, 1)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import tensorflow as tf
 from speech.geometry import Geometry
 from speech.model_files.variables import initial_weights
 from speech.nn.devices import Compute
-from speech.nn.dropout import Dropout, Noise
+from speech.nn.dropout import DropoutRates, Noise
 from speech.nn.model import AcousticModel
 from speech.nn.recurrent import cudnn
 
@@ -81,7 +81,7 @@ def test_the_graph_for_gpus_is_whole(dtype: tf.DType) -> None:
         features = tf.compat.v1.placeholder(tf.float32, [4, 30, 26])
         noise = Noise(tf.constant(1), tf.constant(1), tf.constant(0))
         with tf.device("/GPU:0"):
-            logits = model.logits(features, dropout=Dropout(0.1, 0.1, 0.1, 0.1), noise=noise)
+            logits = model.logits(features, dropout=DropoutRates(0.1, 0.1, 0.1, 0.1), noise=noise)
             losses = model.losses(logits, tf.fill([4], 30), tf.zeros([4, 3], tf.int32), tf.fill([4], 3))
             gradients = tf.gradients(tf.reduce_sum(losses), list(model.variables.values()))
         assert logits.dtype == tf.float32
