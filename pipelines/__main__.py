@@ -56,8 +56,8 @@ def _run(flags: Any) -> None:
         require(*STEPS)
     from pipelines.local import run as local
 
-    given = {field.name for field in fields(RunBase)}
-    arguments = {field.name: getattr(flags, field.name) for field in fields(flags) if field.name not in given}
+    own = {field.name for field in fields(RunBase)}
+    arguments = {field.name: getattr(flags, field.name) for field in fields(flags) if field.name not in own}
     code = local.run(_absolute(arguments), Path(flags.output), flags.runner)
     if code:
         sys.exit(code)

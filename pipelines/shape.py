@@ -45,8 +45,8 @@ def imported(**arguments: Any) -> dict[str, Any]:
     return dict(merge_corpus(parts=dsl.Collected(part.outputs["part"])).outputs)
 
 
-def of_training(made: dict[str, Any]) -> dict[str, Any]:
+def of_training(outputs: dict[str, Any]) -> dict[str, Any]:
     """What the training takes of the import: the clips, which the launcher fetches, or where they are."""
     if _SHAPE.get().train_streams:
-        return {"train_clips": made["corpus"], "dev_clips": made["corpus"]}
-    return {name: made[name] for name in ("train_clips", "dev_clips")}
+        return {"train_clips": outputs["corpus"], "dev_clips": outputs["corpus"]}
+    return {name: outputs[name] for name in ("train_clips", "dev_clips")}

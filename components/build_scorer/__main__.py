@@ -59,9 +59,11 @@ def _package(settings: BuildScorerCommand) -> None:
     for flag in ("lm", "vocab", "package"):
         if not getattr(settings, flag):
             raise InputError(f"--{flag} is missing: packaging takes --lm, --vocab and --package")
-    made = step.package(settings, Path(settings.lm), Path(settings.vocab), _alphabet(settings), Path(settings.package))
-    refused = f", {len(made.refused)} that the alphabet cannot spell are left out" if made.refused else ""
-    print(f"{settings.package}: {len(made.words)} words{refused}")
+    vocabulary = step.package(
+        settings, Path(settings.lm), Path(settings.vocab), _alphabet(settings), Path(settings.package)
+    )
+    refused = f", {len(vocabulary.refused)} that the alphabet cannot spell are left out" if vocabulary.refused else ""
+    print(f"{settings.package}: {len(vocabulary.words)} words{refused}")
 
 
 def _alphabet(settings: BuildScorerCommand) -> Alphabet | None:

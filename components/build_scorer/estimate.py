@@ -31,9 +31,9 @@ class Estimate:
 def find_programs(kenlm_bins: str) -> dict[str, str]:
     """Where lmplz, filter and build_binary are; raises InputError if one is missing."""
     for folder in [kenlm_bins] if kenlm_bins else [*os.get_exec_path(), LOCAL_BUILD]:
-        found = {name: shutil.which(name, path=str(folder)) for name in PROGRAMS}
-        if all(found.values()):
-            return {name: str(path) for name, path in found.items()}
+        programs = {name: shutil.which(name, path=str(folder)) for name in PROGRAMS}
+        if all(programs.values()):
+            return {name: str(path) for name, path in programs.items()}
     raise InputError(
         f"{kenlm_bins or 'PATH and build/kenlm/bin'}: no lmplz, filter and build_binary in it: "
         "build them with `components/build_scorer/build_kenlm.sh build/kenlm` and give --kenlm_bins build/kenlm/bin"
@@ -101,9 +101,9 @@ def read_counts(arpa: Path) -> tuple[int, ...]:
     counts = []
     with arpa.open(encoding="utf-8", errors="replace") as file:
         for line in file:
-            found = re.fullmatch(r"ngram \d+=(\d+)\s*", line)
-            if found:
-                counts.append(int(found.group(1)))
+            match = re.fullmatch(r"ngram \d+=(\d+)\s*", line)
+            if match:
+                counts.append(int(match.group(1)))
             elif counts:
                 break
     return tuple(counts)

@@ -58,28 +58,28 @@ def run(
     alphabet = choose_alphabet(settings, alphabet)
     require_word_ends(alphabet, folder / ExternalScorer.SCORER)
     place = place_of(folder)
-    found = [ALPHABET] if serving_alphabet(place, alphabet) else []
+    served = [ALPHABET] if serving_alphabet(place, alphabet) else []
     also = [vocabulary_name(settings.top_k), *([ExternalScorer.LANGUAGE_MODEL] if keep_binary else ())]
-    names = [name for name in (ExternalScorer.SCORER, ALPHABET, *also) if name not in found]
+    names = [name for name in (ExternalScorer.SCORER, ALPHABET, *also) if name not in served]
     with place.writing([*names, ExternalScorer.MODEL]):
         with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch_name:
             scratch = Path(scratch_name)
-            made = language_model(settings, sources, alphabet.bytes_mode, scratch)
+            model = language_model(settings, sources, alphabet.bytes_mode, scratch)
             package = scratch / ExternalScorer.SCORER
-            words = [" " if word == made.space else word for word in made.vocabulary]
+            words = [" " if word == model.space else word for word in model.vocabulary]
             vocabulary = write_scorer(
-                made.estimate.binary, words, alphabet, package, settings.default_alpha, settings.default_beta
+                model.estimate.binary, words, alphabet, package, settings.default_alpha, settings.default_beta
             )
             Scorer(None, None, package, alphabet)  # what was written can be read
             place.remove([ExternalScorer.MODEL, *sorted(place.own - {*names, ExternalScorer.MODEL})])
             _move(package, folder / ExternalScorer.SCORER)
             write_vocabulary(folder, settings.top_k, vocabulary.words)
             if keep_binary:
-                _move(made.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
-        if not found:
+                _move(model.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
+        if not served:
             alphabet.save(folder / ALPHABET)
-        files = describe_files(folder, [ExternalScorer.SCORER, ALPHABET], found)
-        description = {**_describe(settings, made, vocabulary, alphabet), "also": also, "files": files}
+        files = describe_files(folder, [ExternalScorer.SCORER, ALPHABET], served)
+        description = {**_describe(settings, model, vocabulary, alphabet), "also": also, "files": files}
         write_sidecar(folder, ExternalScorer.MODEL, description)
     for line in summary(description):
         print(line, flush=True)
@@ -91,9 +91,9 @@ def build_language_model(settings: BuildScorerSettings, sources: TextSources, fo
     names = [vocabulary_name(settings.top_k), ExternalScorer.LANGUAGE_MODEL]
     with place_of(folder).writing([*names, LANGUAGE_MODEL_RECORD]):
         with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch:
-            made = language_model(settings, sources, bool(settings.bytes_output_mode), Path(scratch))
-            write_vocabulary(folder, settings.top_k, [word for word in made.vocabulary if word != made.space])
-            _move(made.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
+            model = language_model(settings, sources, bool(settings.bytes_output_mode), Path(scratch))
+            write_vocabulary(folder, settings.top_k, [word for word in model.vocabulary if word != model.space])
+            _move(model.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
         write_sidecar(folder, LANGUAGE_MODEL_RECORD, {"also": names})
     return folder / ExternalScorer.LANGUAGE_MODEL
 
@@ -126,9 +126,9 @@ def package(
         words += [" "] if _knows_the_space(binary) else []
     elif alphabet is None or alphabet.bytes_mode:
         raise InputError("--alphabet is missing: a scorer that is not for bytes output mode needs the model's alphabet")
-    made = write_scorer(binary, words, alphabet, target, settings.default_alpha, settings.default_beta)
+    written = write_scorer(binary, words, alphabet, target, settings.default_alpha, settings.default_beta)
     Scorer(None, None, target, alphabet)  # what was written can be read
-    return made
+    return written
 
 
 def choose_alphabet(settings: BuildScorerSettings, alphabet: Alphabet) -> Alphabet:
@@ -163,11 +163,11 @@ def language_model(
         space = placeholder(code_points, _buckets(settings, len(code_points)))
         text = split_code_points(text, scratch / "code_points.txt", space)
     vocabulary = text.vocabulary(settings.top_k)
-    made = estimate(settings, text, vocabulary, scratch)
+    estimated = estimate(settings, text, vocabulary, scratch)
     text.path.unlink()
     if space in vocabulary:
-        put_space(made.binary, space)
-    return LanguageModel(text, vocabulary, made, space)
+        put_space(estimated.binary, space)
+    return LanguageModel(text, vocabulary, estimated, space)
 
 
 def _buckets(settings: BuildScorerSettings, code_points: int) -> int:
@@ -214,22 +214,22 @@ def vocabulary_name(top_k: int) -> str:
 
 
 def _describe(
-    settings: BuildScorerSettings, made: LanguageModel, vocabulary: Vocabulary, alphabet: Alphabet
+    settings: BuildScorerSettings, model: LanguageModel, vocabulary: Vocabulary, alphabet: Alphabet
 ) -> dict[str, Any]:
-    counts = made.text.counts
-    words = [made.space if word == " " else word for word in vocabulary.words]
+    counts = model.text.counts
+    words = [model.space if word == " " else word for word in vocabulary.words]
     return {
         "settings": {field.name: getattr(settings, field.name) for field in fields(BuildScorerSettings)},
         "bytes_output_mode": alphabet.bytes_mode,
-        "running_words": made.text.words,
+        "running_words": model.text.words,
         "different_words": len(counts),
         "vocabulary": len(words),
-        "covered": sum(counts[word] for word in words) / made.text.words,
+        "covered": sum(counts[word] for word in words) / model.text.words,
         "not_spelled": len(vocabulary.refused),
-        "not_spelled_share": sum(counts[word] for word in vocabulary.refused) / made.text.words,
+        "not_spelled_share": sum(counts[word] for word in vocabulary.refused) / model.text.words,
         "not_spelled_most_frequent": vocabulary.refused[:SHOWN],
-        "ngrams": made.estimate.ngrams,
-        "discount_fallback": made.estimate.discount_fallback,
+        "ngrams": model.estimate.ngrams,
+        "discount_fallback": model.estimate.discount_fallback,
         "default_alpha": settings.default_alpha,
         "default_beta": settings.default_beta,
     }
@@ -310,10 +310,10 @@ def adopt(uri: str, model: Path, folder: Path) -> ExternalScorer | None:
     return ExternalScorer.open(folder)
 
 
-def headline(made: ExternalScorer | None) -> dict[str, float]:
+def headline(scorer: ExternalScorer | None) -> dict[str, float]:
     """The numbers that a pipeline shows of a scorer."""
-    if made is None:
+    if scorer is None:
         return {}
     known = ("vocabulary", "covered", "running_words")
-    found = {name: float(made.description[name]) for name in known if name in made.description}
-    return {**found, "megabytes": made.description["files"][ExternalScorer.SCORER]["bytes"] / 1e6}
+    numbers = {name: float(scorer.description[name]) for name in known if name in scorer.description}
+    return {**numbers, "megabytes": scorer.description["files"][ExternalScorer.SCORER]["bytes"] / 1e6}

@@ -126,7 +126,7 @@ def run(settings: EvaluateCommand) -> None:
             check_copy(Path(local.scorer_path), settings.tuned_scorer)
         csvs = [locations.fetch_set(uri, scratch / f"set-{n}") for n, uri in enumerate(settings.test_files)]
         dev = [locations.fetch_set(uri, scratch / f"dev-{n}") for n, uri in enumerate(settings.dev_files)]
-        made = step.run(
+        evaluation = step.run(
             local,
             locations.fetch_model(model, scratch / "model"),
             csvs,
@@ -140,18 +140,18 @@ def run(settings: EvaluateCommand) -> None:
             locations.deliver(
                 scratch / "tuned", settings.tuned_scorer, place_of_scorer(settings.tuned_scorer, "--tuned_scorer")
             )
-        locations.deliver(made.folder, settings.evaluation, step.place_of(settings.evaluation))
+        locations.deliver(evaluation.folder, settings.evaluation, step.place_of(settings.evaluation))
         if settings.test_output_file:
-            locations.deliver_file(made.folder / made.SAMPLES, settings.test_output_file)
+            locations.deliver_file(evaluation.folder / evaluation.SAMPLES, settings.test_output_file)
         if settings.dump:
-            _dump(made, settings.dump, scratch)
-        print(totals(made.scores))
-    print(f"report: {settings.evaluation.rstrip('/')}/{made.HTML_REPORT}")
+            _dump(evaluation, settings.dump, scratch)
+        print(totals(evaluation.scores))
+    print(f"report: {settings.evaluation.rstrip('/')}/{evaluation.HTML_REPORT}")
 
 
-def _dump(made: Evaluation, target: str, scratch: Path) -> None:
+def _dump(evaluation: Evaluation, target: str, scratch: Path) -> None:
     """The two lists that the peers' evaluation of an exported model leaves."""
-    samples = json.loads((made.folder / made.SAMPLES).read_text(encoding="utf-8"))
+    samples = json.loads((evaluation.folder / evaluation.SAMPLES).read_text(encoding="utf-8"))
     for ending, key in ((".txt", "src"), (".out", "res")):
         lines = (f"{sample['wav_filename']} {sample[key]}\n" for sample in samples)
         write_text(scratch / f"dump{ending}", "".join(lines))

@@ -70,16 +70,18 @@ def run(
     transcripts, facts = _transcribe(settings, subject, decoding, clips)
     samples = _score(settings, transcripts)
     comparison = compare(settings, samples, champion)
-    found = {**_scores(settings, samples, sets, facts), "model": _describe(subject)}
-    found["decoder"] = decoding.describe(settings)
-    found["settings"] = {field.name: getattr(settings, field.name) for field in fields(EvaluateSettings)}
+    content = {**_scores(settings, samples, sets, facts), "model": _describe(subject)}
+    content["decoder"] = decoding.describe(settings)
+    content["settings"] = {field.name: getattr(settings, field.name) for field in fields(EvaluateSettings)}
     if comparison is not None:
-        found["champion"] = comparison.to_dict()
+        content["champion"] = comparison.to_dict()
     if tuning is not None:
-        found["tuning"] = tuning.to_dict()
-    for one in sets if settings.report_count else ():
-        print(console.report(str(one.manifest.path), _of_set(samples, one.name), settings.report_count))
-    page = render(found, samples, epochs=epochs, comparison=comparison, tuning=tuning, players=settings.report_players)
+        content["tuning"] = tuning.to_dict()
+    for test_set in sets if settings.report_count else ():
+        print(console.report(str(test_set.manifest.path), _of_set(samples, test_set.name), settings.report_count))
+    page = render(
+        content, samples, epochs=epochs, comparison=comparison, tuning=tuning, players=settings.report_players
+    )
     if tuned_scorer is not None:
         copy_scorer(Path(settings.scorer_path), tuned_scorer, tuning)
     with place.writing(NAMES):
@@ -87,9 +89,10 @@ def run(
         write_json(evaluation / Evaluation.SAMPLES, [sample.to_dict() for sample in samples])
         write_text(evaluation / Evaluation.HTML_REPORT, page)
         write_text(
-            evaluation / SUMMARY, summary(found, [(one.reference, one.hypothesis) for one in samples[:EXAMPLES]])
+            evaluation / SUMMARY,
+            summary(content, [(sample.reference, sample.hypothesis) for sample in samples[:EXAMPLES]]),
         )
-        write_json(evaluation / Evaluation.SCORES, found)
+        write_json(evaluation / Evaluation.SCORES, content)
     return Evaluation.open(evaluation)
 
 
@@ -148,22 +151,22 @@ def _names(test_sets: str) -> list[str]:
 
 
 def _csv(clips: Sequence[Clips], name: str) -> Path:
-    for one in clips:
-        if name in one.sets:
-            return one.csv(name)
-    known = [name for one in clips for name in one.sets]
+    for part in clips:
+        if name in part.sets:
+            return part.csv(name)
+    known = [name for part in clips for name in part.sets]
     raise InputError(f"no set {name!r} in the clips of this step: expected {' or '.join(known) or 'some clips'}")
 
 
 def headline(evaluation: Evaluation) -> dict[str, float]:
     """The numbers that a pipeline shows beside the step."""
     names = ("wer", "cer", "loss", "test_clips", "real_time_factor")
-    found = {name: value for name in names if (value := evaluation.scores[name]) is not None}
-    found["clips_left_out"] = evaluation.scores["clips"]["skipped"]
+    numbers = {name: value for name in names if (value := evaluation.scores[name]) is not None}
+    numbers["clips_left_out"] = evaluation.scores["clips"]["skipped"]
     for name, value in (evaluation.scores.get("without_scorer") or {}).items():
         if name in ("wer", "cer"):
-            found[f"{name}_without_scorer"] = value
-    return found
+            numbers[f"{name}_without_scorer"] = value
+    return numbers
 
 
 def _epochs(path: Path, *, needed: bool) -> list[dict[str, Any]]:
@@ -185,16 +188,16 @@ def _scores(
         **measured,
         "real_time_factor": _real_time_factor(facts, measured["audio_s"]),
         "without_scorer": scores.scorer_effect(settings, samples),
-        "clips": total([one.tally for one in sets]),
+        "clips": total([test_set.tally for test_set in sets]),
         "sets": [
             {
-                "name": one.name,
-                "csv": str(one.manifest.path),
-                "clips": one.tally.to_dict(),
-                **scores.measure(settings, _of_set(samples, one.name)),
-                "without_scorer": scores.scorer_effect(settings, _of_set(samples, one.name)),
+                "name": test_set.name,
+                "csv": str(test_set.manifest.path),
+                "clips": test_set.tally.to_dict(),
+                **scores.measure(settings, _of_set(samples, test_set.name)),
+                "without_scorer": scores.scorer_effect(settings, _of_set(samples, test_set.name)),
             }
-            for one in sets
+            for test_set in sets
         ],
         "groups": scores.group_scores(settings, samples),
         "emissions": asdict(facts),
@@ -227,22 +230,22 @@ def _transcribe(
 
     # One batch is decoded while the model computes the next, which on a GPU leaves the processor free.
     with ThreadPoolExecutor(1, "decode") as pool:
-        behind = pool.submit(lambda: None)
+        decoding_before = pool.submit(lambda: None)
         for batch in emitter.run():
-            behind.result()
-            behind = pool.submit(hear, batch)
-        behind.result()
+            decoding_before.result()
+            decoding_before = pool.submit(hear, batch)
+        decoding_before.result()
     return [sample for sample in done if sample is not None], emitter.facts
 
 
 def _losses(subject: Subject, clips: Sequence[EvaluationClip], emissions: Sequence[np.ndarray]) -> list[float | None]:
     """The CTC loss of each clip; None if the alphabet or the number of frames cannot carry its reference."""
-    found: list[float | None] = [None] * len(clips)
+    losses: list[float | None] = [None] * len(clips)
     chosen = [i for i, item in enumerate(clips) if not subject.alphabet.missing(item.clip.transcript)]
     labels = [subject.alphabet.encode(clips[i].clip.transcript) for i in chosen]
     for i, loss in zip(chosen, ctc_losses([emissions[i] for i in chosen], labels), strict=True):
-        found[i] = float(loss) if np.isfinite(loss) else None
-    return found
+        losses[i] = float(loss) if np.isfinite(loss) else None
+    return losses
 
 
 def _sample(
@@ -289,7 +292,7 @@ def _readings(references: Sequence[str], hypotheses: Sequence[str]) -> list[Read
         [ErrorCount(int(edits), int(tokens)) for edits, tokens in zip(table.edits, table.reference_tokens, strict=True)]
         for table in tables
     ]
-    return [Reading(*found) for found in zip(hypotheses, *counts, strict=True)]
+    return [Reading(*reading) for reading in zip(hypotheses, *counts, strict=True)]
 
 
 def _of_set(samples: Sequence[Sample], name: str) -> list[Sample]:

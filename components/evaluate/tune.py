@@ -61,19 +61,19 @@ def run(settings: TuneCommand) -> None:
         scorer = open_scorer(local, subject.alphabet)
         assert scorer is not None
         csvs = [locations.fetch_set(uri, scratch / f"dev-{n}") for n, uri in enumerate(settings.dev_files)]
-        found = search(local, subject, scorer, csvs)
+        tuning = search(local, subject, scorer, csvs)
         if settings.tuned_scorer:
             tuned = place_of_scorer(settings.tuned_scorer, "--tuned_scorer")
-            copy_scorer(Path(local.scorer_path), locations.place(settings.tuned_scorer, scratch / "tuned"), found)
+            copy_scorer(Path(local.scorer_path), locations.place(settings.tuned_scorer, scratch / "tuned"), tuning)
             locations.deliver(scratch / "tuned", settings.tuned_scorer, tuned)
         if settings.tuning:
             place = locations.place(settings.tuning, scratch / "tuning")
             with _place(place).writing((RESULT, PLOT)):
-                write_text(place / PLOT, plot(found))
-                write_json(place / RESULT, found.to_dict())
+                write_text(place / PLOT, plot(tuning))
+                write_json(place / RESULT, tuning.to_dict())
             locations.deliver(place, settings.tuning, _place(settings.tuning))
-    rate = "CER" if found.unit == "characters" else "WER"
-    best = found.best
+    rate = "CER" if tuning.unit == "characters" else "WER"
+    best = tuning.best
     print(f"Best params: lm_alpha={best.alpha} and lm_beta={best.beta} with {rate}={best.rate}")
 
 

@@ -32,10 +32,10 @@ class Champions:
 
     def record(self, number: int) -> dict[str, Any]:
         """The record with a number; raises InputError if it is lost."""
-        found = self.place.get(_name(number))
-        if not isinstance(found, dict):
+        record = self.place.get(_name(number))
+        if not isinstance(record, dict):
             raise InputError(f"{self.place.locate(_name(number))} is missing or damaged: it says who was champion")
-        return found
+        return record
 
     def move(self, version: str, after: dict[str, Any] | None, **facts: Any) -> dict[str, Any] | None:
         """Make `version` the champion in the place of the record `after`; None if that is no longer in force."""
@@ -68,10 +68,10 @@ class Champions:
     def check(self) -> None:
         """Raise InputError if `champion.json` is somebody else's."""
         try:
-            found = self.place.get(POINTER)
+            pointer = self.place.get(POINTER)
         except ValueError:  # no JSON
-            found = ()
-        if found is not None and not (isinstance(found, dict) and isinstance(found.get("number"), int)):
+            pointer = ()
+        if pointer is not None and not (isinstance(pointer, dict) and isinstance(pointer.get("number"), int)):
             raise InputError(
                 f"{self.place.locate(POINTER)} would be replaced, but it is no record of a champion: give another "
                 "--publish_uri, or move the file away"
@@ -80,7 +80,7 @@ class Champions:
     def rolled_back(self, version: str) -> str:
         """When `version` was last taken back, or empty if it never was."""
         records = [self.record(number) for number in range(1, self._newest() + 1)]
-        times = [one["since"] for one in records if one["action"] == ROLLED_BACK and one["from"] == version]
+        times = [record["since"] for record in records if record["action"] == ROLLED_BACK and record["from"] == version]
         return times[-1] if times else ""
 
     def roll_back(self, version: str = "") -> dict[str, Any]:

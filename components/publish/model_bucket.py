@@ -118,7 +118,7 @@ class LocalFolder:
 
     def names(self, folder: str) -> list[str]:
         path = self.folder / folder
-        return sorted(found.name for found in path.glob("[!.]*") if found.is_file()) if path.is_dir() else []
+        return sorted(file.name for file in path.glob("[!.]*") if file.is_file()) if path.is_dir() else []
 
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
         try:

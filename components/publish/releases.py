@@ -92,12 +92,12 @@ def newest(corpus_uri: str) -> WatchedRelease:
     if not pattern and TABLE in names:  # an unpacked release, and not a place for several
         facts = "\n".join(f"{release.revision}" for release in files)
         return WatchedRelease(folder, _digest(facts), sum(release.size_bytes for release in files))
-    found = [
+    releases = [
         release
         for release, name in zip(files, names, strict=True)
         if name.endswith(ARCHIVES) and fnmatch.fnmatchcase(name, pattern or "*")
     ]
-    numbered = [(match, release) for release in found if (match := VERSION.match(release.name)) and not match[2]]
+    numbered = [(match, release) for release in releases if (match := VERSION.match(release.name)) and not match[2]]
     if not numbered:
         raise InputError(
             f"{corpus_uri}: no release there: expected archives such as cv-corpus-17.0-2024-03-15-cy.tar.gz"

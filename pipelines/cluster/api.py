@@ -200,7 +200,7 @@ class KubeflowApi:
         with self._calling(f"scheduling {name}"):
             experiment_id = self._experiment(experiment)
             before = self._schedules(experiment_id, name)
-            made = self.client.create_recurring_run(
+            schedule = self.client.create_recurring_run(
                 experiment_id,
                 name,
                 cron_expression=cron,
@@ -214,7 +214,7 @@ class KubeflowApi:
             )
             for schedule_id in before:
                 self._delete_schedule(schedule_id)
-            return Schedule(made.recurring_run_id, len(before), self._running(experiment_id, before))
+            return Schedule(schedule.recurring_run_id, len(before), self._running(experiment_id, before))
 
     def _delete_schedule(self, schedule_id: str) -> None:
         self.client._recurring_run_api.recurring_run_service_delete_recurring_run(
@@ -244,7 +244,9 @@ class KubeflowApi:
         listed: Callable[[str], Any] = lambda token: self.client.list_recurring_runs(  # noqa: E731
             page_token=token, page_size=PAGE, experiment_id=experiment_id
         )
-        return [one.recurring_run_id for one in _pages(listed, "recurring_runs") if one.display_name == name]
+        return [
+            schedule.recurring_run_id for schedule in _pages(listed, "recurring_runs") if schedule.display_name == name
+        ]
 
     @contextlib.contextmanager
     def _calling(self, what: str) -> Iterator[None]:

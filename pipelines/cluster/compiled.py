@@ -49,11 +49,11 @@ def _drop_implied_edges(spec: Any) -> None:
     Kubeflow Pipelines lets a task wait for the producers of its inputs in any case. What else is in the list is drawn
     as a further arrow, from step to step, beside those that go by the artifact.
     """
-    for dag in (spec.root.dag, *(one.dag for one in spec.components.values() if one.HasField("dag"))):
+    for dag in (spec.root.dag, *(part.dag for part in spec.components.values() if part.HasField("dag"))):
         for task in dag.tasks.values():
             inputs = task.inputs
-            artifacts = {one.task_output_artifact.producer_task for one in inputs.artifacts.values()}
-            values = {one.task_output_parameter.producer_task for one in inputs.parameters.values()}
+            artifacts = {source.task_output_artifact.producer_task for source in inputs.artifacts.values()}
+            values = {source.task_output_parameter.producer_task for source in inputs.parameters.values()}
             kept = [before for before in task.dependent_tasks if before not in artifacts | values]
             del task.dependent_tasks[:]
             task.dependent_tasks.extend(kept)

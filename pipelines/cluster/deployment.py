@@ -152,7 +152,7 @@ def read(path: Path) -> Deployment:
             table = tomllib.load(file)
         if DEFAULT in table.get("steps", {}):
             defaults = table["steps"][DEFAULT]
-            table["steps"] = {name: {**defaults, **given} for name, given in table["steps"].items()}
+            table["steps"] = {name: {**defaults, **settings} for name, settings in table["steps"].items()}
         return _build(Deployment, table, "")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: expected a deployment.toml") from error
@@ -181,9 +181,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
     if origin is dict and isinstance(value, dict):
-        return {name: _convert(arguments[1], one, f"{where}.{name}") for name, one in value.items()}
+        return {name: _convert(arguments[1], item, f"{where}.{name}") for name, item in value.items()}
     if origin is tuple and isinstance(value, list):
-        return tuple(_convert(arguments[0], one, where) for one in value)
+        return tuple(_convert(arguments[0], item, where) for item in value)
     plain = origin is None and not isinstance(hint, types.UnionType)
     if plain and (type(value) is hint or (hint is float and type(value) is int)):
         return value
@@ -251,9 +251,9 @@ def _check_scratch(where: str, scratch: Scratch, run_as_user: int) -> None:
 
 
 def _check_image(step: str, image: str) -> None:
-    others = [name for name, of in images.VARIANTS.items() if of == step]
-    if image and image not in others:
-        expected = " or ".join(others) or f"nothing: only {', '.join(images.VARIANTS.values())} have other images"
+    variants = [name for name, of in images.VARIANTS.items() if of == step]
+    if image and image not in variants:
+        expected = " or ".join(variants) or f"nothing: only {', '.join(images.VARIANTS.values())} have other images"
         raise InputError(f"steps.{step}.image = {image!r}: expected {expected}")
 
 

@@ -74,8 +74,8 @@ def waits_for_node(pod: Pod) -> str:
 def _exit_code(message: str, log: str) -> int:
     """The step's own exit code; the last of its retries counts."""
     for pattern, text in ((STATUS, log), (STATUS, message), (EXIT_CODE, message)):
-        if found := pattern.findall(text):
-            return int(found[-1])
+        if codes := pattern.findall(text):
+            return int(codes[-1])
     return 1
 
 
@@ -89,8 +89,8 @@ def _own_line(log: str) -> str:
         (log, EXCEPTION.match),
         (STEP_ENDS.split(log)[0], lambda line: not LAUNCHERS.match(line)),
     ):
-        if found := [line.strip() for line in re.split(r"[\r\n]+", text) if is_it(line.strip())]:
-            return found[-1]
+        if lines := [line.strip() for line in re.split(r"[\r\n]+", text) if is_it(line.strip())]:
+            return lines[-1]
     return ""
 
 

@@ -108,13 +108,13 @@ def reference(name: str, registry: str = "") -> str:
     return f"{registry}/{images.reference(name)}" if registry else images.reference(name)
 
 
-def find_client(given: str = "") -> str:
+def find_client(client: str = "") -> str:
     """A client that builds with BuildKit (or podman, which needs none); raises InputError if there is none."""
-    for name in [given] if given else CLIENTS:
+    for name in [client] if client else CLIENTS:
         if (path := shutil.which(name)) and _can_build(path):
             return path
     raise InputError(
-        f"{given or 'docker'}: no client that builds images with BuildKit: install docker with its buildx plugin, or "
+        f"{client or 'docker'}: no client that builds images with BuildKit: install docker with its buildx plugin, or "
         "name another one with --docker"
     )
 

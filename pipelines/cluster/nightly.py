@@ -15,21 +15,21 @@ from pipelines.retrain import retrain
 
 def _nightly(*arguments: Any, **named: Any) -> None:
     signature = inspect.signature(retrain.pipeline_func)
-    given = signature.bind(*arguments, **named).arguments
-    found = find_release(
-        corpus_uri=given["corpus_uri"],
-        publish_uri=given["publish_uri"],
-        base_checkpoint_uri=given["base_checkpoint_uri"],
+    parameters = signature.bind(*arguments, **named).arguments
+    lookup = find_release(
+        corpus_uri=parameters["corpus_uri"],
+        publish_uri=parameters["publish_uri"],
+        base_checkpoint_uri=parameters["base_checkpoint_uri"],
     )
-    found.set_caching_options(False)  # its inputs stay the same when a release appears
-    with dsl.If(found.outputs["news"] == "yes", name="there-is-news"):
+    lookup.set_caching_options(False)  # its inputs stay the same when a release appears
+    with dsl.If(lookup.outputs["news"] == "yes", name="there-is-news"):
         new = {
-            "corpus_uri": found.outputs["release_uri"],
-            "corpus_revision": found.outputs["release_revision"],
-            "previous": found.outputs["previous"],
-            "base_checkpoint_uri": found.outputs["start_from"],
+            "corpus_uri": lookup.outputs["release_uri"],
+            "corpus_revision": lookup.outputs["release_revision"],
+            "previous": lookup.outputs["previous"],
+            "base_checkpoint_uri": lookup.outputs["start_from"],
         }
-        retrain.pipeline_func(**{**given, **new})
+        retrain.pipeline_func(**{**parameters, **new})
 
 
 functools.update_wrapper(_nightly, retrain.pipeline_func)

@@ -51,10 +51,10 @@ def deployed(pipeline: Any, deployment: Deployment) -> Any:
     def placed(*arguments: Any, **named: Any) -> Any:
         with shaped(Shape(deployment.of("import_cv").workers, deployment.of("train").streams)):
             function(*arguments, **named)
-        given = signature.bind(*arguments, **named).arguments
+        parameters = signature.bind(*arguments, **named).arguments
         current = pipeline_context.Pipeline.get_default_pipeline()
         for task in current.tasks.values():
-            place(task, deployment, given)
+            place(task, deployment, parameters)
 
     placed.__signature__ = signature  # type: ignore[attr-defined]
     described = pipeline.pipeline_spec.pipeline_info
@@ -62,11 +62,11 @@ def deployed(pipeline: Any, deployment: Deployment) -> Any:
 
 
 def _with_defaults(signature: inspect.Signature, train: StepPlacement) -> inspect.Signature:
-    given: dict[str, Any] = {f"train_{name}": str(getattr(train, name)) for name in PARAMETERS}
-    given |= {name: NO_LIMIT for name in ("train_cpu", "train_memory") if not given[name]}
-    given["train_workers"] = train.workers
+    defaults: dict[str, Any] = {f"train_{name}": str(getattr(train, name)) for name in PARAMETERS}
+    defaults |= {name: NO_LIMIT for name in ("train_cpu", "train_memory") if not defaults[name]}
+    defaults["train_workers"] = train.workers
     parameters = [
-        parameter.replace(default=given.get(name) or parameter.default)
+        parameter.replace(default=defaults.get(name) or parameter.default)
         for name, parameter in signature.parameters.items()
     ]
     return signature.replace(parameters=parameters)
@@ -102,7 +102,7 @@ def _resources(task: Any, placement: StepPlacement, parameters: Mapping[str, Any
         task.set_accelerator_limit(chosen["gpus"])
     # kfp forgets to pass what only resources name into the sub-DAG of a condition
     known = {channel.pattern for channel in task.channel_inputs}
-    channels = [one for one in chosen.values() if isinstance(one, pipeline_channel.PipelineChannel)]
+    channels = [value for value in chosen.values() if isinstance(value, pipeline_channel.PipelineChannel)]
     task._channel_inputs += [channel for channel in channels if channel.pattern not in known]
 
 

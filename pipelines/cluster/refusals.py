@@ -33,22 +33,26 @@ def declared(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return spec["root"].get("inputDefinitions", {}).get("parameters", {})
 
 
-def without_limits(given: Mapping[str, Any]) -> dict[str, Any]:
+def without_limits(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The same parameters, "no limit" written as Kubernetes takes it."""
-    return {name: NO_LIMIT if name in QUANTITIES and value == "" else value for name, value in given.items()}
+    return {name: NO_LIMIT if name in QUANTITIES and value == "" else value for name, value in parameters.items()}
 
 
-def check(spec: Mapping[str, Any], given: Mapping[str, Any], deployment: Deployment | None) -> None:
+def check(spec: Mapping[str, Any], parameters: Mapping[str, Any], deployment: Deployment | None) -> None:
     """Raise InputError for what the server, a driver or a step would refuse of a run with these parameters.
 
     `spec` is the compiled pipeline, `deployment` what it was compiled for, None if nobody knows.
     """
     known = declared(spec)
-    for name in given:
+    for name in parameters:
         if name not in known:
             raise InputError(f"--{name}: the pipeline has no such parameter: compile it again, or leave the flag out")
-    values = {name: one["defaultValue"] for name, one in known.items() if "defaultValue" in one} | dict(given)
-    missing = sorted(name for name, one in known.items() if name not in values and not one.get("isOptional"))
+    values = {
+        name: parameter["defaultValue"] for name, parameter in known.items() if "defaultValue" in parameter
+    } | dict(parameters)
+    missing = sorted(
+        name for name, parameter in known.items() if name not in values and not parameter.get("isOptional")
+    )
     if missing:
         raise InputError(f"--{missing[0]} is missing: the pipeline has no default for it")
     if known.keys() >= {"corpus_uri", *FURTHER_FLAGS}:  # one of ours
@@ -102,12 +106,12 @@ def _check_settings(values: Mapping[str, Any]) -> None:
     """Make the settings that the steps will make."""
     of_class: dict[type, dict[str, Any]] = {settings: {} for settings in SETTINGS}
     for name, value in values.items():
-        found = setting_of(name)
-        if found is not None:
-            settings, field = found
-            kind = next(one.type for one in fields(settings) if one.name == field)
-            of_class[settings][field] = int(value) if kind is int else value
-    built = {settings: settings(**given) for settings, given in of_class.items()}
+        setting = setting_of(name)
+        if setting is not None:
+            settings, field_name = setting
+            kind = next(field.type for field in fields(settings) if field.name == field_name)
+            of_class[settings][field_name] = int(value) if kind is int else value
+    built = {settings: settings(**chosen) for settings, chosen in of_class.items()}
     for name, settings in FURTHER_FLAGS.items():
         try:
             with_extra_flags(built[settings], str(values.get(name, "")), name)

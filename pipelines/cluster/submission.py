@@ -134,14 +134,14 @@ class PipelinePackage:
 
 
 @contextmanager
-def package(flags: ClusterFlags, given: dict[str, Any]) -> Iterator[PipelinePackage]:
+def package(flags: ClusterFlags, parameters: dict[str, Any]) -> Iterator[PipelinePackage]:
     """The YAML to upload: that of the pipeline which looks for releases if `corpus_uri` is a pattern.
 
     Raises InputError for all that can be refused without the server.
     """
-    pipeline = nightly if is_watched(given.get("corpus_uri", "")) else retrain
+    pipeline = nightly if is_watched(parameters.get("corpus_uri", "")) else retrain
     name = flags.pipeline_name or pipeline.pipeline_spec.pipeline_info.name
-    parameters = refusals.without_limits(given)
+    parameters = refusals.without_limits(parameters)
     with tempfile.TemporaryDirectory() as scratch:
         if flags.pipeline:
             path, cluster = Path(flags.pipeline), None
@@ -164,8 +164,8 @@ def _spec(path: Path) -> dict[str, Any]:
         raise InputError(f"--pipeline {path}: no compiled pipeline: `speechmill compile` writes one") from error
 
 
-def _submit(flags: SubmitFlags, given: dict[str, Any]) -> None:
-    with package(flags, given) as packed:
+def _submit(flags: SubmitFlags, arguments: dict[str, Any]) -> None:
+    with package(flags, arguments) as packed:
         parameters = _with_revision(packed.parameters) if packed.has_revision else packed.parameters
         cluster, version = _upload(flags, packed)
     run_name = flags.run_name or f"{packed.name} {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S}"
@@ -203,15 +203,15 @@ def _with_revision(parameters: dict[str, Any]) -> dict[str, Any]:
         return parameters
     try:
         _check_reachable()
-        found = revision(uri)
+        current = revision(uri)
     except (InputError, RetryError) as error:
         tell(
             f"corpus_revision is unknown, and so a cached import of this name counts, even of another content: {error}"
         )
         return parameters
-    if not found:
+    if not current:
         raise InputError(f"--corpus_uri {uri}: nothing is there")
-    return parameters | {"corpus_revision": found}
+    return parameters | {"corpus_revision": current}
 
 
 def _check_reachable() -> None:
@@ -225,17 +225,17 @@ def _check_reachable() -> None:
             raise RetryError(f"{address.geturl()} does not answer here: {error}") from error
 
 
-def _schedule(flags: ScheduleFlags, given: dict[str, Any]) -> None:
-    with package(flags, given) as packed:
+def _schedule(flags: ScheduleFlags, parameters: dict[str, Any]) -> None:
+    with package(flags, parameters) as packed:
         cluster, version = _upload(flags, packed)
     cron = flags.cron_with_seconds
-    made = cluster.schedule(version, flags.experiment, flags.name, cron, packed.parameters, flags.service_account)
-    print(made.schedule_id, flush=True)
-    tell(f"{'replaced' if made.replaced else 'created'} the schedule {flags.name}: {cron}")
+    schedule = cluster.schedule(version, flags.experiment, flags.name, cron, packed.parameters, flags.service_account)
+    print(schedule.schedule_id, flush=True)
+    tell(f"{'replaced' if schedule.replaced else 'created'} the schedule {flags.name}: {cron}")
     uri = packed.parameters.get("corpus_uri", "")
     if uri and not is_watched(uri):
         tell(f"note: {uri} is one release, which later runs find in the cache; s3://BUCKET/PREFIX/ names all that come")
-    for run_id in made.still_running:
+    for run_id in schedule.still_running:
         tell(f"a run of the replaced schedule goes on: {cluster.address(run_id)}")
 
 

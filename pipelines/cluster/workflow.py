@@ -62,9 +62,9 @@ def steps(workflow: dict[str, Any]) -> list[Step]:
     stopped = workflow.get("spec", {}).get("activeDeadlineSeconds") == 0 or bool(
         workflow.get("spec", {}).get("shutdown")
     )
-    found = [_step(workflow, path.removesuffix(DRIVER), by_path, stopped) for path in drivers]
-    first = {step.path: min(_time(node) or _now() for node in by_path[step.path + DRIVER]) for step in found}
-    return sorted(found, key=lambda step: (first[step.path], step.path))
+    begun = [_step(workflow, path.removesuffix(DRIVER), by_path, stopped) for path in drivers]
+    first = {step.path: min(_time(node) or _now() for node in by_path[step.path + DRIVER]) for step in begun}
+    return sorted(begun, key=lambda step: (first[step.path], step.path))
 
 
 def is_stopped(workflow: dict[str, Any]) -> bool:
@@ -121,13 +121,13 @@ def _name(drivers: list[dict[str, Any]], path: str) -> str:
     task = next((text for node in drivers if (text := parameter(node, "inputs", "task"))), "{}")
     name = json.loads(task).get("taskInfo", {}).get("name") or path.rpartition(".")[2]
     iterations = ITERATION.findall(path)
-    return f"{name} {'.'.join(str(int(one) + 1) for one in iterations)}" if iterations else name
+    return f"{name} {'.'.join(str(int(number) + 1) for number in iterations)}" if iterations else name
 
 
 def parameter(node: dict[str, Any], direction: str, name: str) -> str:
     """The text of one of a node's `inputs` or `outputs`; empty if it has none of that name."""
     parameters = (node.get(direction) or {}).get("parameters") or ()
-    return next((one.get("value", "") for one in parameters if one["name"] == name), "")
+    return next((entry.get("value", "") for entry in parameters if entry["name"] == name), "")
 
 
 def _pod(workflow: dict[str, Any], node: dict[str, Any]) -> Pod:

@@ -26,7 +26,7 @@ def collect(outputs: Mapping[str, Outputs], folder: Path) -> None:
     _place_corpus([_path(outputs, "import_cv", name) for name in CORPUS_OUTPUTS], folder / CORPUS)
     _place(_path(outputs, "train", "checkpoint"), folder / CHECKPOINT)
     formats = (("convert_tflite", "tflite"), ("convert_mmap", "mapped"), ("freeze", "model"))
-    _place_model([_path(outputs, *one) for one in formats], folder / MODEL)
+    _place_model([_path(outputs, *output) for output in formats], folder / MODEL)
     _place(_path(outputs, "convert_openvino", "ir"), folder / OPENVINO)
     scorer = _path(outputs, "evaluate", "tuned_scorer")
     if ExternalScorer.find(scorer) is not None:

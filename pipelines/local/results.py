@@ -37,7 +37,7 @@ def _clips(corpus: Corpus) -> dict[str, Any]:
     report = corpus.report
     return {
         "imported": {name: counted["clips"] for name, counted in report["sets"].items()},
-        "refused": {reason: found["count"] for reason, found in report["reasons"].items()},
+        "refused": {reason: refusal["count"] for reason, refusal in report["reasons"].items()},
     }
 
 

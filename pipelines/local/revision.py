@@ -36,8 +36,8 @@ def _files(path: Path) -> Iterator[str]:
         if (identity := folder.resolve()) in seen:  # links may form a circle
             continue
         seen.add(identity)
-        with os.scandir(folder) as found:
-            for entry in sorted(found, key=lambda entry: entry.name):
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.is_dir():
                     folders.append(Path(entry.path))
                 elif entry.is_file():

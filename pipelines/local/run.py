@@ -37,9 +37,9 @@ def run(arguments: dict[str, Any], output: Path, runner: str) -> int:
     _check_output(output)
     runs = output.absolute() / collect.RUNS
     try:
-        found = {"corpus_revision": arguments["corpus_revision"] or revision(arguments["corpus_uri"])}
+        current = {"corpus_revision": arguments["corpus_revision"] or revision(arguments["corpus_uri"])}
         uncached = ("publish",) if arguments["publish_uri"] else ()  # what is there decides, which is no input
-        result = runners.run(retrain, arguments | found, runs, Screen(), runner, uncached)
+        result = runners.run(retrain, arguments | current, runs, Screen(), runner, uncached)
         if result.failed_step:
             _tell_failure(result)
             return result.exit_code

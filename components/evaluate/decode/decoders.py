@@ -83,7 +83,7 @@ def open_decoding(
     """The decoder that the settings name; raises InputError if it cannot be had, or cannot use a scorer."""
     name = _chosen(settings, scorer)
     if name == "greedy":
-        return Decoding(name, 0, lambda batch: [[Hypothesis(best_path(one, alphabet))] for one in batch], None, None)
+        return Decoding(name, 0, lambda batch: [[Hypothesis(best_path(clip, alphabet))] for clip in batch], None, None)
     beam_width = settings.beam_width or model_beam_width
     open_search = _reference_search if name == "ds_ctcdecoder" else _search
     alone = open_search(settings, alphabet, beam_width, None)
@@ -111,7 +111,7 @@ def _search(settings: EvaluateSettings, alphabet: Alphabet, beam_width: int, sco
     boosts: HotWords = {word: boost for word, boost in hot_word_boosts(settings.hot_words).items() if scorer}
 
     def decode(batch: Sequence[np.ndarray]) -> list[list[Hypothesis]]:
-        found = ctc_beam_search_decoder_batch(
+        results = ctc_beam_search_decoder_batch(
             batch,
             None,
             alphabet,
@@ -123,7 +123,7 @@ def _search(settings: EvaluateSettings, alphabet: Alphabet, beam_width: int, sco
             boosts,
             settings.n_best,
         )
-        return [[Hypothesis(one.transcript, one.confidence) for one in clip] for clip in found]
+        return [[Hypothesis(result.transcript, result.confidence) for result in clip] for clip in results]
 
     return decode
 

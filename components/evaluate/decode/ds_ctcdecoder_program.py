@@ -26,7 +26,7 @@ def main():  # type: ignore[no-untyped-def]
         batch = np.zeros([len(clips), max(1, max(map(len, clips))), clips[0].shape[1]])  # [B, T, C]
         for row, clip in enumerate(clips):
             batch[row, : len(clip)] = clip
-        found = ds_ctcdecoder.swigwrapper.ctc_beam_search_decoder_batch(
+        results = ds_ctcdecoder.swigwrapper.ctc_beam_search_decoder_batch(
             batch,
             [len(clip) for clip in clips],
             alphabet,
@@ -40,8 +40,8 @@ def main():  # type: ignore[no-untyped-def]
         )
         decode = super(type(alphabet), alphabet).Decode  # the package's own decodes strictly
         texts = [
-            [(one.confidence, decode(one.tokens).decode("utf-8", "replace")) for one in hypotheses]
-            for hypotheses in found
+            [(hypothesis.confidence, decode(hypothesis.tokens).decode("utf-8", "replace")) for hypothesis in hypotheses]
+            for hypotheses in results
         ]
         print(json.dumps(texts), file=answers, flush=True)
 

@@ -29,15 +29,16 @@ def report(set_path: str, samples: Sequence[Sample], count: int) -> str:
     return "\n".join(lines)
 
 
-def totals(found: Mapping[str, Any]) -> str:
+def totals(evaluation: Mapping[str, Any]) -> str:
     """The line that ends a run: all sets together, with the intervals."""
     rates = (
-        f"{name.upper()} {100 * found[name]:.2f} %{_interval(found[f'{name}_interval'])}" for name in ("wer", "cer")
+        f"{name.upper()} {100 * evaluation[name]:.2f} %{_interval(evaluation[f'{name}_interval'])}"
+        for name in ("wer", "cer")
     )
-    line = f"{', '.join(rates)}, loss {_number(found['loss'])} on {found['test_clips']} clips"
-    if found["clips"]["skipped"]:
-        line += f"\nclips: {describe([found['clips']])}"
-    if alone := found.get("without_scorer"):
+    line = f"{', '.join(rates)}, loss {_number(evaluation['loss'])} on {evaluation['test_clips']} clips"
+    if evaluation["clips"]["skipped"]:
+        line += f"\nclips: {describe([evaluation['clips']])}"
+    if alone := evaluation.get("without_scorer"):
         line += f"\nwithout the scorer: WER {100 * alone['wer']:.2f} %{_interval(alone['wer_interval'])}"
         line += f", CER {100 * alone['cer']:.2f} %{_interval(alone['cer_interval'])}"
     return line

@@ -27,7 +27,7 @@ MP3_COMPRESSION = 0.9  # of libsndfile's scale: 3 s of speech take 9 kB
 
 
 def render(
-    found: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
     samples: Sequence[Sample],
     *,
     epochs: Sequence[Mapping[str, Any]] = (),
@@ -54,19 +54,19 @@ def render(
     differences = count_differences(samples)
     worst = [sample for sample in reversed(ranked(samples)) if sample.words.edits][:players]
     return environment.get_template(TEMPLATE).render(
-        title=f"Evaluation of {found['model']['file']}",
-        subtitle=_subtitle(found),
-        scores=found,
-        confidence=f"{found['settings']['confidence']:.0%}",
+        title=f"Evaluation of {evaluation['model']['file']}",
+        subtitle=_subtitle(evaluation),
+        scores=evaluation,
+        confidence=f"{evaluation['settings']['confidence']:.0%}",
         comparison=comparison,
         better=comparison.better(MOST_CHANGED) if comparison else [],
         worse=comparison.worse(MOST_CHANGED) if comparison else [],
         counts=_change_counts(comparison),
-        decodings=_decodings(found),
+        decodings=_decodings(evaluation),
         tuning=tuning,
         search=Markup(plot(tuning)) if tuning else "",
         most_groups=scores.MOST_GROUPS,
-        bar=lambda *given: Markup(charts.rate_bar(*given)),
+        bar=lambda *rates: Markup(charts.rate_bar(*rates)),
         largest=lambda rows: max(
             (limit for row in rows for limit in (row["wer"], *(row["wer_interval"] or ()))), default=1
         ),
@@ -75,7 +75,7 @@ def render(
         confusions=confusions(differences, MOST_CHARACTERS),
         worst=[(sample, audio_uri(sample)) for sample in worst],
         aligned=aligned_words,
-        facts=_facts(found),
+        facts=_facts(evaluation),
     )
 
 
@@ -104,20 +104,20 @@ def audio_uri(sample: Sample) -> str:
     return f"data:audio/mpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def _subtitle(found: Mapping[str, Any]) -> str:
-    sets = ", ".join(one["name"] for one in found["sets"])
-    decoder = found["decoder"]
+def _subtitle(evaluation: Mapping[str, Any]) -> str:
+    sets = ", ".join(test_set["name"] for test_set in evaluation["sets"])
+    decoder = evaluation["decoder"]
     scorer = f" with {decoder['scorer']['file']}" if "scorer" in decoder else ""
-    return f"{found['model']['kind']}, {DECODER_NAMES[decoder['name']]}{scorer}, on {sets}"
+    return f"{evaluation['model']['kind']}, {DECODER_NAMES[decoder['name']]}{scorer}, on {sets}"
 
 
-def _decodings(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _decodings(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The scores with and without the scorer, of all clips and of each set, as rows of a table; none without one."""
-    if not found.get("without_scorer"):
+    if not evaluation.get("without_scorer"):
         return []
-    parts = [("", found)]
-    if len(found["sets"]) > 1:
-        parts += [(f"{one['name']}: ", one) for one in found["sets"]]
+    parts = [("", evaluation)]
+    if len(evaluation["sets"]) > 1:
+        parts += [(f"{test_set['name']}: ", test_set) for test_set in evaluation["sets"]]
     return [
         {**row, "name": f"{part}{name}"}
         for part, whole in parts
@@ -135,11 +135,11 @@ def _change_counts(comparison: ChampionComparison | None) -> dict[str, int]:
 def _frequent(differences: Any) -> list[tuple[str, list[Any]]]:
     headings = (("Substituted", "substituted"), ("Missing", "deleted"), ("Added", "inserted"))
     rows = [(heading, differences.most_frequent(kind, MOST_FREQUENT)) for heading, kind in headings]
-    return [(heading, found) for heading, found in rows if found]
+    return [(heading, pairs) for heading, pairs in rows if pairs]
 
 
-def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    model, emissions, settings = found["model"], found["emissions"], found["settings"]
+def _facts(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    model, emissions, settings = evaluation["model"], evaluation["emissions"], evaluation["settings"]
     geometry = model["geometry"]
     engine = {
         "file": "the file itself, in its own runtime, clip by clip",
@@ -159,9 +159,12 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
             + (", layer normalisation" if geometry["layer_norm"] else ""),
         ),
         ("emissions", engine),
-        *_decoder_facts(found["decoder"]),
+        *_decoder_facts(evaluation["decoder"]),
         ("text", f"normalised: {settings['text_normalization']} (references and transcripts alike, in all sets)"),
-        *((f"set {one['name']}", f"{one['csv']}: {_clips(one['clips'])}") for one in found["sets"]),
+        *(
+            (f"set {test_set['name']}", f"{test_set['csv']}: {_clips(test_set['clips'])}")
+            for test_set in evaluation["sets"]
+        ),
     ]
 
 

@@ -10,50 +10,56 @@ SUMMARY = "summary.md"
 ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
 
 
-def summary(found: Mapping[str, Any], examples: list[tuple[str, str]]) -> str:
+def summary(evaluation: Mapping[str, Any], examples: list[tuple[str, str]]) -> str:
     """A few lines and a table for `scores.json`'s content; `examples` are references and transcripts."""
-    model = found["model"]
+    model = evaluation["model"]
     lines = [
-        f"**WER {percent(found['wer'])}**{_interval(found, 'wer_interval')}, "
-        f"**CER {percent(found['cer'])}**{_interval(found, 'cer_interval')} of {_text(model['file'])} "
-        f"on {found['test_clips']} clips.",
+        f"**WER {percent(evaluation['wer'])}**{_interval(evaluation, 'wer_interval')}, "
+        f"**CER {percent(evaluation['cer'])}**{_interval(evaluation, 'cer_interval')} of {_text(model['file'])} "
+        f"on {evaluation['test_clips']} clips.",
         "",
     ]
     if not model.get("alphabet_has_space", True):
         lines += ["The alphabet has no space, so a sentence counts as one word: the CER is the rate to read.", ""]
-    if alone := found.get("without_scorer"):
-        scorer = found["decoder"]["scorer"]
+    if alone := evaluation.get("without_scorer"):
+        scorer = evaluation["decoder"]["scorer"]
         lines += [
             f"With the scorer {_text(scorer['file'])} (alpha {scorer['lm_alpha']:.4g}, beta {scorer['lm_beta']:.4g}); "
             f"without it WER {percent(alone['wer'])}{_interval(alone, 'wer_interval')}, "
             f"CER {percent(alone['cer'])}{_interval(alone, 'cer_interval')}.",
             "",
         ]
-    if comparison := found.get("champion"):
+    if comparison := evaluation.get("champion"):
         difference = 100 * (comparison["wer"] - comparison["champion_wer"])
         lines += [
             f"Against the champion {difference:+.2f} points WER on {comparison['clips']} clips: "
             f"{comparison['better_clips']} better, {comparison['worse_clips']} worse.",
             "",
         ]
-    if found["clips"]["skipped"]:
-        lines += [f"Clips: {_text(describe([found['clips']]))}.", ""]
-    extra = (" WER without scorer |", "---:|") if found.get("without_scorer") else ("", "")
+    if evaluation["clips"]["skipped"]:
+        lines += [f"Clips: {_text(describe([evaluation['clips']]))}.", ""]
+    extra = (" WER without scorer |", "---:|") if evaluation.get("without_scorer") else ("", "")
     lines += [f"| set | clips | WER | CER | loss |{extra[0]}", f"|---|---:|---:|---:|---:|{extra[1]}"]
-    for one in found["sets"]:
-        loss = "-" if one["loss"] is None else f"{one['loss']:.3f}"
-        cells = [_text(one["name"]), str(one["test_clips"]), percent(one["wer"]), percent(one["cer"]), loss]
-        if alone := one.get("without_scorer"):
+    for test_set in evaluation["sets"]:
+        loss = "-" if test_set["loss"] is None else f"{test_set['loss']:.3f}"
+        cells = [
+            _text(test_set["name"]),
+            str(test_set["test_clips"]),
+            percent(test_set["wer"]),
+            percent(test_set["cer"]),
+            loss,
+        ]
+        if alone := test_set.get("without_scorer"):
             cells.append(percent(alone["wer"]))
         lines.append(f"| {' | '.join(cells)} |")
     if examples:
         lines += ["", "| said | heard |", "|---|---|"]
-        lines += [f"| {_text(said)} | {_text(heard)} |" for said, heard in examples]
+        lines += [f"| {_text(reference)} | {_text(heard)} |" for reference, heard in examples]
     return "\n".join(lines) + "\n"
 
 
-def _interval(found: Mapping[str, Any], name: str) -> str:
-    limits = found[name]
+def _interval(evaluation: Mapping[str, Any], name: str) -> str:
+    limits = evaluation[name]
     return f" ({percent(limits[0])} to {percent(limits[1])})" if limits else ""
 
 

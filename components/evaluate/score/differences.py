@@ -55,22 +55,22 @@ class Differences:
         """The most frequent words `substituted`, `deleted` or `inserted`."""
         pairs = ((Pair(*pair), times) for pair, times in self.words.items())
         chosen = [(pair, times) for pair, times in pairs if pair.kind == kind]
-        return sorted(chosen, key=lambda found: (-found[1], found[0].reference, found[0].hypothesis))[:count]
+        return sorted(chosen, key=lambda counted: (-counted[1], counted[0].reference, counted[0].hypothesis))[:count]
 
 
 def count_differences(samples: Sequence[Sample]) -> Differences:
     """Count the edits of all samples, of words and of characters."""
-    found = Differences()
+    differences = Differences()
     for sample in samples:
         if sample.words.edits:
             edits = (pair for pair in aligned_words(sample) if pair.kind != "same")
-            found.words.update((pair.reference, pair.hypothesis) for pair in edits)
+            differences.words.update((pair.reference, pair.hypothesis) for pair in edits)
         if sample.characters.edits:
             pairs = align(sample.reference, sample.hypothesis)
-            found.characters.update((pair.reference, pair.hypothesis) for pair in pairs)
+            differences.characters.update((pair.reference, pair.hypothesis) for pair in pairs)
         else:
-            found.characters.update(zip(sample.reference, sample.reference, strict=True))
-    return found
+            differences.characters.update(zip(sample.reference, sample.reference, strict=True))
+    return differences
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Confusions:
 def confusions(differences: Differences, most: int) -> Confusions:
     """The table of the `most` characters that were mistaken most often, in the characters' order."""
     mistakes: Counter[str] = Counter()
-    for (said, heard), times in differences.characters.items():
-        if said != heard:
-            mistakes[said] += times
+    for (reference, heard), times in differences.characters.items():
+        if reference != heard:
+            mistakes[reference] += times
             mistakes[heard] += times
     chosen = sorted(token for token, _ in mistakes.most_common(most + 1) if token != NOTHING)[:most]
     tokens = [*chosen, NOTHING]

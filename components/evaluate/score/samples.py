@@ -68,7 +68,7 @@ class Sample:
             "client_id": self.speaker,
             **self.traits,
             **self._of_scorer(),
-            **({"candidates": [one._asdict() for one in self.candidates]} if self.candidates else {}),
+            **({"candidates": [candidate._asdict() for candidate in self.candidates]} if self.candidates else {}),
         }
 
     def _of_scorer(self) -> dict[str, Any]:

@@ -85,28 +85,28 @@ def items(settings: EvaluateSettings, sets: Sequence[EvaluationSet], subject: Su
 
     Raises InputError if these are too many, or if the model cannot write too many of the transcripts.
     """
-    made, rate, resampling = [], subject.geometry.audio_sample_rate, settings.normalize_sample_rate
+    clips, rate, resampling = [], subject.geometry.audio_sample_rate, settings.normalize_sample_rate
     allowance = Allowance(settings.allow_skipped)
-    for one in sets:
-        reader = ClipReader(one.manifest, rate)
-        kept = readable(one.manifest, rate, one.tally, resampling=resampling)
-        one.tally.check(allowance)
-        _check_transcripts(one, subject, allowance)
-        lengths = samples_of(one.manifest, rate)
-        made += [
+    for test_set in sets:
+        reader = ClipReader(test_set.manifest, rate)
+        kept = readable(test_set.manifest, rate, test_set.tally, resampling=resampling)
+        test_set.tally.check(allowance)
+        _check_transcripts(test_set, subject, allowance)
+        lengths = samples_of(test_set.manifest, rate)
+        clips += [
             EvaluationClip(
-                one.name,
-                one.manifest.clips[row],
-                one.traits[row],
+                test_set.name,
+                test_set.manifest.clips[row],
+                test_set.traits[row],
                 reader,
                 row,
                 int(lengths[row]),
-                one.tally,
+                test_set.tally,
                 resampling,
             )
             for row in kept.tolist()
         ]
-    return made
+    return clips
 
 
 def _check_transcripts(test_set: EvaluationSet, subject: Subject, allowance: Allowance) -> None:
