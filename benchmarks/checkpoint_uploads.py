@@ -41,12 +41,12 @@ def batch(geometry: Geometry, clips: int) -> Batch:
     return Batch(0, np.arange(clips), features, lengths[0], labels, lengths[1])
 
 
-def phase(trainer: Trainer, given: Batch, saver: Saver | None, seconds: float, every_s: float) -> list[float]:
+def phase(trainer: Trainer, training_batch: Batch, saver: Saver | None, seconds: float, every_s: float) -> list[float]:
     """Steps, wall s and processor s a step, and s that the steps stood still."""
     wall, used, stood, steps = time.monotonic(), time.process_time(), 0.0, 0
     next_save = wall + every_s / 2
     while time.monotonic() - wall < seconds:
-        trainer.train(given)
+        trainer.train(training_batch)
         steps += 1
         if saver and time.monotonic() >= next_save and saver.ready:
             before = time.monotonic()
@@ -65,13 +65,13 @@ def main() -> None:
     parser.add_argument("--phase_s", type=float, default=240.0)
     parser.add_argument("--every_s", type=float, default=120.0)
     parser.add_argument("--repeats", type=int, default=2)
-    given = parser.parse_args()
-    geometry = Geometry(n_hidden=given.n_hidden, n_labels=28)
+    options = parser.parse_args()
+    geometry = Geometry(n_hidden=options.n_hidden, n_labels=28)
     start = Snapshot(geometry, initial_weights(geometry, 1))
     trainer = Trainer(start, Adam(), DropoutRates(0.05, 0.05, 0.05, 0.05), 1e-4, 1)
-    some = batch(geometry, given.clips)
+    some = batch(geometry, options.clips)
     with tempfile.TemporaryDirectory() as folder:
-        store = CheckpointStore(Path(folder), 2, given.mirror, patience_s=600)
+        store = CheckpointStore(Path(folder), 2, options.mirror, patience_s=600)
         with store.uploading(0.0), Saver(store, trainer) as saver:
             trainer.train(some)
             saver.save({"epoch": 0})  # the first one takes the memory that the others use again
@@ -79,7 +79,7 @@ def main() -> None:
             store.flush()
             size = sum(path.stat().st_size for path in Path(folder).glob("train-*"))
             print(
-                f"n_hidden {given.n_hidden}, {size / 1e9:.2f} GB a checkpoint, one every {given.every_s:g} s",
+                f"n_hidden {options.n_hidden}, {size / 1e9:.2f} GB a checkpoint, one every {options.every_s:g} s",
                 flush=True,
             )
             for _ in range(3):
@@ -96,9 +96,9 @@ def main() -> None:
                     flush=True,
                 )
             print("| checkpoints | steps | wall s a step | processor s a step | stood still s |\n|---|---|---|---|---|")
-            for _ in range(given.repeats):
+            for _ in range(options.repeats):
                 for name, how in (("none", None), ("uploaded", saver)):
-                    steps, wall, used, stood = phase(trainer, some, how, given.phase_s, given.every_s)
+                    steps, wall, used, stood = phase(trainer, some, how, options.phase_s, options.every_s)
                     print(f"| {name} | {steps:g} | {wall:.3f} | {used:.3f} | {stood:.2f} |", flush=True)
                 saver.wait()
                 store.flush()

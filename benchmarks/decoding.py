@@ -107,10 +107,10 @@ def ours(clips: EmissionSet, beam_width: int, cutoffs: tuple[float, int], with_s
     """This project's decoder, one thread."""
     scorer = Scorer(cases.ALPHA, cases.BETA, cases.WORDS, cases.ALPHABET) if with_scorer else None
     began = time.process_time()
-    found = beam_search.ctc_beam_search_decoder_batch(
+    results = beam_search.ctc_beam_search_decoder_batch(
         clips.emissions, None, cases.ALPHABET, beam_width, 1, *cutoffs, scorer
     )
-    return DecodingRun(time.process_time() - began, [clip[0].transcript for clip in found])
+    return DecodingRun(time.process_time() - began, [clip[0].transcript for clip in results])
 
 
 def ds_ctcdecoder(peer: Peer, folder: Path) -> Decoder:
@@ -171,23 +171,23 @@ def compare(decoders: dict[str, Decoder], sets: list[EmissionSet], beam_widths: 
                 for name, decode in wanted.items():
                     runs[name].append(decode(clips, beam, cutoffs, with_scorer))
             reference = runs.get("ds_ctcdecoder")
-            for name, made in runs.items():
-                print(row(name, made, reference, clips, beam, cutoffs, with_scorer), flush=True)
+            for name, repetitions in runs.items():
+                print(row(name, repetitions, reference, clips, beam, cutoffs, with_scorer), flush=True)
 
 
 def row(
-    name: str, made: list[DecodingRun], reference: list[DecodingRun] | None,
+    name: str, runs: list[DecodingRun], reference: list[DecodingRun] | None,
     clips: EmissionSet, beam: int, cutoffs: tuple[float, int], with_scorer: bool,
 ) -> str:  # fmt: skip
     """One line of the table."""
-    speed = len(clips.emissions) / min(run.cpu_s for run in made)
+    speed = len(clips.emissions) / min(run.cpu_s for run in runs)
     ratio = same = "-"
     if reference is not None:
-        ratio = f"{min(run.cpu_s for run in reference) / min(run.cpu_s for run in made):.2f}"
-        agreeing = sum(ours == theirs for ours, theirs in zip(made[0].texts, reference[0].texts, strict=True))
+        ratio = f"{min(run.cpu_s for run in reference) / min(run.cpu_s for run in runs):.2f}"
+        agreeing = sum(ours == theirs for ours, theirs in zip(runs[0].texts, reference[0].texts, strict=True))
         same = f"{agreeing}/{len(clips.emissions)}"
     shown = "none" if cutoffs == UNPRUNED else f"{cutoffs[0]:g}, {cutoffs[1]}"
-    rate = word_error_rate(clips.transcripts, made[0].texts)
+    rate = word_error_rate(clips.transcripts, runs[0].texts)
     scorer = "yes" if with_scorer else "no"
     return f"| {scorer} | {beam} | {shown} | {clips.name} | {name} | {speed:.1f} | {ratio} | {rate:.4f} | {same} |"
 

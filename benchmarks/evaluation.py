@@ -36,7 +36,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def main() -> None:
     """Make a model and a corpus, measure, print the table."""
-    n_clips, n_hidden = (int(given) for given in (sys.argv[1:] + ["1000", "2048"][len(sys.argv) - 1 :])[:2])
+    n_clips, n_hidden = (int(argument) for argument in (sys.argv[1:] + ["1000", "2048"][len(sys.argv) - 1 :])[:2])
     geometry = Geometry(n_hidden=n_hidden, n_labels=len(ALPHABET))
     generator = np.random.default_rng(0)
     shapes = weight_shapes(geometry).items()

@@ -65,13 +65,13 @@ def main() -> None:
             arguments = [str(checkpoint), str(model), str(folder / step.replace(", ", "-"))]
             commands[step] = [sys.executable, "-c", _STEP.format(call=call), *arguments]
         costs = median_costs(commands, settings.repeats)
-        made = {path.name: path.stat().st_size / 2**20 for path in model.iterdir() if path.stat().st_size > 2**16}
+        sizes = {path.name: path.stat().st_size / 2**20 for path in model.iterdir() if path.stat().st_size > 2**16}
         shutil.rmtree(folder)
     print(f"n_hidden {settings.n_hidden}, median of {settings.repeats}, self-checks included")
     print(f"{'':26}{'wall s':>9}{'CPU s':>9}{'peak MiB':>10}")
     for row, cost in costs.items():
         print(f"{row:26}{cost.wall_s:9.1f}{cost.cpu_s:9.1f}{cost.peak_mb:10.0f}")
-    print("files, MiB: " + ", ".join(f"{name} {size:.1f}" for name, size in sorted(made.items())))
+    print("files, MiB: " + ", ".join(f"{name} {size:.1f}" for name, size in sorted(sizes.items())))
 
 
 if __name__ == "__main__":

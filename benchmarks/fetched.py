@@ -36,8 +36,8 @@ def fetched(spec: Mapping[str, Any], bytes_of: Mapping[str, float]) -> dict[str,
     """Step -> input -> bytes."""
     return {
         step: {
-            name: bytes_of[given["taskOutputArtifact"]["outputArtifactKey"]]
-            for name, given in task.get("inputs", {}).get("artifacts", {}).items()
+            name: bytes_of[source["taskOutputArtifact"]["outputArtifactKey"]]
+            for name, source in task.get("inputs", {}).get("artifacts", {}).items()
         }
         for step, task in spec["root"]["dag"]["tasks"].items()
     }
@@ -48,9 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus_gb", type=float, default=300.0)
     parser.add_argument("--held_out", type=float, default=0.05, help="share of dev and test together")
-    given = parser.parse_args()
+    options = parser.parse_args()
     spec = next(yaml.safe_load_all(compiled.to_yaml(retrain)))
-    table = fetched(spec, sizes(given.corpus_gb * 1e9, given.held_out))
+    table = fetched(spec, sizes(options.corpus_gb * 1e9, options.held_out))
     print("| step | GB | of which clips and tables |")
     print("|---|---:|---:|")
     total = of_corpus = 0.0

@@ -186,7 +186,7 @@ def python(program: str, *arguments: object) -> list[str]:
 def transcripts(path: Path) -> dict[str, str]:
     """File name -> transcript."""
     with path.open(encoding="utf-8", newline="") as file:
-        return {Path(found["wav_filename"]).name: found["transcript"] for found in csv.DictReader(file)}
+        return {Path(row["wav_filename"]).name: row["transcript"] for row in csv.DictReader(file)}
 
 
 def memory(folder: Path, counts: Sequence[int], sounds: Sequence[bytes]) -> None:
@@ -273,18 +273,18 @@ def main() -> None:
     parser.add_argument("--memory", type=int, nargs="*", default=[1000, 20_000], help="corpus sizes to compare")
     parser.add_argument("--rows", type=int, default=2_000_000, help="rows of the TSV to plan; 0: none")
     parser.add_argument("--scratch", default=None, help="folder for the clips (several GB with the defaults)")
-    given = parser.parse_args()
+    options = parser.parse_args()
     sounds = [make_sound(seed) for seed in range(DIFFERENT_CLIPS)]
     parts: list[Callable[[Path], None]] = []
-    if given.clips:
-        parts.append(lambda folder: speed(folder, given.clips, given.peer, sounds))
-    if given.memory:
-        parts.append(lambda folder: memory(folder, given.memory, sounds))
-    if given.rows:
-        parts.append(lambda folder: plan(folder, given.rows))
+    if options.clips:
+        parts.append(lambda folder: speed(folder, options.clips, options.peer, sounds))
+    if options.memory:
+        parts.append(lambda folder: memory(folder, options.memory, sounds))
+    if options.rows:
+        parts.append(lambda folder: plan(folder, options.rows))
     print(f"clips of {SECONDS:g} s, {np.mean([len(sound) for sound in sounds]) / 1000:.0f} kB; {os.cpu_count()} cores")
     for part in parts:
-        with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
+        with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
             part(Path(folder))
 
 

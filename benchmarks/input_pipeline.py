@@ -71,15 +71,15 @@ def throughput(
 ) -> tuple[float, float, float]:
     """Clips a CPU second, clips a second, share of the time spent waiting."""
     augmentation = EpochAugmentation(augmenter, 0, 1)
-    wall, cpu, waited, made = time.perf_counter(), time.process_time(), 0.0, 0
+    wall, cpu, waited, clips_read = time.perf_counter(), time.process_time(), 0.0, 0
     asked = wall
     for batch in stream(clips, batches, augmentation=augmentation, cache=cache):
         waited += time.perf_counter() - asked
-        made += len(batch.clips)
+        clips_read += len(batch.clips)
         time.sleep(step_ms / 1000)
         asked = time.perf_counter()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return made / cpu, made / wall, waited / wall
+    return clips_read / cpu, clips_read / wall, waited / wall
 
 
 def write_large_manifest(path: Path, rows: int) -> None:

@@ -86,11 +86,11 @@ def runner(function: Function, shape: tuple[int, int, int], *, xla: bool) -> Cal
     state = tf.zeros([batch, hidden])
 
     @tf.function(autograph=False, jit_compile=xla)
-    def step(*given: tf.Tensor) -> list[tf.Tensor]:
+    def step(*parameters: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            tape.watch(given)
-            loss = tf.reduce_sum(tf.square(function(*given, state, state)))
-        return tape.gradient(loss, given)
+            tape.watch(parameters)
+            loss = tf.reduce_sum(tf.square(function(*parameters, state, state)))
+        return tape.gradient(loss, parameters)
 
     return lambda: step(*arguments)[1].numpy()
 
@@ -136,7 +136,7 @@ def main() -> None:
                     spent[name].append((time.process_time() - cpu, time.perf_counter() - wall))
         work = 3 * 2 * 2 * hidden * 4 * hidden * batch * frames
         for name, times in spent.items():
-            cpu, wall = (min(one[k] for one in times) for k in (0, 1))
+            cpu, wall = (min(cost[k] for cost in times) for k in (0, 1))
             cells = [hidden, batch, frames, name, f"{cpu:.3f}", f"{wall:.3f}"]
             print("| " + " | ".join(map(str, [*cells, f"{work / cpu / 1e9:.0f}", f"{work / wall / 1e9:.0f}"])) + " |")
 

@@ -112,9 +112,9 @@ def candidates(graph: Path, folder: Path, only: str) -> Iterator[Candidate]:
         except environments.PeerUnavailable as reason:
             print(f"note: no mo {year}: {reason}", file=sys.stderr)
             continue
-        made = model_optimizer(optimizer, graph, folder / f"mo-{year}")
-        yield Candidate(f"mo {year}, f32", "openvino", str(optimizer.python), made, "f32")
-        yield Candidate(f"mo {year}", "openvino", str(optimizer.python), made)
+        ir = model_optimizer(optimizer, graph, folder / f"mo-{year}")
+        yield Candidate(f"mo {year}, f32", "openvino", str(optimizer.python), ir, "f32")
+        yield Candidate(f"mo {year}", "openvino", str(optimizer.python), ir)
     try:
         onnx = environments.find("onnxruntime")
         yield Candidate("onnxruntime, f32", "onnxruntime", str(onnx.python), export_onnx(graph, folder / "model.onnx"))
@@ -124,19 +124,19 @@ def candidates(graph: Path, folder: Path, only: str) -> Iterator[Candidate]:
 
 def ours(graph: Path, folder: Path) -> Iterator[Candidate]:
     """The step's IRs."""
-    made = {
+    irs = {
         (precision, n_steps): step.run(
             OpenVinoSettings(precision=precision, n_steps=n_steps), str(graph), folder / f"{precision}-{n_steps}"
         ).xml
         for precision, n_steps in (("f32", 0), ("f16", 0), ("f16", 16), ("int8", 0), ("int8", 16))
     }
-    yield Candidate("ours f32, f32", "openvino", sys.executable, made["f32", 0], "f32")
-    yield Candidate("ours f16, f32", "openvino", sys.executable, made["f16", 0], "f32")
-    yield Candidate("ours f16", "openvino", sys.executable, made["f16", 0])
-    yield Candidate("ours f16, 16 frames fixed", "openvino", sys.executable, made["f16", 16])
-    yield Candidate("ours int8, f32", "openvino", sys.executable, made["int8", 0], "f32")
-    yield Candidate("ours int8", "openvino", sys.executable, made["int8", 0])
-    yield Candidate("ours int8, 16 frames fixed", "openvino", sys.executable, made["int8", 16])
+    yield Candidate("ours f32, f32", "openvino", sys.executable, irs["f32", 0], "f32")
+    yield Candidate("ours f16, f32", "openvino", sys.executable, irs["f16", 0], "f32")
+    yield Candidate("ours f16", "openvino", sys.executable, irs["f16", 0])
+    yield Candidate("ours f16, 16 frames fixed", "openvino", sys.executable, irs["f16", 16])
+    yield Candidate("ours int8, f32", "openvino", sys.executable, irs["int8", 0], "f32")
+    yield Candidate("ours int8", "openvino", sys.executable, irs["int8", 0])
+    yield Candidate("ours int8, 16 frames fixed", "openvino", sys.executable, irs["int8", 16])
 
 
 def convert_model(graph: Path, folder: Path) -> Path:
@@ -206,30 +206,30 @@ def worker(candidate: Candidate, inputs: Path, outputs: Path, threads: int) -> I
         process.wait()
 
 
-def measure(found: list[Candidate], folder: Path, repeats: int, threads: int) -> None:
+def measure(candidates: list[Candidate], folder: Path, repeats: int, threads: int) -> None:
     """Let the candidates take turns."""
     with ExitStack() as stack:
         workers = [
             stack.enter_context(worker(candidate, folder / "inputs.npz", folder / f"{number}.npz", threads))
-            for number, candidate in enumerate(found)
+            for number, candidate in enumerate(candidates)
         ]
         for task, count in (("chunk", repeats), ("long", max(3, repeats // 5))):
             for _ in range(count):
-                for candidate, process in zip(found, workers, strict=True):
+                for candidate, process in zip(candidates, workers, strict=True):
                     assert process.stdin is not None
                     assert process.stdout is not None
                     print(task, file=process.stdin, flush=True)
                     candidate.seconds[task].append(json.loads(process.stdout.readline()))
 
 
-def report(found: list[Candidate]) -> str:
+def report(candidates: list[Candidate]) -> str:
     """The Markdown table."""
     columns = ["", "MB", "load s", "chunk ms", "x", "chunk CPU ms", "10 s: ms", "x", "real-time factor"]
     columns += ["max diff", "same label"]
     rows = [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1)]
-    reference = found[0].results["long"]
-    base = next((candidate for candidate in found if candidate.name == "convert_model, f32"), found[0])
-    for candidate in found:
+    reference = candidates[0].results["long"]
+    base = next((candidate for candidate in candidates if candidate.name == "convert_model, f32"), candidates[0])
+    for candidate in candidates:
         cells = [candidate.name, f"{candidate.megabytes():.0f}", f"{candidate.load_s:.1f}"]
         for task in TASKS:
             wall = [seconds[0] * 1000 for seconds in candidate.seconds[task]]
@@ -258,12 +258,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         model = Path(options.model)
-        given = model / "output_graph.pb" if model.is_dir() else model
-        graph = given if options.model else random_model(folder, options.n_hidden)
+        exported = model / "output_graph.pb" if model.is_dir() else model
+        graph = exported if options.model else random_model(folder, options.n_hidden)
         write_inputs(folder / "inputs.npz", read_facts(open_graph(graph)).geometry, options.csv)
-        found = list(candidates(graph, folder, options.only))
-        measure(found, folder, options.repeats, options.threads)
-        print(report(found))
+        measured = list(candidates(graph, folder, options.only))
+        measure(measured, folder, options.repeats, options.threads)
+        print(report(measured))
 
 
 if __name__ == "__main__":

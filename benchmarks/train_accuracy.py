@@ -45,23 +45,23 @@ def main() -> None:
     parser.add_argument("--flags", default="", help="further flags of this trainer")
     parser.add_argument("--coqui_flags", default="", help="further flags of Coqui STT's trainer")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmarks" / "train_accuracy")
-    given = parser.parse_args()
-    if given.small:
-        given.clips, given.epochs, given.seeds = 240, 3, given.seeds[:2]
-    corpus = make_corpus(given.work / f"en-{given.clips}", "en", given.clips)
-    runs = given.work / f"runs-{given.clips}-{given.epochs}"
+    options = parser.parse_args()
+    if options.small:
+        options.clips, options.epochs, options.seeds = 240, 3, options.seeds[:2]
+    corpus = make_corpus(options.work / f"en-{options.clips}", "en", options.clips)
+    runs = options.work / f"runs-{options.clips}-{options.epochs}"
     trainers = {"ours": train_here, "coqui": train_with_coqui}
-    for seed in given.seeds:
+    for seed in options.seeds:
         for name, train in trainers.items():
-            further = given.coqui_flags if name == "coqui" else given.flags
+            further = options.coqui_flags if name == "coqui" else options.flags
             label = f"{name}{''.join(further.split())}-{seed}"
             folder = runs / label
-            if given.only not in (None, name) or (folder / "result.json").is_file():
+            if options.only not in (None, name) or (folder / "result.json").is_file():
                 continue
             print(f"== {label}", flush=True)
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             started = time.monotonic()
-            train(given, corpus, folder / "checkpoint", seed)
+            train(options, corpus, folder / "checkpoint", seed)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             result = {"trainer": label.rsplit("-", 1)[0], "seed": seed, **test(corpus, folder)}
@@ -71,7 +71,7 @@ def main() -> None:
     report([json.loads(path.read_text()) for path in sorted(runs.glob("*/result.json"))])
 
 
-def flags(given: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int) -> list[str]:
+def flags(options: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int) -> list[str]:
     """What both trainers are told."""
     values = {
         "train_files": corpus / "train.csv",
@@ -82,44 +82,44 @@ def flags(given: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int) 
         "train_batch_size": BATCH,
         "dev_batch_size": BATCH,
         "learning_rate": LEARNING_RATE,
-        "epochs": given.epochs,
+        "epochs": options.epochs,
         "random_seed": seed,
     }
     return [text for name, value in values.items() for text in (f"--{name}", str(value))]
 
 
-def train_here(given: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int) -> None:
+def train_here(options: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int) -> None:
     """A run that was stopped goes on."""
-    command = [sys.executable, "-m", "components.train", *flags(given, corpus, checkpoint, seed)]
-    command += shlex.split(given.flags)
+    command = [sys.executable, "-m", "components.train", *flags(options, corpus, checkpoint, seed)]
+    command += shlex.split(options.flags)
     subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True)
 
 
-def train_with_coqui(given: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int) -> None:
+def train_with_coqui(options: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int) -> None:
     """A run that was stopped starts again: Coqui STT counts epochs from its start."""
     shutil.rmtree(checkpoint, ignore_errors=True)
-    arguments = [*flags(given, corpus, checkpoint, seed), *shlex.split(given.coqui_flags)]
+    arguments = [*flags(options, corpus, checkpoint, seed), *shlex.split(options.coqui_flags)]
     answer = find("coqui-training").drive("coqui_trainer", "train", *arguments, timeout_s=COQUI_TIMEOUT_S)
     (checkpoint / "epochs.json").write_text(json.dumps(answer["epochs"]))
-    if len(answer["epochs"]) != given.epochs:
-        raise SystemExit(f"Coqui STT trained {len(answer['epochs'])} epochs, not {given.epochs}")
+    if len(answer["epochs"]) != options.epochs:
+        raise SystemExit(f"Coqui STT trained {len(answer['epochs'])} epochs, not {options.epochs}")
 
 
 def test(corpus: Path, folder: Path) -> dict[str, Any]:
     """WER, CER and loss of the best-dev checkpoint on the test set, and its dev loss."""
-    found = {}
+    scores = {}
     for name in ("test", "dev"):
         evaluation = folder / f"evaluation-{name}"
         command = [sys.executable, "-m", "components.evaluate", "--checkpoint_dir", str(folder / "checkpoint")]
         command += ["--load_evaluate", "best", "--test_files", str(corpus / f"{name}.csv"), "--decoder", "greedy"]
         command += ["--evaluation", str(evaluation), "--report_count", "0", "--bootstrap_samples", "0"]
         subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
-        found[name] = json.loads((evaluation / "scores.json").read_text())
+        scores[name] = json.loads((evaluation / "scores.json").read_text())
     return {
-        "wer": found["test"]["wer"],
-        "cer": found["test"]["cer"],
-        "test_loss": found["test"]["loss"],
-        "dev_loss": found["dev"]["loss"],
+        "wer": scores["test"]["wer"],
+        "cer": scores["test"]["cer"],
+        "test_loss": scores["test"]["loss"],
+        "dev_loss": scores["dev"]["loss"],
     }
 
 

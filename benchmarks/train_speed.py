@@ -161,8 +161,8 @@ def operations(case: Case, csv: Path) -> float:
     geometry = Geometry(case.n_hidden, len(LETTERS))
     frames = sum(geometry.n_frames((clip.wav_filesize - 44) // 2) for clip in read_manifest(csv))
     hidden, inputs = case.n_hidden, geometry.window_frames * geometry.n_input
-    others = 3 * hidden**2 + 8 * hidden**2 + hidden * geometry.n_classes  # layers 2, 3, 5; LSTM; layer 6
-    return 2.0 * frames * (2 * inputs * hidden + 3 * others)
+    hidden_weights = 3 * hidden**2 + 8 * hidden**2 + hidden * geometry.n_classes  # layers 2, 3, 5; LSTM; layer 6
+    return 2.0 * frames * (2 * inputs * hidden + 3 * hidden_weights)
 
 
 def run_ours(case: Case, csv: Path, scratch: Path, epochs: int, devices: str, mixed: bool) -> Measured:
@@ -206,8 +206,8 @@ def run_peer(case: Case, csv: Path, scratch: Path, epochs: int, peer: Peer) -> M
         "skip_batch_test": "true",
         "show_progressbar": "false",
     }
-    given = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
-    answer = json.loads(peer.run("python", "-c", PEER_PROGRAM, *given, timeout_s=7200))
+    arguments = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+    answer = json.loads(peer.run("python", "-c", PEER_PROGRAM, *arguments, timeout_s=7200))
     return Measured(*of_epochs(case, answer["epochs"]))
 
 
@@ -222,7 +222,7 @@ def report(case: Case, results: dict[str, list[Measured]], work: float) -> None:
     """The rows of a case."""
 
     def median(name: str, field: str) -> float:
-        return statistics.median(getattr(one, field) for one in results[name])
+        return statistics.median(getattr(run, field) for run in results[name])
 
     for name, measured in results.items():
         cells = [str(case.n_hidden), str(case.batch), name]
@@ -235,8 +235,8 @@ def report(case: Case, results: dict[str, list[Measured]], work: float) -> None:
             cells += [f"{median(name, 'clips_per_s') * work / case.clips / 1e9:.0f}", "", "", "", ""]
         else:
             a_clip = work / case.clips
-            shares = [one.clips_per_s * a_clip / one.peak for one in measured]
-            cpu_shares = [one.clips_per_cpu_s * a_clip / one.peak_a_cpu_s for one in measured]
+            shares = [run.clips_per_s * a_clip / run.peak for run in measured]
+            cpu_shares = [run.clips_per_cpu_s * a_clip / run.peak_a_cpu_s for run in measured]
             cells += [f"{median(name, 'clips_per_s') * work / case.clips / 1e9:.0f}"]
             cells += [f"{median(name, 'peak') / 1e9:.0f}", f"{statistics.median(shares):.0%}"]
             cells += [f"{statistics.median(cpu_shares):.0%}"]
@@ -285,7 +285,7 @@ def main() -> None:
                     ours = run_ours(case, csv, scratch, arguments.epochs, arguments.devices, name == MIXED)
                     results.setdefault(name, []).append(ours)
             report(case, results, operations(case, csv))
-    print("ours on " + "; ".join(sorted({one.on for name in (FLOAT32, MIXED) for one in results[name]})))
+    print("ours on " + "; ".join(sorted({run.on for name in (FLOAT32, MIXED) for run in results[name]})))
 
 
 if __name__ == "__main__":

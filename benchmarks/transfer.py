@@ -27,28 +27,28 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmarks" / "transfer")
     parser.add_argument("--plot", type=Path, help="where the curves go, as PNG")
-    given = parser.parse_args()
-    base = given.base or english(given)
+    options = parser.parse_args()
+    base = options.base or english(options)
     if not (base / "best_dev_checkpoint").is_file():
         raise SystemExit(f"{base}: no checkpoint with a best_dev_checkpoint")
-    work = given.work / f"{given.clips}-{given.epochs}-{given.seed}-from-{base.name}"
-    corpus = make_corpus(given.work / f"ru-{given.clips}", "ru", given.clips)
+    work = options.work / f"{options.clips}-{options.epochs}-{options.seed}-from-{base.name}"
+    corpus = make_corpus(options.work / f"ru-{options.clips}", "ru", options.clips)
     n_hidden = json.loads((base / "model.json").read_text())["geometry"]["n_hidden"]
-    common = ("--epochs", str(given.epochs), "--random_seed", str(given.seed))
+    common = ("--epochs", str(options.epochs), "--random_seed", str(options.seed))
     runs = {
         "from scratch": train(corpus, work / "scratch", *common, "--n_hidden", str(n_hidden)),
         "from English": train(corpus, work / "transfer", *common, "--load_checkpoint_dir", str(base)),
     }
     report(runs)
-    if given.plot:
-        plot(runs, given.plot)
+    if options.plot:
+        plot(runs, options.plot)
 
 
-def english(given: argparse.Namespace) -> Path:
+def english(options: argparse.Namespace) -> Path:
     """The checkpoint to start from."""
-    corpus = make_corpus(given.work / "en-2000", "en", 2000)
-    train(corpus, given.work / "english", "--epochs", "25", "--n_hidden", "192")
-    return given.work / "english"
+    corpus = make_corpus(options.work / "en-2000", "en", 2000)
+    train(corpus, options.work / "english", "--epochs", "25", "--n_hidden", "192")
+    return options.work / "english"
 
 
 def train(corpus: Path, save: Path, *more: str) -> list[float]:

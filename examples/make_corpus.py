@@ -195,10 +195,10 @@ def plan() -> list[SpokenClip]:
     repeated = [clip.words for clip in clips if clip.split == "train"]
     for split, count in (("validated", VALIDATED_ONLY), ("other", OTHER), ("invalidated", INVALIDATED)):
         for index in range(count):
-            said = repeated[index * 7]
+            spoken = repeated[index * 7]
             # what makes a clip invalid: the speaker read another sentence
-            claimed = repeated[index * 7 + 3] if split == "invalidated" else said
-            clips.append(SpokenClip(split, SPEAKERS["extra"][index % 2], said, written(claimed)))
+            claimed = repeated[index * 7 + 3] if split == "invalidated" else spoken
+            clips.append(SpokenClip(split, SPEAKERS["extra"][index % 2], spoken, written(claimed)))
         repeated = repeated[1:]
     for index, (split, words, sentence) in enumerate(ODD_SENTENCES):
         clips.append(SpokenClip(split, SPEAKERS[split][index % 3], words, sentence))

@@ -161,8 +161,8 @@ class Checkpoint:
         """
         path = Path(folder)
         if not path.is_dir():
-            found = "a file" if path.exists() else "no such folder"
-            raise InputError(f"{path}: {found}: expected the checkpoint folder that `{cls.MAKER}` makes")
+            state = "a file" if path.exists() else "no such folder"
+            raise InputError(f"{path}: {state}: expected the checkpoint folder that `{cls.MAKER}` makes")
         for place in (*cls.runs(path), path):
             if any(place.glob("*.index")):
                 return cls(place)
@@ -180,8 +180,8 @@ class Checkpoint:
     @classmethod
     def runs(cls, folder: Path) -> list[Path]:
         """The folders of our runs, the newest first: `run-N` inside `folder`, then `folder` itself."""
-        found = ((RUN_FOLDER.fullmatch(path.name), path) for path in folder.glob("run-*"))
-        numbered = sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+        matches = ((RUN_FOLDER.fullmatch(path.name), path) for path in folder.glob("run-*"))
+        numbered = sorted(((int(match[1]), path) for match, path in matches if match), reverse=True)
         return [path for path in (*(path for _, path in numbered), folder) if (path / cls.RECORD).is_file()]
 
 
@@ -361,12 +361,12 @@ def read_alphabet(folder: Path, geometry: Geometry) -> Alphabet:
     return alphabet
 
 
-def describe_files(folder: Path, names: list[str], found: Container[str] = ()) -> dict[str, dict[str, Any]]:
-    """Size and checksum of each file, for a sidecar; those in `found` are marked as not written by the step."""
+def describe_files(folder: Path, names: list[str], reused: Container[str] = ()) -> dict[str, dict[str, Any]]:
+    """Size and checksum of each file, for a sidecar; those in `reused` are marked as not written by the step."""
     files: dict[str, dict[str, Any]] = {}
     for name in names:
         files[name] = {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
-        if name in found:
+        if name in reused:
             files[name]["found"] = True
     return files
 
@@ -402,5 +402,5 @@ def _check_files(folder: Path, files: dict[str, dict[str, Any]]) -> None:
         path = folder / name
         size = path.stat().st_size if path.is_file() else -1
         if size != recorded["bytes"]:
-            found = "is missing" if size < 0 else f"has {size} bytes"
-            raise InputError(f"{path} {found}, but its sidecar records {recorded['bytes']}: make the artifact again")
+            state = "is missing" if size < 0 else f"has {size} bytes"
+            raise InputError(f"{path} {state}, but its sidecar records {recorded['bytes']}: make the artifact again")

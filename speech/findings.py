@@ -51,8 +51,8 @@ class Findings:
             with self.noting(flag):
                 bucket, key = split_uri(path)
                 with storage_errors(path):
-                    found = client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-                if not found.get("KeyCount", len(found.get("Contents", ()))):
+                    listing = client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+                if not listing.get("KeyCount", len(listing.get("Contents", ()))):
                     raise InputError(f"{path}: no such object, and none under it")
         elif not Path(path).exists():
             self.add(f"--{flag} {path}: no such file")

@@ -175,11 +175,11 @@ def paired_interval(
         return None
     outcomes, times = np.unique(np.stack([differences, reference_tokens], axis=1), axis=0, return_counts=True)
     generator = np.random.default_rng(seed)
-    found = []
+    rates = []
     for start in range(0, resamples, step := max(1, RESAMPLES_AT_ONCE // len(outcomes))):
         drawn = generator.multinomial(count, times / count, size=min(step, resamples - start))  # [R, outcomes]
         summed = drawn.astype(np.float64) @ outcomes  # [R, 2]
-        found.append(summed[:, 0] / np.maximum(summed[:, 1], 1.0))
+        rates.append(summed[:, 0] / np.maximum(summed[:, 1], 1.0))
     tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(np.concatenate(found), [tail, 1.0 - tail])
+    low, high = np.quantile(np.concatenate(rates), [tail, 1.0 - tail])
     return float(low), float(high)

@@ -113,7 +113,9 @@ def _data(corpus: Corpus | None) -> dict[str, Any]:
     if corpus is None:
         return {}
     report = corpus.report
-    sets = {name: {"clips": one["clips"], "hours": one["hours"]} for name, one in report.get("sets", {}).items()}
+    sets = {
+        name: {"clips": counts["clips"], "hours": counts["hours"]} for name, counts in report.get("sets", {}).items()
+    }
     return {"release": report.get("release", ""), "sets": sets}
 
 
@@ -126,7 +128,7 @@ def _evaluation(evaluation: Evaluation | None, model: ExportedModel) -> dict[str
     if any(measured.get("geometry", {}).get(name) != geometry[name] for name in ("n_hidden", "n_labels")):
         raise InputError(f"{evaluation.folder}: its scores are of another model than {model.folder}: evaluate this one")
     confidence = scores.get("settings", {}).get("confidence")
-    sets = [{name: one.get(name) for name in ("name", *names[:-1])} for one in scores.get("sets", ())]
+    sets = [{name: test_set.get(name) for name in ("name", *names[:-1])} for test_set in scores.get("sets", ())]
     return {
         "file": measured.get("file", ""),
         "confidence": confidence,
@@ -168,20 +170,20 @@ def _front_matter(facts: Mapping[str, Any]) -> Iterator[str]:
     yield "---"
 
 
-def _accuracy(found: Mapping[str, Any]) -> Iterator[str]:
-    if not found:
+def _accuracy(evaluation: Mapping[str, Any]) -> Iterator[str]:
+    if not evaluation:
         return
-    percent = f"{found['confidence']:.0%} " if found["confidence"] else ""
-    yield f"Of `{found['file']}`, with the {percent}confidence interval in brackets:"
+    percent = f"{evaluation['confidence']:.0%} " if evaluation["confidence"] else ""
+    yield f"Of `{evaluation['file']}`, with the {percent}confidence interval in brackets:"
     yield ""
     yield from ("| set | clips | words | WER | CER |", "|---|---:|---:|---:|---:|")
-    rows = found["sets"] if len(found["sets"]) == 1 else [*found["sets"], {**found, "name": "all"}]
+    rows = evaluation["sets"] if len(evaluation["sets"]) == 1 else [*evaluation["sets"], {**evaluation, "name": "all"}]
     for row in rows:
         rates = (_rate(row[name], row[f"{name}_interval"]) for name in ("wer", "cer"))
         yield f"| {_text(row['name'])} | {row['test_clips']:,} | {row['words']:,} | {' | '.join(rates)} |"
-    if found["clips"]:
+    if evaluation["clips"]:
         yield ""
-        yield f"Test clips: {tally.describe([found['clips']])}."
+        yield f"Test clips: {tally.describe([evaluation['clips']])}."
 
 
 def _data_section(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -190,8 +192,8 @@ def _data_section(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_text(data['release'] or 'The corpus')}, licence {_text(facts['data_license'])}:"
         yield ""
         yield from ("| set | clips | hours |", "|---|---:|---:|")
-        for name, one in data["sets"].items():
-            yield f"| {_text(name)} | {one['clips']:,} | {one['hours']:,.2f} |"
+        for name, counts in data["sets"].items():
+            yield f"| {_text(name)} | {counts['clips']:,} | {counts['hours']:,.2f} |"
     elif "train_clips" in training:
         yield f"Trained on {training['train_clips']:,} clips ({training['train_hours']:,.2f} hours)."
 
@@ -251,4 +253,8 @@ def _yaml(value: str) -> str:
     if PLAIN_YAML.fullmatch(value) and value.lower() not in NOT_TEXT:
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in escaped) + '"'
+    return (
+        '"'
+        + "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in escaped)
+        + '"'
+    )

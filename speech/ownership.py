@@ -50,11 +50,11 @@ class Place:
     @cached_property
     def own(self) -> frozenset[str]:
         """What the records in the folder listed when this was first asked, and those records."""
-        found: set[str] = set()
+        own: set[str] = set()
         for record, names in self.records.items():
             there = [name for name in names(_parse(self.read(record))) if _is_inside(name)]
-            found.update(there, [record] if there else [])
-        return frozenset(found)
+            own.update(there, [record] if there else [])
+        return frozenset(own)
 
     def check(self, names: Iterable[str]) -> None:
         """Raise InputError if writing `names` (relative) would replace a file that is not the step's own."""
@@ -71,13 +71,13 @@ class Place:
         """Write `names` inside, the record last; raises InputError as `check` does, before anything is written."""
         names = list(names)
         self.check(names)
-        made = not self.folder.exists()
+        is_new = not self.folder.exists()
         try:
             with self._claiming(names):
                 yield
         except InputError:
             with contextlib.suppress(OSError):  # it is not empty
-                if made:
+                if is_new:
                     self.folder.rmdir()
             raise
 

@@ -58,9 +58,9 @@ def run(
     alphabet = choose_alphabet(settings, alphabet)
     require_word_ends(alphabet, folder / ExternalScorer.SCORER)
     place = place_of(folder)
-    served = [ALPHABET] if serving_alphabet(place, alphabet) else []
+    reused = [ALPHABET] if serving_alphabet(place, alphabet) else []
     also = [vocabulary_name(settings.top_k), *([ExternalScorer.LANGUAGE_MODEL] if keep_binary else ())]
-    names = [name for name in (ExternalScorer.SCORER, ALPHABET, *also) if name not in served]
+    names = [name for name in (ExternalScorer.SCORER, ALPHABET, *also) if name not in reused]
     with place.writing([*names, ExternalScorer.MODEL]):
         with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch_name:
             scratch = Path(scratch_name)
@@ -76,9 +76,9 @@ def run(
             write_vocabulary(folder, settings.top_k, vocabulary.words)
             if keep_binary:
                 _move(model.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
-        if not served:
+        if not reused:
             alphabet.save(folder / ALPHABET)
-        files = describe_files(folder, [ExternalScorer.SCORER, ALPHABET], served)
+        files = describe_files(folder, [ExternalScorer.SCORER, ALPHABET], reused)
         description = {**_describe(settings, model, vocabulary, alphabet), "also": also, "files": files}
         write_sidecar(folder, ExternalScorer.MODEL, description)
     for line in summary(description):

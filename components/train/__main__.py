@@ -108,116 +108,120 @@ def main() -> None:
     )
 
 
-def _run(given: TrainCommand) -> None:
+def _run(command: TrainCommand) -> None:
     require("train", modules=("google.protobuf",))  # which the checks need, that name the rest
     from components.train import preflight
 
-    with _log_level(given.log_level):
-        given = _split_input(given)
-        _check(given)
-        held = preflight.check_command(given)
-        if given.saved_at == default_folder():
-            print(f"checkpoints: {given.saved_at} (--checkpoint_dir says where else)", flush=True)
-        if given.trains and not _train(given):
+    with _log_level(command.log_level):
+        command = _split_input(command)
+        _check(command)
+        held = preflight.check_command(command)
+        if command.saved_at == default_folder():
+            print(f"checkpoints: {command.saved_at} (--checkpoint_dir says where else)", flush=True)
+        if command.trains and not _train(command):
             return  # the chief of several workers has the checkpoint
         del held
-        alphabet = [f"--alphabet_config_path={given.alphabet_config_path}"] if given.alphabet_config_path else []
-        alphabet += ["--bytes_output_mode=true"] if given.bytes_output_mode else []
-        if given.test_files:
-            more = [*alphabet, *_of_audio(given)]
-            afterwards.run_step(given.test_command(given.saved_at, more, given.export_beam_width))
-        if given.export_dir:
-            scorer = [f"--scorer_path={given.scorer_path}"] if given.export_zip and given.scorer_path else []
-            afterwards.run_step(given.export_command(given.saved_at, given.load_evaluate, [*alphabet, *scorer]))
-    if given.one_shot_infer:
-        print(_infer(given))
+        alphabet = [f"--alphabet_config_path={command.alphabet_config_path}"] if command.alphabet_config_path else []
+        alphabet += ["--bytes_output_mode=true"] if command.bytes_output_mode else []
+        if command.test_files:
+            more = [*alphabet, *_of_audio(command)]
+            afterwards.run_step(command.test_command(command.saved_at, more, command.export_beam_width))
+        if command.export_dir:
+            scorer = [f"--scorer_path={command.scorer_path}"] if command.export_zip and command.scorer_path else []
+            afterwards.run_step(command.export_command(command.saved_at, command.load_evaluate, [*alphabet, *scorer]))
+    if command.one_shot_infer:
+        print(_infer(command))
 
 
-def _split_input(given: TrainCommand) -> TrainCommand:
+def _split_input(command: TrainCommand) -> TrainCommand:
     """The command with the sets that `--auto_input_dataset` makes."""
-    if not given.auto_input_dataset:
-        return given
-    if given.corpus or given.train_files or given.dev_files or given.test_files:
+    if not command.auto_input_dataset:
+        return command
+    if command.corpus or command.train_files or command.dev_files or command.test_files:
         raise InputError("--auto_input_dataset excludes --corpus, --train_files, --dev_files and --test_files")
     from components.train.peers.auto_input import split_dataset
 
-    made = split_dataset(Path(given.auto_input_dataset), given.alphabet_config_path, given.random_seed)
-    train, dev, test = ((str(path),) for path in (made.train, made.dev, made.test))
-    alphabet = "" if given.bytes_output_mode else str(made.alphabet)
-    return replace(given, train_files=train, dev_files=dev, test_files=test, alphabet_config_path=alphabet)
+    sets = split_dataset(Path(command.auto_input_dataset), command.alphabet_config_path, command.random_seed)
+    train, dev, test = ((str(path),) for path in (sets.train, sets.dev, sets.test))
+    alphabet = "" if command.bytes_output_mode else str(sets.alphabet)
+    return replace(command, train_files=train, dev_files=dev, test_files=test, alphabet_config_path=alphabet)
 
 
-def _of_audio(given: TrainCommand) -> list[str]:
+def _of_audio(command: TrainCommand) -> list[str]:
     """Test audio is treated as training audio is."""
     names = ("normalize_sample_rate", "allow_skipped")
     return [
-        f"--{name}={getattr(given, name)}" for name in names if getattr(given, name) != getattr(TrainSettings, name)
+        f"--{name}={getattr(command, name)}" for name in names if getattr(command, name) != getattr(TrainSettings, name)
     ]
 
 
-def _check(given: TrainCommand) -> None:
+def _check(command: TrainCommand) -> None:
     """Refuse now what would be missing after hours of training."""
-    if given.corpus and given.train_files:
+    if command.corpus and command.train_files:
         raise InputError("give either --corpus or --train_files")
-    if not (given.trains or given.test_files or given.export_dir or given.one_shot_infer):
+    if not (command.trains or command.test_files or command.export_dir or command.one_shot_infer):
         raise InputError(
             "nothing to do: give --train_files or --corpus, or --test_files, --export_dir, --one_shot_infer"
         )
-    if given.bytes_output_mode and given.alphabet_config_path:
+    if command.bytes_output_mode and command.alphabet_config_path:
         raise InputError("--bytes_output_mode writes bytes and has no alphabet: leave out --alphabet_config_path")
 
 
-def _train(given: TrainCommand) -> bool:
+def _train(command: TrainCommand) -> bool:
     """Train; whether this process has the checkpoint now."""
     from components.train import step
     from speech.nn.devices import is_chief
 
     names = {field.name for field in fields(TrainSettings)}
-    settings = TrainSettings(**{name: value for name, value in asdict(given).items() if name in names})
-    save_uri, load_uri = given.saved_at, given.load_checkpoint_dir or given.checkpoint_dir
+    settings = TrainSettings(**{name: value for name, value in asdict(command).items() if name in names})
+    save_uri, load_uri = command.saved_at, command.load_checkpoint_dir or command.checkpoint_dir
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         save_dir, mirror = (scratch / "save", save_uri) if is_remote(save_uri) else (Path(save_uri), "")
-        _check_base(given, save_uri)
+        _check_base(command, save_uri)
         load_dir = save_dir if load_uri in ("", save_uri) else local_folder(load_uri, scratch / "load")
         if is_remote(settings.alphabet_config_path):
             download_file(settings.alphabet_config_path, scratch / "alphabet.txt")
             settings = replace(settings, alphabet_config_path=str(scratch / "alphabet.txt"))
-        if given.corpus:
-            corpus = local_folder(given.corpus, scratch / "corpus")
+        if command.corpus:
+            corpus = local_folder(command.corpus, scratch / "corpus")
             step.run_on_corpus(settings, corpus, save_dir, load_dir, mirror)
             return is_chief()
         train, dev, metrics = (
             [fetch_source(uri, scratch / f"{name}-{number}") for number, uri in enumerate(uris)]
-            for name, uris in (("train", given.train_files), ("dev", given.dev_files), ("metrics", given.metrics_files))
+            for name, uris in (
+                ("train", command.train_files),
+                ("dev", command.dev_files),
+                ("metrics", command.metrics_files),
+            )
         )
         step.run(settings, train, dev, save_dir, load_dir, metrics_sources=metrics, mirror=mirror)
     return is_chief()
 
 
-def _check_base(given: TrainCommand, save_uri: str) -> None:
+def _check_base(command: TrainCommand, save_uri: str) -> None:
     """Raise InputError if `--load_checkpoint_dir` holds no checkpoint; a local one beside the folder that is saved to
     is looked at later, as a run that goes on does not need it."""
-    uri = given.load_checkpoint_dir
+    uri = command.load_checkpoint_dir
     if is_remote(uri) and not any(key.endswith(".index") for key, _ in list_keys(f"{uri.rstrip('/')}/")):
         raise InputError(f"--load_checkpoint_dir {uri}: no checkpoint there: expected *.index and *.data-* objects")
-    if uri and uri == save_uri and not is_remote(uri) and given.load_train != "init":
+    if uri and uri == save_uri and not is_remote(uri) and command.load_train != "init":
         Checkpoint.open(uri)
 
 
-def _infer(given: TrainCommand) -> str:
+def _infer(command: TrainCommand) -> str:
     from components.train.peers.one_shot import transcribe
 
     with tempfile.TemporaryDirectory() as scratch:
         return transcribe(
-            Path(given.one_shot_infer),
-            local_folder(given.saved_at, Path(scratch)),
-            load=given.load_evaluate,
-            alphabet_path=given.alphabet_config_path,
-            scorer_path=given.scorer_path,
-            lm_alpha=given.lm_alpha,
-            lm_beta=given.lm_beta,
-            beam_width=given.beam_width or given.export_beam_width or 500,
+            Path(command.one_shot_infer),
+            local_folder(command.saved_at, Path(scratch)),
+            load=command.load_evaluate,
+            alphabet_path=command.alphabet_config_path,
+            scorer_path=command.scorer_path,
+            lm_alpha=command.lm_alpha,
+            lm_beta=command.lm_beta,
+            beam_width=command.beam_width or command.export_beam_width or 500,
         )
 
 

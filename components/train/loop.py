@@ -128,7 +128,7 @@ class TrainingRun:
             name, loss = state.base["checkpoint"], state.base["dev_loss"]
             print(f"no epoch was better than {name} (dev loss {loss:.3f}): it stays the best", flush=True)
         for clips in (self.train_set, *self.dev_sets, *self.metrics_sets):
-            clips.count_found(self.trainer.sum_of_workers(clips.found))
+            clips.count_left_out(self.trainer.sum_of_workers(clips.left_out_while_reading))
         return state
 
     def measure_base(self) -> None:
@@ -239,9 +239,9 @@ class TrainingRun:
 
     def check_clips(self, clips: ClipSet) -> None:
         """Stop when too many clips turn out to be of no use, as soon as that shows; what was trained is kept."""
-        found = self.trainer.sum_of_workers(clips.found)
+        counts = self.trainer.sum_of_workers(clips.left_out_while_reading)
         try:
-            clips.check_found(found)
+            clips.check_left_out(counts)
         except InputError as error:
             self.save()
             raise InputError(f"{error}; the same command goes on at step {self.trainer.global_step}") from error

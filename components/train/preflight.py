@@ -39,31 +39,31 @@ class Base:
     alphabet: Alphabet | None  # None: the one of the transcripts, or two sources disagree, which the run itself refuses
 
 
-def check_command(given: "TrainCommand") -> list[Manifest]:
+def check_command(command: "TrainCommand") -> list[Manifest]:
     """Check all that a command names, in seconds; gives the sets that were read, to be held until the run has them.
 
     Raises InputError with a line for each finding. Sets behind `s3://` URIs are checked when they are here.
     """
     findings = Findings()
     findings.has_packages("train")
-    _check_paths(findings, given)
-    sets = {flag: _read(findings, flag, getattr(given, flag), split) for flag, split in SETS.items()}
-    if given.corpus and not is_remote(given.corpus):
+    _check_paths(findings, command)
+    sets = {flag: _read(findings, flag, getattr(command, flag), split) for flag, split in SETS.items()}
+    if command.corpus and not is_remote(command.corpus):
         for flag, split in (("train_files", "train"), ("dev_files", "dev")):
-            csv = Path(given.corpus) / f"{split}.csv"
+            csv = Path(command.corpus) / f"{split}.csv"
             if split == "train" or csv.is_file():
-                sets[flag] = _read(findings, "corpus", [given.corpus], split)
+                sets[flag] = _read(findings, "corpus", [command.corpus], split)
     train, dev, metrics, test = sets.values()
-    if given.trains:
-        load = given.load_checkpoint_dir or given.checkpoint_dir
-        base = base_of(given, Path(load) if load and not is_remote(load) else None, train, dev)
-        _check_sets(findings, given, train, dev, metrics, base)
+    if command.trains:
+        load = command.load_checkpoint_dir or command.checkpoint_dir
+        base = base_of(command, Path(load) if load and not is_remote(load) else None, train, dev)
+        _check_sets(findings, command, train, dev, metrics, base)
     else:
-        base = _checkpoint(given, Path(given.saved_at)) if not is_remote(given.saved_at) else None
-    _check_test(findings, given, test, base)
-    _check_scorer(findings, given, base)
-    _check_one_shot(findings, given)
-    _check_room(findings, given, base)
+        base = _checkpoint(command, Path(command.saved_at)) if not is_remote(command.saved_at) else None
+    _check_test(findings, command, test, base)
+    _check_scorer(findings, command, base)
+    _check_one_shot(findings, command)
+    _check_room(findings, command, base)
     findings.raise_found()
     return [manifest for manifests in sets.values() for manifest in manifests]
 
@@ -91,12 +91,12 @@ def base_of(
 ) -> Base | None:
     """The geometry and the alphabet that a run will have; None if that cannot be said yet."""
     try:
-        found = None if load_dir is None or settings.load_train == "init" else _checkpoint(settings, load_dir)
-        alphabet = _alphabet(settings, found, train, dev)
+        bundle = None if load_dir is None or settings.load_train == "init" else _checkpoint(settings, load_dir)
+        alphabet = _alphabet(settings, bundle, train, dev)
     except InputError:
         return None  # said by the run, or noted already
-    if found is not None:
-        return Base(found.geometry, alphabet)
+    if bundle is not None:
+        return Base(bundle.geometry, alphabet)
     if alphabet is None:
         return None
     return Base(settings.fresh_geometry(len(alphabet)), alphabet)
@@ -129,29 +129,31 @@ def _checkpoint(settings: TrainSettings, folder: Path) -> Base | None:
     return Base(geometry, recorded or checkpoints.assumed_alphabet(geometry))  # the run says which
 
 
-def _check_paths(findings: Findings, given: "TrainCommand") -> None:
+def _check_paths(findings: Findings, command: "TrainCommand") -> None:
     for flag in (*READ, "alphabet_config_path"):
-        value = getattr(given, flag)
+        value = getattr(command, flag)
         for path in (value,) if isinstance(value, str) else value:
             if path:
                 findings.exists(flag, path)
-    if given.alphabet_config_path and Path(given.alphabet_config_path).exists():
+    if command.alphabet_config_path and Path(command.alphabet_config_path).exists():
         with findings.noting():
-            Alphabet.load(given.alphabet_config_path)
-    for augmentation in parse_augmentations(given.augment):
+            Alphabet.load(command.alphabet_config_path)
+    for augmentation in parse_augmentations(command.augment):
         if source := getattr(augmentation, "source", ""):
             findings.exists("augment: the source", source)
-    if given.trains:
-        findings.takes_files("save_checkpoint_dir" if given.save_checkpoint_dir else "checkpoint_dir", given.saved_at)
-    elif not is_remote(given.saved_at) and not Checkpoint.is_in(Path(given.saved_at)):
-        findings.add(f"--checkpoint_dir {given.saved_at}: no checkpoint in it to test, export or infer with")
-    _check_written(findings, given)
-    if given.export_dir:
-        findings.takes_files("export_dir", given.export_dir)
-    if given.test_files and given.evaluation:
-        findings.takes_files("evaluation", given.evaluation)
-    if given.test_files and given.test_output_file:
-        findings.takes_file("test_output_file", given.test_output_file)
+    if command.trains:
+        findings.takes_files(
+            "save_checkpoint_dir" if command.save_checkpoint_dir else "checkpoint_dir", command.saved_at
+        )
+    elif not is_remote(command.saved_at) and not Checkpoint.is_in(Path(command.saved_at)):
+        findings.add(f"--checkpoint_dir {command.saved_at}: no checkpoint in it to test, export or infer with")
+    _check_written(findings, command)
+    if command.export_dir:
+        findings.takes_files("export_dir", command.export_dir)
+    if command.test_files and command.evaluation:
+        findings.takes_files("evaluation", command.evaluation)
+    if command.test_files and command.test_output_file:
+        findings.takes_file("test_output_file", command.test_output_file)
 
 
 def _check_written(findings: Findings, settings: TrainSettings) -> None:
@@ -183,34 +185,34 @@ def _check_sets(
     """Whether enough of each set can be used, as the run will count it; the training sets count as one."""
     if base is None:
         return
-    for manifests in (train, *([one] for one in (*dev, *metrics))):
+    for manifests in (train, *([manifest] for manifest in (*dev, *metrics))):
         if not manifests:
             continue
         tally = Tally(", ".join(str(manifest.path) for manifest in manifests))
         alphabet = base.alphabet or Alphabet.collect(clip.transcript for manifest in manifests for clip in manifest)
         for manifest in manifests:
             trainable(manifest, alphabet, base.geometry, tally, resampling=settings.normalize_sample_rate)
-        found = tally.finding(Allowance(settings.allow_skipped))
-        if found and FOREIGN in tally.counts:
-            found += f"; the alphabet lacks {_foreign(manifests, alphabet)}"
-        findings.add(found)
+        problem = tally.finding(Allowance(settings.allow_skipped))
+        if problem and FOREIGN in tally.counts:
+            problem += f"; the alphabet lacks {_foreign(manifests, alphabet)}"
+        findings.add(problem)
 
 
-def _check_test(findings: Findings, given: "TrainCommand", test: Sequence[Manifest], base: Base | None) -> None:
+def _check_test(findings: Findings, command: "TrainCommand", test: Sequence[Manifest], base: Base | None) -> None:
     """Whether the test sets can be heard and written, as the evaluation will count them: each alone, from its start."""
     for manifest in test if base is not None else ():
         assert base is not None
-        clips = manifest.clips[::-1] if given.reverse_test else manifest.clips
-        chosen = Manifest(manifest.path, clips[: given.limit_test]) if given.limit_test else manifest
-        allowance, tally = Allowance(given.allow_skipped), Tally(str(manifest.path))
-        readable(chosen, base.geometry.audio_sample_rate, tally, resampling=given.normalize_sample_rate)
+        clips = manifest.clips[::-1] if command.reverse_test else manifest.clips
+        chosen = Manifest(manifest.path, clips[: command.limit_test]) if command.limit_test else manifest
+        allowance, tally = Allowance(command.allow_skipped), Tally(str(manifest.path))
+        readable(chosen, base.geometry.audio_sample_rate, tally, resampling=command.normalize_sample_rate)
         findings.add(tally.finding(allowance))
         if base.alphabet is not None:
             foreign = sum(bool(base.alphabet.missing(clip.transcript)) for clip in chosen)
             if foreign > allowance.clips(len(chosen)):
                 findings.add(
                     f"{manifest.path}: the model could not write {foreign} of {len(chosen)} transcripts, its alphabet "
-                    f"lacks {_foreign([chosen], base.alphabet)}: --allow_skipped {given.allow_skipped} allows "
+                    f"lacks {_foreign([chosen], base.alphabet)}: --allow_skipped {command.allow_skipped} allows "
                     f"{allowance.clips(len(chosen))}"
                 )
 
@@ -231,22 +233,22 @@ def _foreign(manifests: Sequence[Manifest], alphabet: Alphabet) -> str:
     return ", ".join(shown) + (f" and {len(counts) - SHOWN_SYMBOLS} more" if len(counts) > SHOWN_SYMBOLS else "")
 
 
-def _check_scorer(findings: Findings, given: "TrainCommand", base: Base | None) -> None:
-    if not given.scorer_path or is_remote(given.scorer_path) or not Path(given.scorer_path).is_file():
+def _check_scorer(findings: Findings, command: "TrainCommand", base: Base | None) -> None:
+    if not command.scorer_path or is_remote(command.scorer_path) or not Path(command.scorer_path).is_file():
         return
     if base is not None and base.alphabet is not None:
         with findings.noting("scorer_path"):
-            Scorer(given.lm_alpha, given.lm_beta, given.scorer_path, base.alphabet)
+            Scorer(command.lm_alpha, command.lm_beta, command.scorer_path, base.alphabet)
 
 
-def _check_one_shot(findings: Findings, given: "TrainCommand") -> None:
-    path = Path(given.one_shot_infer)
-    if given.one_shot_infer and path.exists():
+def _check_one_shot(findings: Findings, command: "TrainCommand") -> None:
+    path = Path(command.one_shot_infer)
+    if command.one_shot_infer and path.exists():
         for reason in Manifest(path, [Clip(path.name, 0, "")]).survey.reasons.values():
             findings.add(f"--one_shot_infer {path}: {reason}")
 
 
-def _check_room(findings: Findings, given: "TrainCommand", base: Base | None) -> None:
+def _check_room(findings: Findings, command: "TrainCommand", base: Base | None) -> None:
     """Disk space for the checkpoints: those that are kept, the best one, and the one that is just being written."""
     if base is None:
         return
@@ -256,11 +258,11 @@ def _check_room(findings: Findings, given: "TrainCommand", base: Base | None) ->
         for length in shape:
             size *= length
         weights += size
-    if given.trains and not is_remote(given.saved_at):
-        kept = given.max_to_keep + 2
-        there = sum(path.stat().st_size for path in Path(given.saved_at).glob("*.data-*"))  # some of which will go
+    if command.trains and not is_remote(command.saved_at):
+        kept = command.max_to_keep + 2
+        there = sum(path.stat().st_size for path in Path(command.saved_at).glob("*.data-*"))  # some of which will go
         needed = weights * (1 + len(MOMENTS)) * kept - there
         what = f"{kept} checkpoints of n_hidden {base.geometry.n_hidden} (--max_to_keep, the best, and a new one)"
-        findings.has_room("checkpoint_dir", given.saved_at, needed, what)
-    if given.export_dir:
-        findings.has_room("export_dir", given.export_dir, 3 * weights, "the files of the export")
+        findings.has_room("checkpoint_dir", command.saved_at, needed, what)
+    if command.export_dir:
+        findings.has_room("export_dir", command.export_dir, 3 * weights, "the files of the export")

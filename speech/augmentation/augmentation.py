@@ -93,5 +93,5 @@ class Augmentation:
         raise NotImplementedError
 
     def __str__(self) -> str:
-        given = (field for field in dataclasses.fields(self) if "read" in field.metadata)
-        return f"{self.NAME}[{','.join(f'{field.name}={getattr(self, field.name)}' for field in given)}]"
+        parameters = (field for field in dataclasses.fields(self) if "read" in field.metadata)
+        return f"{self.NAME}[{','.join(f'{field.name}={getattr(self, field.name)}' for field in parameters)}]"

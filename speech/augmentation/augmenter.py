@@ -45,12 +45,12 @@ class Augmenter:
         Raises InputError for a specification or a source that is wrong.
         """
         self._seed, self._sample_rate, self._frame_ms = seed, sample_rate, frame_ms
-        given = [("", augmentation) for augmentation in parse_augmentations(specifications)]
+        newer = [("", augmentation) for augmentation in parse_augmentations(specifications)]
         older = [("legacy ", augmentation) for augmentation in (legacy or LegacyFlags()).augmentations(frame_ms)]
-        self.augmentations = tuple(augmentation for _, augmentation in (*given, *older))
+        self.augmentations = tuple(augmentation for _, augmentation in (*newer, *older))
         self._steps: dict[str, list[_Step]] = {domain: [] for domain in DOMAINS}
         counts: Counter[str] = Counter()
-        for prefix, augmentation in (*given, *older):
+        for prefix, augmentation in (*newer, *older):
             name = prefix + augmentation.NAME
             self._steps[augmentation.domain].append(_Step(f"{name} {counts[name]}", augmentation))
             counts[name] += 1

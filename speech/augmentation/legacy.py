@@ -75,12 +75,12 @@ class LegacyFlags:
 
     def augmentations(self, frame_ms: float = 20.0) -> list[Augmentation]:
         """What the flags ask for, in their order; `frame_ms` is the time from one frame to the next."""
-        made: list[Augmentation] = []
+        augmentations: list[Augmentation] = []
         keep_rate = self.augmentation_spec_dropout_keeprate
         if keep_rate < 1:
-            made.append(RescaledDropout(rate=_constant(1 - keep_rate)))
+            augmentations.append(RescaledDropout(rate=_constant(1 - keep_rate)))
         if self.augmentation_sparse_warp:
-            made.append(
+            augmentations.append(
                 SparseWarp(
                     points=self.augmentation_sparse_warp_num_control_points,
                     longest_shift=self.augmentation_sparse_warp_time_warping_para,
@@ -90,9 +90,9 @@ class LegacyFlags:
                 )
             )
         if self.augmentation_freq_and_time_masking:
-            made += self._masks(frame_ms)
+            augmentations += self._masks(frame_ms)
         if self.augmentation_pitch_and_tempo_scaling:
-            made += [
+            augmentations += [
                 Pitch(
                     pitch=_between(
                         self.augmentation_pitch_and_tempo_scaling_min_pitch,
@@ -102,12 +102,12 @@ class LegacyFlags:
                 Tempo(factor=_between(1.0, self.augmentation_pitch_and_tempo_scaling_max_tempo)),
             ]
         if self.augmentation_speed_up_std:
-            made.append(Tempo(factor=HalfNormal(1.0, self.augmentation_speed_up_std)))
+            augmentations.append(Tempo(factor=HalfNormal(1.0, self.augmentation_speed_up_std)))
         if self.data_aug_features_multiplicative:
-            made.append(Multiply(domain=FEATURES, stddev=_constant(self.data_aug_features_multiplicative)))
+            augmentations.append(Multiply(domain=FEATURES, stddev=_constant(self.data_aug_features_multiplicative)))
         if self.data_aug_features_additive:
-            made.append(Add(domain=FEATURES, stddev=_constant(self.data_aug_features_additive)))
-        return made
+            augmentations.append(Add(domain=FEATURES, stddev=_constant(self.data_aug_features_additive)))
+        return augmentations
 
     def _masks(self, frame_ms: float) -> list[Augmentation]:
         return [

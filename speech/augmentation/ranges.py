@@ -38,12 +38,12 @@ class Range:
         if not match:
             raise ValueError("expected a number V, or V~RADIUS, START:END or START:END~RADIUS")
         start = float(match[1])
-        made = cls(start, float(match[2]) if match[2] else start, float(match[3] or 0), whole)
-        if made.radius < 0:
+        values = cls(start, float(match[2]) if match[2] else start, float(match[3] or 0), whole)
+        if values.radius < 0:
             raise ValueError("expected a radius of 0 or more behind ~")
-        if whole and not all(value.is_integer() for value in (made.start, made.end, made.radius)):
+        if whole and not all(value.is_integer() for value in (values.start, values.end, values.radius)):
             raise ValueError("expected whole numbers")
-        return made
+        return values
 
     @property
     def lowest(self) -> float:

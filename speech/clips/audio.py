@@ -133,10 +133,10 @@ def duration_s(file: IO[bytes]) -> float:
     import soundfile
 
     try:
-        found = soundfile.info(file)
+        info = soundfile.info(file)
     except (soundfile.LibsndfileError, RuntimeError, TypeError):
         return 0.0
-    return found.frames / found.samplerate
+    return info.frames / info.samplerate
 
 
 def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:

@@ -48,8 +48,8 @@ def parse_header(data: bytes | memoryview, where: str) -> PacketStream:
         raise InputError(f"{where}: truncated: {len(data)} bytes, expected an Opus header of {_HEADER.size}")
     pcm_bytes, rate, channels, width = _HEADER.unpack_from(data)
     if rate not in RATES_HZ or channels not in (1, 2) or width != _WIDTH:
-        found = f"{rate} Hz, {channels} channels, {width} bytes a sample"
-        raise InputError(f"{where}: not Opus packets: the header says {found}")
+        header = f"{rate} Hz, {channels} channels, {width} bytes a sample"
+        raise InputError(f"{where}: not Opus packets: the header says {header}")
     return PacketStream(rate, channels, pcm_bytes // (channels * width), ())
 
 
@@ -173,9 +173,9 @@ def _page(packets: Sequence[bytes], granule: int, number: int, flags: int) -> by
     )
     serial = 1
     start = struct.pack("<4sBBqII", b"OggS", 0, flags, granule, serial, number)
-    rest = bytes([len(lacing)]) + lacing + b"".join(packets)
-    checksum = _ogg_crc(start + bytes(4) + rest)
-    return start + struct.pack("<I", checksum) + rest
+    body = bytes([len(lacing)]) + lacing + b"".join(packets)
+    checksum = _ogg_crc(start + bytes(4) + body)
+    return start + struct.pack("<I", checksum) + body
 
 
 def _ogg_crc(data: bytes) -> int:

@@ -107,8 +107,10 @@ def _columns(path: Path, meta: bytes, labeled: bool) -> tuple[int, int | None, i
     speech = [position for position, (content, _) in enumerate(kinds) if content == "speech"]
     transcripts = [position for position, (content, _) in enumerate(kinds) if content == "transcript"]
     if not speech or kinds[speech[0]][1] not in (WAV_TYPE, OPUS_TYPE):
-        found = ", ".join(f"{content} {kind}" for content, kind in kinds)
-        raise InputError(f"{path}: no speech column of {WAV_TYPE} or {OPUS_TYPE}: the schema has {found or 'nothing'}")
+        columns = ", ".join(f"{content} {kind}" for content, kind in kinds)
+        raise InputError(
+            f"{path}: no speech column of {WAV_TYPE} or {OPUS_TYPE}: the schema has {columns or 'nothing'}"
+        )
     if labeled and not transcripts:
         raise InputError(f"{path}: the sample database has no transcripts: it serves as an overlay only")
     return speech[0], transcripts[0] if transcripts else None, len(kinds)

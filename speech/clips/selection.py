@@ -48,8 +48,8 @@ def readable(manifest: Manifest, sample_rate: int, tally: Tally, *, resampling: 
 def _unreadable(manifest: Manifest, sample_rate: int, resampling: bool) -> dict[int, str]:
     """Position -> reason."""
     rates = manifest.survey.rates_hz
-    others = [] if resampling else np.flatnonzero((rates != 0) & (rates != sample_rate)).tolist()
-    return {**dict.fromkeys(others, OTHER_RATE), **manifest.survey.reasons}
+    other_rate = [] if resampling else np.flatnonzero((rates != 0) & (rates != sample_rate)).tolist()
+    return {**dict.fromkeys(other_rate, OTHER_RATE), **manifest.survey.reasons}
 
 
 def _wrong_text(clip: Clip, alphabet: Alphabet, frames: int, length_known: bool) -> str:

@@ -140,7 +140,7 @@ def _sniff(path: str) -> Look:
     except (ImportError, OSError):  # said by the check of packages; a library without its C part is an OSError
         return (float("nan"), 0, "", True)
     try:
-        found = soundfile.info(path)
+        info = soundfile.info(path)
     except (soundfile.LibsndfileError, RuntimeError, TypeError):
         return (float("nan"), 0, UNREADABLE, True)
-    return (found.frames / found.samplerate, found.samplerate, "", True)
+    return (info.frames / info.samplerate, info.samplerate, "", True)

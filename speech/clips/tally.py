@@ -106,8 +106,8 @@ class Tally:
 
     def check(self, allowance: Allowance) -> None:
         """Raise InputError if more clips are of no use than may be, or all."""
-        if found := self.finding(allowance):
-            raise InputError(found)
+        if problem := self.finding(allowance):
+            raise InputError(problem)
 
     def reasons(self) -> str:
         """The reasons with their counts and the first clips of each."""
@@ -137,20 +137,22 @@ class Tally:
 
 def total(tallies: Sequence[Tally]) -> dict[str, Any]:
     """The numbers of several sets together."""
-    whole: dict[str, Any] = {name: sum(getattr(one, name) for one in tallies) for name in ("listed", "used", "skipped")}
+    whole: dict[str, Any] = {
+        name: sum(getattr(tally, name) for tally in tallies) for name in ("listed", "used", "skipped")
+    }
     counts: dict[str, int] = {}
-    for one in tallies:
-        for reason, count in one.counts.items():
+    for tally in tallies:
+        for reason, count in tally.counts.items():
             counts[reason] = counts.get(reason, 0) + count
     return {**whole, "counts": counts}
 
 
 def describe(tallies: Sequence[Mapping[str, Any]]) -> str:
     """`96 listed, 90 used, 6 left out (6 missing file)` for the JSON forms of one or several sets together."""
-    listed, used, skipped = (sum(one[name] for one in tallies) for name in ("listed", "used", "skipped"))
+    listed, used, skipped = (sum(tally[name] for tally in tallies) for name in ("listed", "used", "skipped"))
     counts: dict[str, int] = {}
-    for one in tallies:
-        for reason, count in one["counts"].items():
+    for tally in tallies:
+        for reason, count in tally["counts"].items():
             counts[reason] = counts.get(reason, 0) + count
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
     return f"{listed:,} listed, {used:,} used" + (f", {skipped:,} left out ({reasons})" if skipped else "")

@@ -79,12 +79,12 @@ def ctc_beam_search_decoder_batch(
     if threads < 1:
         raise InputError(f"num_processes is {threads}: expected at least 1")
     if is_compiled():
-        found = _decode(clips, alphabet, settings, scorer, boosts, threads)
+        results = _decode(clips, alphabet, settings, scorer, boosts, threads)
     else:
-        found = [portable.decode(clip, alphabet, settings, scorer, boosts) for clip in clips]
+        results = [portable.decode(clip, alphabet, settings, scorer, boosts) for clip in clips]
     return [
         [DecodeResult(confidence, alphabet.decode(tokens), tokens, frames) for confidence, tokens, frames in hypotheses]
-        for hypotheses in found
+        for hypotheses in results
     ]
 
 
@@ -122,10 +122,10 @@ def _clips(
         probs_seq = [probs_seq[clip][:length] for clip, length in enumerate(seq_lengths)]
     arrays = [np.asarray(clip) for clip in probs_seq]
     double = any(array.dtype != np.float32 for array in arrays)
-    made: list[np.ndarray] = [np.ascontiguousarray(array, np.float64 if double else np.float32) for array in arrays]
-    for number, array in enumerate(made):
+    clips: list[np.ndarray] = [np.ascontiguousarray(array, np.float64 if double else np.float32) for array in arrays]
+    for number, array in enumerate(clips):
         if array.size == 0 and array.ndim <= 2:
-            made[number] = array.reshape(0, classes)
+            clips[number] = array.reshape(0, classes)
         elif array.ndim != 2 or array.shape[1] != classes:
             raise InputError(
                 f"clip {number}: emissions of shape {array.shape}, expected [frames, {classes}]: "
@@ -133,7 +133,7 @@ def _clips(
             )
         elif not (array.min() >= 0 and array.max() <= 1.001):
             raise InputError(f"clip {number}: emissions are not probabilities: expected the softmax, in 0...1")
-    return made
+    return clips
 
 
 def _boosts(hot_words: HotWords) -> dict[bytes, float]:
@@ -250,14 +250,14 @@ def _decode(
 
 
 def _unpack(results: Any, clips: int) -> list[list[portable.Hypothesis]]:
-    made: list[list[portable.Hypothesis]] = []
+    hypotheses: list[list[portable.Hypothesis]] = []
     hypothesis = position = 0
     for clip in range(clips):
-        made.append([])
+        hypotheses.append([])
         for _ in range(results.hypotheses[clip]):
             end = position + results.lengths[hypothesis]
-            made[-1].append(
+            hypotheses[-1].append(
                 (results.confidences[hypothesis], results.tokens[position:end], results.frames[position:end])
             )
             hypothesis, position = hypothesis + 1, end
-    return made
+    return hypotheses

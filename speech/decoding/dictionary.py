@@ -60,12 +60,12 @@ class Dictionary:
 
     def words(self, limit: int) -> list[list[int]]:
         """Up to `limit` words as label sequences, in the order of the labels."""
-        found: list[list[int]] = []
+        words: list[list[int]] = []
         path: list[int] = []  # arcs from the start
         arc = int(self.first_arc[self.start])
         ends = [int(self.first_arc[self.start + 1])]  # behind the last arc of each state on the path
         for _ in range(100 * limit):  # a damaged automaton may have cycles, and words without end
-            if len(found) == limit:
+            if len(words) == limit:
                 break
             if arc == ends[-1]:
                 ends.pop()
@@ -76,10 +76,10 @@ class Dictionary:
             path.append(arc)
             target = int(self.targets[arc])
             if self.final[target]:
-                found.append([int(self.labels[step]) for step in path])
+                words.append([int(self.labels[step]) for step in path])
             arc = int(self.first_arc[target])
             ends.append(int(self.first_arc[target + 1]))
-        return found
+        return words
 
 
 def read_dictionary(data: np.ndarray, offset: int, where: str | Path) -> Dictionary:
@@ -101,9 +101,9 @@ def read_dictionary(data: np.ndarray, offset: int, where: str | Path) -> Diction
     position = offset + 4
     for expected in (b"const", b"standard"):
         (length,) = struct.unpack("<i", take(position, 4))
-        found = take(position + 4, length) if 0 <= length <= 64 else b"?"
-        if found != expected:
-            raise damaged(f"OpenFst type {found!r}, expected {expected!r}")
+        name = take(position + 4, length) if 0 <= length <= 64 else b"?"
+        if name != expected:
+            raise damaged(f"OpenFst type {name!r}, expected {expected!r}")
         position += 4 + length
     version, flags, _, start, n_states, n_arcs = _TAIL.unpack(take(position, _TAIL.size))
     position += _TAIL.size
@@ -132,8 +132,8 @@ def read_dictionary(data: np.ndarray, offset: int, where: str | Path) -> Diction
 
 def _problem(states: np.ndarray, arcs: np.ndarray) -> str:
     """What makes the arrays unusable, or nothing."""
-    behind = states["first"].astype(np.int64) + states["arcs"]
-    if states["first"][0] != 0 or np.any(behind[:-1] != states["first"][1:]) or behind[-1] != len(arcs):
+    ends = states["first"].astype(np.int64) + states["arcs"]
+    if states["first"][0] != 0 or np.any(ends[:-1] != states["first"][1:]) or ends[-1] != len(arcs):
         return "the states' arcs do not follow each other"
     if not len(arcs):
         return "it has no words"

@@ -85,12 +85,12 @@ def spell(words: Iterable[str], alphabet: Alphabet) -> tuple[dict[str, Sequence[
         if alphabet.bytes_mode:
             spelled[word] = word.encode("utf-8")
             continue
-        found = [labels.get(character, 0) for character in word]
-        if 0 in found:
+        spelling = [labels.get(character, 0) for character in word]
+        if 0 in spelling:
             refused.append(word)
         else:
-            found.append(labels[" "])
-            spelled[word] = found
+            spelling.append(labels[" "])
+            spelled[word] = spelling
     return spelled, refused
 
 

@@ -107,8 +107,8 @@ class _Guide:
         # The bytes of a finished code point stay until the next one begins.
         begins = (label + 1) & 0xC0 != 0x80
         unit = self.symbols[label] if begins else prefix.unit + self.symbols[label]
-        made = _Prefix(labels, prefix, target, unit, prefix.context)
-        return self._complete(made, unit) if len(unit) == _announced_bytes(unit[0]) else made
+        longer = _Prefix(labels, prefix, target, unit, prefix.context)
+        return self._complete(longer, unit) if len(unit) == _announced_bytes(unit[0]) else longer
 
     def _complete(self, prefix: _Prefix, unit: bytes) -> _Prefix:
         assert prefix.context is not None

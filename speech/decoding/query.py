@@ -86,10 +86,10 @@ class LanguageModelReader:
             if not cursor.continues:
                 break
             longest = position + 2 == self.layout.order
-            found = self._step(self.layout.levels[position], longest, before, cursor)
-            if found is None:
+            entry = self._step(self.layout.levels[position], longest, before, cursor)
+            if entry is None:
                 break
-            prob, backoff = found
+            prob, backoff = entry
             matched = position + 2
             if longest:
                 break
@@ -133,10 +133,10 @@ class LanguageModelReader:
         position = key % buckets
         for _ in range(buckets):
             offset = base + position * bucket_bytes
-            found = self._u64(offset)
-            if found == key:
+            stored = self._u64(offset)
+            if stored == key:
                 return offset
-            if found == 0:
+            if stored == 0:
                 break
             position = (position + 1) % buckets
         return -1

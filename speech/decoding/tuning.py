@@ -90,7 +90,7 @@ def tune(
             emissions, None, scorer.alphabet, beam_width, num_processes, cutoff_prob, cutoff_top_n, scorer
         )
         pairs = zip(references, (clip[0].transcript for clip in decoded), strict=True)
-        errors = (count(reference, normalize(found)) for reference, found in pairs)
+        errors = (count(reference, normalize(hypothesis)) for reference, hypothesis in pairs)
         return Trial(scorer.alpha, scorer.beta, sum(errors, ErrorCount(0, 0)))
 
     study = _study(seed)

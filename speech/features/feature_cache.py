@@ -73,8 +73,8 @@ class FeatureCache:
 
     def _scan(self) -> None:
         self._file.seek(0)
-        if (found := self._file.read(_KEY_BYTES)) != self._key:
-            if not _ANY_KEY.fullmatch(found):
+        if (key := self._file.read(_KEY_BYTES)) != self._key:
+            if not _ANY_KEY.fullmatch(key):
                 raise InputError(f"{self.path}: not a cache of features, so it stays: give another --feature_cache")
             self._file.truncate(0)
             self._file.write(self._key)

@@ -108,20 +108,20 @@ class ClipSet:
         self.tally.add(reason, int(self._rows[position]), self.name(position))
 
     @property
-    def found(self) -> np.ndarray:
+    def left_out_while_reading(self) -> np.ndarray:
         """How many clips this process left out since it read the first one, by `FOUND_IN_TRAINING`."""
         counts, before = self.tally.counts, self._before
         return np.array([counts.get(reason, 0) - before.get(reason, 0) for reason in FOUND_IN_TRAINING])
 
-    def count_found(self, found: np.ndarray) -> None:
-        """Take what all workers found for what was found."""
-        for reason, count in zip(FOUND_IN_TRAINING, found.tolist(), strict=True):
+    def count_left_out(self, counts: np.ndarray) -> None:
+        """Take the counts of all workers together for those of this one."""
+        for reason, count in zip(FOUND_IN_TRAINING, counts.tolist(), strict=True):
             if total := self._before.get(reason, 0) + round(count):
                 self.tally.counts[reason] = total
 
-    def check_found(self, found: np.ndarray) -> None:
+    def check_left_out(self, counts: np.ndarray) -> None:
         """Raise InputError if so many clips turned out to be of no use when they were read that something is wrong."""
-        bad = round(sum(n for n, reason in zip(found, FOUND_IN_TRAINING, strict=True) if reason not in OF_THE_MODEL))
+        bad = round(sum(n for n, reason in zip(counts, FOUND_IN_TRAINING, strict=True) if reason not in OF_THE_MODEL))
         if not bad:
             return
         self.tally.check(self.allowance)

@@ -66,9 +66,11 @@ class Devices:
 
     def describe(self) -> str:
         """One line for the log."""
-        one = f"{self.n_local} {'GPU' if self.on_gpu else 'CPU'}{'s' if self.n_local > 1 else ''}"
+        local = f"{self.n_local} {'GPU' if self.on_gpu else 'CPU'}{'s' if self.n_local > 1 else ''}"
         return (
-            one if self.n_workers == 1 else f"{one} on each of {self.n_workers} workers, this is worker {self.worker}"
+            local
+            if self.n_workers == 1
+            else f"{local} on each of {self.n_workers} workers, this is worker {self.worker}"
         )
 
     @contextlib.contextmanager
@@ -84,10 +86,10 @@ class Devices:
 
 def parse_devices(value: str) -> tuple[str, int]:
     """`auto`, `cpu`, `gpu`, `cpu:2`, `gpu:8` -> the kind and how many (0: all there are); ValueError otherwise."""
-    found = re.fullmatch(r"(auto|cpu|gpu)(?::([1-9]\d*))?", value)
-    if not found or (found[1] == "auto" and found[2]):
+    match = re.fullmatch(r"(auto|cpu|gpu)(?::([1-9]\d*))?", value)
+    if not match or (match[1] == "auto" and match[2]):
         raise ValueError(value)
-    return found[1], int(found[2] or 0)
+    return match[1], int(match[2] or 0)
 
 
 def single() -> Devices:
@@ -197,8 +199,8 @@ def lost_workers(devices: Devices) -> Iterator[None]:
 def _reason(error: tf.errors.OpError) -> str:
     """The line of TensorFlow's many that says what happened."""
     message = str(error.message or "")
-    found = re.search(r"aborted by: *(.+)", message)
-    return found[1].strip() if found else (message.splitlines() or [type(error).__name__])[0]
+    match = re.search(r"aborted by: *(.+)", message)
+    return match[1].strip() if match else (message.splitlines() or [type(error).__name__])[0]
 
 
 def compute_on(devices: Devices, mixed_precision: bool) -> tuple[Compute, str]:

@@ -24,7 +24,7 @@ def meet(addresses: Sequence[str], own: int, timeout_s: float) -> None:
     Says every 15 s for whom it waits. Raises RetryError after `timeout_s` (0: never).
     """
     missing = {number: "" for number in range(len(addresses)) if number != own}
-    began = said = time.monotonic()
+    began = last_note = time.monotonic()
     with _listening(int(addresses[own].rpartition(":")[2])):
         while True:
             for number in list(missing):
@@ -41,8 +41,8 @@ def meet(addresses: Sequence[str], own: int, timeout_s: float) -> None:
                     f"worker {own}: {now - began:.0f} s were not enough to reach {whom}; --worker_timeout says how "
                     "long to wait; start all workers again"
                 )
-            if now - said >= SAY_S:
-                said = now
+            if now - last_note >= SAY_S:
+                last_note = now
                 print(f"worker {own}: waiting for {whom}, for {now - began:.0f} s", flush=True)
             time.sleep(LOOK_S)
 
@@ -54,14 +54,14 @@ def watched(addresses: Sequence[str], own: int, what: str, timeout_s: float) -> 
     After `timeout_s` (0: never) the process ends with exit code 75, as nothing else ends TensorFlow's wait.
     """
     done = threading.Event()
-    others = [number for number in range(len(addresses)) if number != own]
+    peers = [number for number in range(len(addresses)) if number != own]
 
     def watch() -> None:
         began = time.monotonic()
         while not done.wait(SAY_S):
             seconds = time.monotonic() - began
-            missing = {number: problem for number in others if (problem := _look(addresses[number]))}
-            whom = _named(addresses, missing or dict.fromkeys(others, "answers"))
+            missing = {number: problem for number in peers if (problem := _look(addresses[number]))}
+            whom = _named(addresses, missing or dict.fromkeys(peers, "answers"))
             if done.is_set():
                 return
             print(f"worker {own}: waiting for {what}, for {seconds:.0f} s: {whom}", flush=True)
@@ -75,7 +75,7 @@ def watched(addresses: Sequence[str], own: int, what: str, timeout_s: float) -> 
                 os._exit(EXIT_RETRY)
 
     thread = threading.Thread(target=watch, name="watch", daemon=True)
-    if others:
+    if peers:
         thread.start()
     try:
         yield

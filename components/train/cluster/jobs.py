@@ -121,18 +121,20 @@ def owners_of(thing: dict[str, Any]) -> list[dict[str, Any]]:
 def main_container(spec: dict[str, Any]) -> dict[str, Any]:
     """The container that the step itself runs in; Argo calls it main."""
     containers = spec["containers"]
-    return next((one for one in containers if one["name"] == "main"), containers[0])
+    return next((container for container in containers if container["name"] == "main"), containers[0])
 
 
 def _environment(container: dict[str, Any]) -> list[dict[str, Any]]:
     """By name, as a TrainJob takes none twice; of a name that a container has twice, the last one counts."""
-    variables = {one["name"]: one for one in container.get("env", [])}
-    return [one for name, one in variables.items() if not name.startswith(OF_THE_STEP)]
+    variables = {variable["name"]: variable for variable in container.get("env", [])}
+    return [variable for name, variable in variables.items() if not name.startswith(OF_THE_STEP)]
 
 
 def _pod_patch(spec: dict[str, Any], container: dict[str, Any]) -> dict[str, Any]:
     """What the runtime's pods take over, as far as a TrainJob may say it."""
-    mounts = [one for one in container.get("volumeMounts", []) if not f"{one['mountPath']}/".startswith(OF_THE_POD)]
+    mounts = [
+        mount for mount in container.get("volumeMounts", []) if not f"{mount['mountPath']}/".startswith(OF_THE_POD)
+    ]
     mounted = {mount["name"] for mount in mounts}
     node = {"name": NODE, "volumeMounts": mounts, "securityContext": container.get("securityContext")}
     patch = {

@@ -70,9 +70,9 @@ class KubernetesApi:
 
     def own_job(self, job: dict[str, Any], owners: list[dict[str, Any]]) -> None:
         """Have a TrainJob belong to `owners` and nobody else; ApiError 409 if it has changed since it was read."""
-        found = job["metadata"]
-        patch = {"metadata": {"resourceVersion": found["resourceVersion"], "ownerReferences": owners}}
-        self._json("PATCH", f"{TRAIN_JOBS.format(self.namespace)}/{found['name']}", body=patch)
+        metadata = job["metadata"]
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}}
+        self._json("PATCH", f"{TRAIN_JOBS.format(self.namespace)}/{metadata['name']}", body=patch)
 
     def delete_job(self, name: str, uid: str = "") -> None:
         """Delete a TrainJob and its pods, only the one with this uid if given; one that is gone already is no error."""
@@ -92,12 +92,12 @@ class KubernetesApi:
         """Whether a run of the pipeline is being terminated, or is deleted."""
         path = WORKFLOWS.format(self.namespace, api=workflow["apiVersion"])
         try:
-            found = self._json("GET", f"{path}/{workflow['name']}")
+            run = self._json("GET", f"{path}/{workflow['name']}")
         except ApiError as error:
             if error.status == 404:
                 return True
             raise
-        spec, metadata = found["spec"], found["metadata"]
+        spec, metadata = run["spec"], run["metadata"]
         terminated = spec.get("shutdown") or spec.get("activeDeadlineSeconds") == 0  # of Argo; of Kubeflow Pipelines
         return bool(terminated or metadata.get("deletionTimestamp") or metadata["uid"] != workflow["uid"])
 

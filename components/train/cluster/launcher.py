@@ -81,26 +81,26 @@ def _start(cluster: KubernetesApi, name: str, work: TrainingTask, save_uri: str,
     """Create the job, unless it is there and running; returns the workflow that this pod belongs to."""
     with watch.explained(name):
         pod = cluster.own_pod()
-        found = cluster.job(name)
-        if found is not None and watch.state(found) in ("Complete", "Failed"):
+        job = cluster.job(name)
+        if job is not None and watch.state(job) in ("Complete", "Failed"):
             cluster.delete_job(name)
             watch.until_gone(cluster, name)
-            found = None
-        if found is None:
+            job = None
+        if job is None:
             arguments = _arguments(work, save_uri)
             try:
                 cluster.create_job(jobs.train_job(name, nodes, arguments, pod))
             except ApiError as error:
                 if error.status != 409:
                     raise
-                found = cluster.job(name)  # another launcher of the same training was faster
-    if found is None:
+                job = cluster.job(name)  # another launcher of the same training was faster
+    if job is None:
         print(f"TrainJob {name}: created, {nodes.count} nodes, checkpoints at {save_uri}", flush=True)
         return jobs.owners_of(pod)
-    count = found["spec"].get("trainer", {}).get("numNodes", 1)
+    count = job["spec"].get("trainer", {}).get("numNodes", 1)
     print(f"TrainJob {name}: runs already, on {count} nodes; waiting for it", flush=True)
     with watch.explained(name):
-        _adopt(cluster, found, jobs.owners_of(pod))
+        _adopt(cluster, job, jobs.owners_of(pod))
     return jobs.owners_of(pod)
 
 

@@ -30,28 +30,37 @@ def explained(name: str) -> Iterator[None]:
 
 def explanation(name: str, error: ApiError) -> Exception:
     """What an answer of the API server means: InputError, or RetryError where another attempt can help."""
-    said = f"TrainJob {name}: {error}"
+    message = f"TrainJob {name}: {error}"
     if error.temporary:
-        return RetryError(f"{said}: the API server of Kubernetes does not answer")
+        return RetryError(f"{message}: the API server of Kubernetes does not answer")
     if "admission webhook" in str(error):
-        return InputError(f"{said}: is the TrainingRuntime {RUNTIME} there? {FILES}/runtime.yaml")
+        return InputError(f"{message}: is the TrainingRuntime {RUNTIME} there? {FILES}/runtime.yaml")
     if error.status in (401, 403):
-        return InputError(f"{said}: apply {FILES}/rbac.yaml for the service account of the pipeline")
+        return InputError(f"{message}: apply {FILES}/rbac.yaml for the service account of the pipeline")
     if error.status == 404:
         return InputError(
-            f"{said}: this cluster knows no {API_VERSION}: install Kubeflow Trainer 2.2 or newer, or leave "
+            f"{message}: this cluster knows no {API_VERSION}: install Kubeflow Trainer 2.2 or newer, or leave "
             "train_workers at 1"
         )
-    return InputError(said)
+    return InputError(message)
 
 
 def state(job: dict[str, Any]) -> str:
     """`Complete`, `Failed`, `Suspended` or, while it runs or waits for machines, the empty string."""
-    return next((one["type"] for one in _conditions(job) if one["type"] in ("Complete", "Failed", "Suspended")), "")
+    return next(
+        (
+            condition["type"]
+            for condition in _conditions(job)
+            if condition["type"] in ("Complete", "Failed", "Suspended")
+        ),
+        "",
+    )
 
 
 def _conditions(thing: dict[str, Any]) -> list[dict[str, Any]]:
-    return [one for one in thing.get("status", {}).get("conditions", []) if one.get("status") == "True"]
+    return [
+        condition for condition in thing.get("status", {}).get("conditions", []) if condition.get("status") == "True"
+    ]
 
 
 def until_gone(cluster: KubernetesApi, name: str, seconds: float = 300.0) -> None:
@@ -177,7 +186,7 @@ def _waits_for(pod: dict[str, Any]) -> str:
 def _failure(cluster: KubernetesApi, name: str, job: dict[str, Any], chief: str) -> Exception:
     """What a failed job comes to, with the last words of the node that is to blame."""
     condition = next(one for one in _conditions(job) if one["type"] == "Failed")
-    said = ": ".join(text for text in (condition.get("reason"), condition.get("message")) if text)
+    reason = ": ".join(text for text in (condition.get("reason"), condition.get("message")) if text)
     ends = []
     with contextlib.suppress(ApiError):
         ends = sorted((_exit_code(pod), _index(pod), pod["metadata"]["name"]) for pod in cluster.pods_of(name))
@@ -185,7 +194,7 @@ def _failure(cluster: KubernetesApi, name: str, job: dict[str, Any], chief: str)
     if not crashed:
         codes = ", ".join(f"node {index} with {code}" for code, index, _ in ends if code) or "none known"
         return RetryError(
-            f"TrainJob {name} failed ({said}; exit codes: {codes}); another attempt goes on from the last checkpoint"
+            f"TrainJob {name} failed ({reason}; exit codes: {codes}); another attempt goes on from the last checkpoint"
         )
     code, index, pod = crashed[-1]  # an error of the input rather than a crash that it caused elsewhere
     lines: list[str] = []
@@ -196,7 +205,7 @@ def _failure(cluster: KubernetesApi, name: str, job: dict[str, Any], chief: str)
         return InputError(f"TrainJob {name}, node {index}: {errors[-1].removeprefix('error: ')}")
     if pod != chief:
         print("\n".join(lines), file=sys.stderr, flush=True)
-    last = next((line for line in reversed(lines) if re.search(r"\S", line)), said)
+    last = next((line for line in reversed(lines) if re.search(r"\S", line)), reason)
     return InputError(f"TrainJob {name}, node {index} ended with exit code {code}: {last.strip()}")
 
 
@@ -232,5 +241,5 @@ def _run_ends(cluster: KubernetesApi, mine: Sequence[dict[str, Any]]) -> bool:
         if mine:
             return cluster.run_ends(mine[0])
     with contextlib.suppress(ApiError):  # no workflow, or it must not be read
-        return all(one["type"] != "DisruptionTarget" for one in _conditions(cluster.own_pod()))
+        return all(condition["type"] != "DisruptionTarget" for condition in _conditions(cluster.own_pod()))
     return True

@@ -15,11 +15,11 @@ class PeersCommand:
     folder: str = setting("", "folder that takes the programs, in place of a checkout of DeepSpeech")
 
 
-def run(given: PeersCommand) -> None:
+def run(command: PeersCommand) -> None:
     """Write the programs, and say how they are found."""
-    if not given.folder:
+    if not command.folder:
         raise InputError("--folder is missing: the folder that takes the programs")
-    folder = Path(given.folder).expanduser().absolute()
+    folder = Path(command.folder).expanduser().absolute()
     for name in stand_ins.write(folder):
         print(name)
     print("found by their plain names after:", *stand_ins.search_paths(folder), sep="\n")

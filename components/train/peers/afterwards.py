@@ -48,14 +48,14 @@ class TestFlags:
         ]
         beams = default_beam_width if self.beam_width is None else self.beam_width
         evaluation = self.evaluation or f"{checkpoint.rstrip('/')}/evaluation"
-        given = [
+        arguments = [
             f"--checkpoint_dir={checkpoint}",
             f"--evaluation={evaluation}",
             f"--load_evaluate={self.load_evaluate}",
         ]
-        given += [*named, *texts, *alphabet, *([f"--beam_width={beams}"] if beams else [])]
-        given += ["--reverse_test=true"] if self.reverse_test else []
-        return ["-m", EVALUATE, *given, "--test_files", *self.test_files]
+        arguments += [*named, *texts, *alphabet, *([f"--beam_width={beams}"] if beams else [])]
+        arguments += ["--reverse_test=true"] if self.reverse_test else []
+        return ["-m", EVALUATE, *arguments, "--test_files", *self.test_files]
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ class ExportFlags:
         """The arguments of `python` that export a checkpoint."""
         names = [name for name in ExportFlags.__dataclass_fields__ if name != "export_dir"]
         differing = [name for name in names if getattr(self, name) != getattr(ExportFlags, name)]
-        given = [
+        arguments = [
             f"--checkpoint_dir={checkpoint}",
             f"--export_dir={self.export_dir}",
             f"--load_evaluate={load_evaluate}",
         ]
-        return ["-m", EXPORT, *given, *(f"--{name}={getattr(self, name)}" for name in differing), *more]
+        return ["-m", EXPORT, *arguments, *(f"--{name}={getattr(self, name)}" for name in differing), *more]
 
 
 def run_step(arguments: Sequence[str]) -> None:

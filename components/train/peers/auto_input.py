@@ -27,37 +27,37 @@ class SplitDataset:
     alphabet: Path
 
 
-def split_dataset(given: Path, alphabet: str, seed: int) -> SplitDataset:
+def split_dataset(path: Path, alphabet: str, seed: int) -> SplitDataset:
     """Split the CSV (or the only CSV of a folder) at random by `seed`; sets and alphabet that exist are used as such.
 
     Raises InputError when some of the sets exist and some do not, when there are fewer than three clips, or when the
     alphabet lacks characters of the transcripts.
     """
-    folder = given if given.is_dir() else given.parent
+    folder = path if path.is_dir() else path.parent
     paths = [folder / f"{name}.csv" for name in SETS]
     existing = [path.name for path in paths if path.is_file()]
     if existing and len(existing) < len(SETS):
         raise InputError(
-            f"--auto_input_dataset {given}: {', '.join(existing)} is there, the others of train.csv, dev.csv, test.csv "
+            f"--auto_input_dataset {path}: {', '.join(existing)} is there, the others of train.csv, dev.csv, test.csv "
             "are not: remove what is there, or give --train_files, --dev_files and --test_files"
         )
-    source = _only_csv(given) if given.is_dir() and not existing else given
+    source = _only_csv(path) if path.is_dir() and not existing else path
     characters = Alphabet.collect(
         clip.transcript for path in (paths if existing else [source]) for clip in read_manifest(path)
     )
-    found = Path(alphabet) if alphabet else folder / ALPHABET
-    if alphabet or found.is_file():
-        missing = Alphabet.load(found).missing("".join(characters.symbols))
+    alphabet_file = Path(alphabet) if alphabet else folder / ALPHABET
+    if alphabet or alphabet_file.is_file():
+        missing = Alphabet.load(alphabet_file).missing("".join(characters.symbols))
         if missing:
             raise InputError(
-                f"{found}: lacks {' '.join(map(repr, missing))} of the transcripts: add them, or remove it"
+                f"{alphabet_file}: lacks {' '.join(map(repr, missing))} of the transcripts: add them, or remove it"
             )
     if not existing:
         _write_sets(source, paths, seed)
-    if not found.is_file():
-        characters.save(found)
+    if not alphabet_file.is_file():
+        characters.save(alphabet_file)
     train, dev, test = paths
-    return SplitDataset(train, dev, test, found)
+    return SplitDataset(train, dev, test, alphabet_file)
 
 
 def held_out(clips: int) -> int:
@@ -70,11 +70,11 @@ def held_out(clips: int) -> int:
 
 
 def _only_csv(folder: Path) -> Path:
-    found = sorted(folder.glob("*.csv"))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
+    csvs = sorted(folder.glob("*.csv"))
+    if len(csvs) != 1:
+        names = ", ".join(path.name for path in csvs) or "none"
         raise InputError(f"--auto_input_dataset {folder}: expected one CSV in the folder, found {names}: give the CSV")
-    return found[0]
+    return csvs[0]
 
 
 def _write_sets(source: Path, paths: list[Path], seed: int) -> None:

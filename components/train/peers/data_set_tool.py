@@ -65,28 +65,30 @@ class DataSetCommand:
         return files, Path(target)
 
 
-def run(given: DataSetCommand) -> None:
+def run(command: DataSetCommand) -> None:
     """Build the set, and say what is in it and what was left out."""
-    sources, target = given.paths
-    kind = targets.AUDIO_TYPES[given.audio_type]
-    form = targets.ClipFormat(not given.unlabeled, kind, given.bitrate, given.audio_sample_rate, given.absolute_paths)
+    sources, target = command.paths
+    kind = targets.AUDIO_TYPES[command.audio_type]
+    form = targets.ClipFormat(
+        not command.unlabeled, kind, command.bitrate, command.audio_sample_rate, command.absolute_paths
+    )
     targets.check(target)
-    ear = Ear(given.augment, given.audio_sample_rate, given.clock, given.random_seed)
+    ear = Ear(command.augment, command.audio_sample_rate, command.clock, command.random_seed)
     if ear.unheard:
         print(f"note: what acts on the spectrogram is not applied: {', '.join(ear.unheard)}", flush=True)
-    workers = given.workers or os.cpu_count() or 1
+    workers = command.workers or os.cpu_count() or 1
     skipped: Counter[str] = Counter()
     seconds = 0.0
     with tempfile.TemporaryDirectory() as scratch:
-        recordings = open_sources(sources, given.audio_sample_rate, Path(scratch), labeled=not given.unlabeled)
-        recordings = _ordered(recordings, given.random_seed if given.shuffle else None)
+        recordings = open_sources(sources, command.audio_sample_rate, Path(scratch), labeled=not command.unlabeled)
+        recordings = _ordered(recordings, command.random_seed if command.shuffle else None)
         with targets.write(target, form) as add, Progress(target.name, len(recordings), "clips") as bar:
             for recording, heard in in_order(ear, recordings, workers):
                 if isinstance(heard, InputError):
                     skipped[str(heard)] += 1
                 else:
                     add(heard, recording.clip.transcript)
-                    seconds += len(heard) / given.audio_sample_rate
+                    seconds += len(heard) / command.audio_sample_rate
                 bar.update()
             _check(skipped, len(recordings))
     print(f"{target}: {len(recordings) - skipped.total()} clips, {seconds / 3600:.2f} h", flush=True)

@@ -48,16 +48,16 @@ def open_sources(sources: Sequence[str], sample_rate: int, scratch: Path, *, lab
 
     Sources may be `s3://` URIs, which are fetched into `scratch`. Raises InputError for anything else.
     """
-    found = []
+    recordings = []
     for number, source in enumerate(sources):
         path = fetch_source(source, scratch / str(number))
         if not is_remote(source) and not path.exists():
             raise InputError(f"{source}: no such file: expected a CSV, an .sdb or a .tar file, or a folder")
         reader = ClipReader(_manifest(path, labeled), sample_rate)
-        found += [Recording(reader, clip) for clip in reader.manifest]
-    if not found:
+        recordings += [Recording(reader, clip) for clip in reader.manifest]
+    if not recordings:
         raise InputError(f"{', '.join(sources)}: no clips")
-    return found
+    return recordings
 
 
 def _manifest(path: Path, labeled: bool) -> Manifest:

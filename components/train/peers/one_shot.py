@@ -28,8 +28,8 @@ def transcribe(
 ) -> str:
     """The transcript of an audio file by the checkpoint's weights; raises InputError for what cannot be read."""
     bundle, _ = snapshots.load_first(snapshots.find(checkpoint, load))
-    found = snapshots.find_alphabet(bundle.prefix, bundle.geometry)
-    alphabet = Alphabet.load(alphabet_path) if alphabet_path else found
+    own_alphabet = snapshots.find_alphabet(bundle.prefix, bundle.geometry)
+    alphabet = Alphabet.load(alphabet_path) if alphabet_path else own_alphabet
     if alphabet is None:
         raise InputError(f"{bundle.prefix}: no alphabet.txt beside the checkpoint: give --alphabet_config_path")
     clip = Clip(audio.name, 0, "")

@@ -57,36 +57,36 @@ class PlayCommand:
             raise setting_error("audio_sample_rate", self.audio_sample_rate, "at least 1000 Hz")
 
 
-def run(given: PlayCommand) -> None:
+def run(command: PlayCommand) -> None:
     """Play or save clips until there are enough, or Ctrl-C says so."""
     try:
-        _run(given)
+        _run(command)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
 
 
-def _run(given: PlayCommand) -> None:
-    sources = [*given.files, *([given.source] if given.source else [])]
+def _run(command: PlayCommand) -> None:
+    sources = [*command.files, *([command.source] if command.source else [])]
     if len(sources) != 1:
         raise InputError(f"expected one SOURCE (a CSV, .sdb, .tar or audio file), found {len(sources)}")
-    ear = Ear(given.augment, given.audio_sample_rate, given.clock, given.random_seed)
+    ear = Ear(command.augment, command.audio_sample_rate, command.clock, command.random_seed)
     if ear.unheard:
         print(f"note: what acts on the spectrogram is not heard: {', '.join(ear.unheard)}", file=sys.stderr)
-    saves = bool(given.output) or given.pipe
+    saves = bool(command.output) or command.pipe
     player = [] if saves else _find_player()
     with tempfile.TemporaryDirectory() as scratch:
-        recordings = open_sources(sources, given.audio_sample_rate, Path(scratch), labeled=False)
-        for time, position in enumerate(_positions(given, len(recordings), endless=not saves)):
+        recordings = open_sources(sources, command.audio_sample_rate, Path(scratch), labeled=False)
+        for time, position in enumerate(_positions(command, len(recordings), endless=not saves)):
             recording = recordings[position]
-            if not given.quiet:
+            if not command.quiet:
                 print(f"{position}: {recording.name}", *_transcript(recording), sep="\n", file=sys.stderr, flush=True)
             samples = ear.hear(recording, time)
-            wav = wav_header(len(samples), given.audio_sample_rate) + samples.tobytes()
-            if given.pipe:
+            wav = wav_header(len(samples), command.audio_sample_rate) + samples.tobytes()
+            if command.pipe:
                 sys.stdout.buffer.write(wav)
                 return
-            if given.output:
-                _save(Path(given.output), f"{time:04d}-{Path(recording.clip.wav_filename).stem}.wav", wav)
+            if command.output:
+                _save(Path(command.output), f"{time:04d}-{Path(recording.clip.wav_filename).stem}.wav", wav)
             else:
                 _play(player, wav, Path(scratch))
 
@@ -95,16 +95,16 @@ def _transcript(recording: Recording) -> list[str]:
     return [f'  "{recording.clip.transcript}"'] if recording.clip.transcript else []
 
 
-def _positions(given: PlayCommand, count: int, *, endless: bool) -> Iterator[int]:
+def _positions(command: PlayCommand, count: int, *, endless: bool) -> Iterator[int]:
     """Which clips, in order: as many as asked for, or (unless `endless`) up to the last one."""
-    start = given.start + (count if given.start < 0 else 0)
+    start = command.start + (count if command.start < 0 else 0)
     if not 0 <= start < count:
-        raise setting_error("start", given.start, f"from {-count} to {count - 1}: there are {count} clips")
-    number = given.number if given.number >= 0 or endless else count - start
-    generator = random.Random(given.random_seed)
+        raise setting_error("start", command.start, f"from {-count} to {count - 1}: there are {count} clips")
+    number = command.number if command.number >= 0 or endless else count - start
+    generator = random.Random(command.random_seed)
     played = 0
     while number < 0 or played < number:
-        yield generator.randrange(count) if given.random else (start + played) % count
+        yield generator.randrange(count) if command.random else (start + played) % count
         played += 1
 
 
@@ -115,11 +115,11 @@ def _save(folder: Path, name: str, wav: bytes) -> None:
 
 
 def _find_player() -> Sequence[str]:
-    found = next((player for player in PLAYERS if shutil.which(player[0])), None)
-    if found is None:
+    player = next((player for player in PLAYERS if shutil.which(player[0])), None)
+    if player is None:
         names = ", ".join(player[0] for player in PLAYERS)
         raise InputError(f"this machine has no program that plays sound ({names}): {INSTEAD}")
-    return found
+    return player
 
 
 def _play(player: Sequence[str], wav: bytes, scratch: Path) -> None:

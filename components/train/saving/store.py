@@ -70,9 +70,9 @@ class CheckpointStore:
         self.patience_s = patience_s
         if mirror and not _newest_state(root).is_file():
             patiently(lambda: _fetch(mirror, root), patience_s)
-        found = _unfinished(root, run_key, reported_is_finished=not mirror)
-        self.resumes = found is not None
-        self.folder, self._record = found or (_new_folder(root), RunRecord(run_key))
+        unfinished = _unfinished(root, run_key, reported_is_finished=not mirror)
+        self.resumes = unfinished is not None
+        self.folder, self._record = unfinished or (_new_folder(root), RunRecord(run_key))
         place = self.folder.relative_to(root).as_posix()
         self.mirror = mirror if not mirror or place == "." else f"{mirror}/{place}"
         self._kept = self._names(Checkpoint.LAST)[::-1]
@@ -185,10 +185,10 @@ class CheckpointStore:
         except OSError as error:
             snapshots.remove(self.folder, name)
             last = self._names(Checkpoint.LAST)
-            rest = f"it goes on from {last[0]}" if last else "it starts anew"
+            next_start = f"it goes on from {last[0]}" if last else "it starts anew"
             raise InputError(
                 f"{self.folder / name}: the checkpoint cannot be written: {error.strerror or error}: "
-                f"make room and run the same command: {rest}"
+                f"make room and run the same command: {next_start}"
             ) from error
 
     def _free_name(self, kind: str, snapshot: Snapshot) -> str:
@@ -230,10 +230,10 @@ def check_empty_of_checkpoints(folder: Path) -> None:
             "train from scratch"
         )
     record = RunRecord.load(folder)  # of a run that was killed before its first checkpoint
-    rest = [] if record else [folder / Checkpoint.LAST, folder / Checkpoint.BEST, *folder.glob(BUNDLES[1])]
-    if found := [path.name for path in rest if path.exists()]:
+    remains = [] if record else [folder / Checkpoint.LAST, folder / Checkpoint.BEST, *folder.glob(BUNDLES[1])]
+    if names := [path.name for path in remains if path.exists()]:
         raise InputError(
-            f"{folder}: {found[0]}, but no *.index file: the checkpoint is not complete: fetch it again, or give "
+            f"{folder}: {names[0]}, but no *.index file: the checkpoint is not complete: fetch it again, or give "
             "--load_train init to train from scratch"
         )
 
@@ -272,7 +272,7 @@ def _training_states(folder: Path, state_file: str) -> dict[str, dict[str, Any]]
 def _new_folder(root: Path) -> Path:
     """`root`, or a new folder in it if it holds what a run would write, and so is somebody else's."""
     if not any((root / name).exists() for name in OWN_FILES) and not any(
-        found for pattern in BUNDLES for found in root.glob(pattern)
+        path for pattern in BUNDLES for path in root.glob(pattern)
     ):
         return root
     numbers = [int(match[1]) for path in root.glob("run-*") if (match := RUN_FOLDER.fullmatch(path.name))]

@@ -250,16 +250,16 @@ class Uploads:
 
 def patiently(work: Callable[[], Result], patience_s: float) -> Result:
     """What `work` returns, tried again for `patience_s` while the store is away."""
-    deadline, said = time.monotonic() + patience_s, 0.0
+    deadline, last_note = time.monotonic() + patience_s, 0.0
     while True:
         try:
             return work()
         except RetryError as error:
             if time.monotonic() + RETRY_S > deadline:
                 raise
-            if not said or time.monotonic() - said >= SAY_S:
-                said = time.monotonic()
-                _say(f"{error}: tried again every {RETRY_S:g} s, for {deadline - said:.0f} s")
+            if not last_note or time.monotonic() - last_note >= SAY_S:
+                last_note = time.monotonic()
+                _say(f"{error}: tried again every {RETRY_S:g} s, for {deadline - last_note:.0f} s")
             time.sleep(RETRY_S)
 
 

@@ -48,19 +48,19 @@ def lstm(
         projected = tf.reshape(projected, [tf.shape(inputs)[0], -1, 4 * n_hidden])  # [T, B, 4H]
         native = None if plain else recurrence.kernel_of(compute_dtype)
         frames = _Loop(kernel, compute_dtype) if native is None else Operators(kernel, compute_dtype, native)
-        made = frames.forward(projected, state_c, state_h)
+        forward = frames.forward(projected, state_c, state_h)
 
         def gradients(d_outputs: tf.Tensor, d_last_c: tf.Tensor, d_last_h: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            found = frames.backward((d_outputs, d_last_c, d_last_h), made, state_c)
-            d_flat = tf.reshape(found.gates, [-1, 4 * n_hidden])  # [T * B, 4H]
-            earlier_outputs = tf.concat([state_h[tf.newaxis], made.outputs[:-1]], 0)
+            d_sums = frames.backward((d_outputs, d_last_c, d_last_h), forward, state_c)
+            d_flat = tf.reshape(d_sums.gates, [-1, 4 * n_hidden])  # [T * B, 4H]
+            earlier_outputs = tf.concat([state_h[tf.newaxis], forward.outputs[:-1]], 0)
             earlier_outputs = tf.cast(tf.reshape(earlier_outputs, [-1, n_hidden]), compute_dtype)
             d_kernel = [tf.matmul(rows, d_flat, transpose_a=True) for rows in (flat, earlier_outputs)]
             d_inputs = tf.reshape(tf.matmul(d_flat, from_input, transpose_b=True), tf.shape(inputs))
             d_kernel = tf.cast(tf.concat(d_kernel, 0), tf.float32)
-            return tf.cast(d_inputs, inputs.dtype), d_kernel, found.bias, found.state_c, found.state_h
+            return tf.cast(d_inputs, inputs.dtype), d_kernel, d_sums.bias, d_sums.state_c, d_sums.state_h
 
-        return (made.outputs, made.cells[-1], made.outputs[-1]), gradients
+        return (forward.outputs, forward.cells[-1], forward.outputs[-1]), gradients
 
     return run(inputs, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias), state_c, state_h)
 
@@ -119,15 +119,15 @@ class _Loop:
         _, _, _, *stacks = tf.while_loop(lambda t, *_: t < frames, frame, start, parallel_iterations=1)
         return Frames(*(stack.stack() for stack in stacks))
 
-    def backward(self, d_results: tuple[tf.Tensor, ...], made: Frames, state_c: tf.Tensor) -> Gradients:
+    def backward(self, d_results: tuple[tf.Tensor, ...], forward: Frames, state_c: tf.Tensor) -> Gradients:
         d_outputs, d_last_c, d_last_h = d_results
         frames = tf.shape(d_outputs)[0]
-        earlier_cells = tf.concat([state_c[tf.newaxis], made.cells[:-1]], 0)
+        earlier_cells = tf.concat([state_c[tf.newaxis], forward.cells[:-1]], 0)
 
         def frame(t: tf.Tensor, d_c: tf.Tensor, d_h: tf.Tensor, gates: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-            i, g, f, o = tf.split(made.activations[t], 4, axis=1)
+            i, g, f, o = tf.split(forward.activations[t], 4, axis=1)
             d_h += d_outputs[t]
-            squashed = tf.tanh(made.cells[t])
+            squashed = tf.tanh(forward.cells[t])
             d_c += d_h * o * (1.0 - squashed * squashed)
             d_gates = [
                 d_c * g * i * (1.0 - i),

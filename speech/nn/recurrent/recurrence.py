@@ -73,25 +73,25 @@ class Operators:
 
     def forward(self, projected: tf.Tensor, state_c: tf.Tensor, state_h: tf.Tensor) -> Frames:
         """Projected inputs `[T, B, 4H]`, float32 or bfloat16, and first states `[B, H]` -> all frames."""
-        made = Frames(*_operators().speech_lstm(projected, self.weights, state_c, state_h, kernel=self.kernel))
+        results = Frames(*_operators().speech_lstm(projected, self.weights, state_c, state_h, kernel=self.kernel))
         frames, batch = projected.shape[:2]
         hidden = state_c.shape[-1]
-        for result, width in zip(made, (4 * hidden, hidden, hidden), strict=True):
+        for result, width in zip(results, (4 * hidden, hidden, hidden), strict=True):
             result.set_shape([frames, batch, width])
-        return made
+        return results
 
-    def backward(self, d_results: tuple[tf.Tensor, ...], made: Frames, state_c: tf.Tensor) -> Gradients:
+    def backward(self, d_results: tuple[tf.Tensor, ...], forward: Frames, state_c: tf.Tensor) -> Gradients:
         """Gradients of the outputs `[T, B, H]` and of the last cell and output `[B, H]` -> those of all else."""
-        found = Gradients(
+        gradients = Gradients(
             *_operators().speech_lstm_gradient(
-                *d_results, made.activations, made.cells, state_c, self.weights, T=self.dtype, kernel=self.kernel
+                *d_results, forward.activations, forward.cells, state_c, self.weights, T=self.dtype, kernel=self.kernel
             )
         )
-        found.gates.set_shape(made.activations.shape)
-        found.bias.set_shape([made.activations.shape[-1]])
-        for state in (found.state_c, found.state_h):
+        gradients.gates.set_shape(forward.activations.shape)
+        gradients.bias.set_shape([forward.activations.shape[-1]])
+        for state in (gradients.state_c, gradients.state_h):
             state.set_shape(state_c.shape)
-        return found
+        return gradients
 
 
 @lru_cache(maxsize=1)

@@ -85,9 +85,9 @@ class TFLiteModel:
             raise InputError(f"{self.path}: its features differ by {difference:.2g} from DeepSpeech's")
 
     def _interpreter(self) -> "_Interpreter":
-        made = _Interpreter(self.path)
-        made.allocate()
-        return made
+        interpreter = _Interpreter(self.path)
+        interpreter.allocate()
+        return interpreter
 
 
 def _check_whole(path: Path) -> None:
@@ -195,12 +195,12 @@ class _Interpreter:
         dtypes = {detail["index"]: detail["dtype"] for detail in self._interpreter.get_tensor_details()}
         if len(dense) != len(DENSE_LAYERS) or any(dtypes[index] is not np.float32 for index in dense):
             return None
-        found = {}
+        tensors = {}
         for layer, (weights, bias) in zip(DENSE_LAYERS, dense.items(), strict=True):
             names = (KERNEL, BIAS) if layer == "lstm" else (f"{layer}/weights", f"{layer}/bias")
-            found[names[0]] = self._interpreter.get_tensor(weights).T  # TFLite keeps [outputs, inputs]
-            found[names[1]] = self._interpreter.get_tensor(bias)
-        return found
+            tensors[names[0]] = self._interpreter.get_tensor(weights).T  # TFLite keeps [outputs, inputs]
+            tensors[names[1]] = self._interpreter.get_tensor(bias)
+        return tensors
 
     def _get(self, name: str) -> np.ndarray:
         return self._interpreter.get_tensor(self._outputs[name]["index"])
