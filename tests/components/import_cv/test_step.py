@@ -383,8 +383,8 @@ def test_an_error_keeps_the_corpus_that_was_there(make_release: MakeRelease, tmp
 def test_a_second_import_into_the_same_folder_waits_for_nobody(make_release: MakeRelease, tmp_path: Path) -> None:
     program = (
         "import sys, time, pathlib\n"
-        "from components.import_cv.write.corpus_folder import Target\n"
-        f"with Target(pathlib.Path({str(tmp_path / 'corpus')!r})).locked():\n"
+        "from components.import_cv.write.corpus_folder import CorpusFolder\n"
+        f"with CorpusFolder(pathlib.Path({str(tmp_path / 'corpus')!r})).locked():\n"
         "    print('locked', flush=True)\n"
         "    time.sleep(60)\n"
     )
