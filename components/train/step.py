@@ -31,7 +31,7 @@ from speech.clips.tally import Allowance
 from speech.features.feature_cache import FeatureCache
 from speech.geometry import Geometry
 from speech.nn.batches import ClipSet
-from speech.nn.devices import LOST, Devices, compute_on, configure, lost_workers
+from speech.nn.devices import LOST, Compute, Devices, compute_on, configure, lost_workers
 from speech.nn.dropout import DropoutRates
 from speech.nn.recurrent import recurrence
 from speech.nn.summaries import Summaries
@@ -131,26 +131,79 @@ def _train(
     load_dir: Path | None,
     mirror: str,
 ) -> Checkpoint:
-    compute, precision = compute_on(devices, settings.mixed_precision)
-    compute = replace(compute, plain_lstm=settings.lstm == "plain")
     store = CheckpointStore(save_dir, settings.max_to_keep, mirror, run_key, settings.upload_patience_secs)
     transcripts = (clip.transcript for manifest in (*data.train, *data.dev) for clip in manifest)
     begin = start.choose(settings, load_dir, store, data.alphabet, lambda: Alphabet.collect(transcripts))
+    _print_start(begin, store, save_dir, mirror)
+    sets = _clip_sets(settings, data, begin)
+    compute, precision = compute_on(devices, settings.mixed_precision)
+    compute = replace(compute, plain_lstm=settings.lstm == "plain")
+    trainer = _trainer(settings, begin, compute, devices)
+    state = _run_state(run_key, begin)
+    if devices.is_chief:
+        store.begin()
+        _write_sidecars(store.folder, begin, state.origin, settings, _run_facts(data, sets))
+    _print_sets(sets)
+    by = "" if compute.cudnn else f", {recurrence.describe(compute.dtype, compute.plain_lstm)}"
+    print(f"{devices.describe()}, {precision}{by}", flush=True)
+
+    started = time.monotonic()
+    summaries = Summaries(settings.summary_dir if devices.is_chief else "")
+    augmenter = _augmenter(settings, begin.bundle.geometry)
+    cache = _feature_cache(settings, data.train, begin, augmenter, devices)
+    training = TrainingRun(
+        settings, trainer, sets.train, sets.dev, sets.metrics, augmenter, store, state, summaries, cache, begin.base
+    )
+    with store.uploading(settings.upload_secs) if devices.is_chief else contextlib.nullcontext():
+        if devices.is_chief:
+            store.publish(before=[ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
+        training.run()
+        summaries.close()
+        if devices.is_chief:
+            _write_report(store, training, time.monotonic() - started)
+        with devices.waiting_for("worker 0 to store everything", settings.upload_patience_secs):
+            _leave_together(trainer)
+    return Checkpoint.open(store.folder) if devices.is_chief else Checkpoint(store.folder)
+
+
+def _print_start(begin: Start, store: CheckpointStore, save_dir: Path, mirror: str) -> None:
     print(begin.explanation, flush=True)
     if store.folder != save_dir:
         where, own = (mirror, store.mirror) if mirror else (save_dir, store.folder)
         print(f"{where} holds files of others, which stay as they are: this run's go to {own}", flush=True)
 
-    geometry = begin.bundle.geometry
-    resampling = settings.normalize_sample_rate
 
+@dataclass(frozen=True)
+class _Sets:
+    """The clips of a run's data that can be used."""
+
+    train: ClipSet
+    dev: list[ClipSet]
+    metrics: list[ClipSet]
+
+
+def _clip_sets(settings: TrainSettings, data: _Data, begin: Start) -> _Sets:
     def clip_set(manifests: Sequence[Manifest], limit: int = 0) -> ClipSet:
-        return ClipSet(manifests, begin.alphabet, geometry, limit, resampling, Allowance(settings.allow_skipped))
+        allowance = Allowance(settings.allow_skipped)
+        geometry, resampling = begin.bundle.geometry, settings.normalize_sample_rate
+        return ClipSet(manifests, begin.alphabet, geometry, limit, resampling, allowance)
 
-    train_set = clip_set(data.train, settings.limit_train)
-    dev_sets = [clip_set([manifest], settings.limit_dev) for manifest in data.dev]
-    metrics_sets = [clip_set([manifest]) for manifest in data.metrics]
-    trainer = Trainer(
+    return _Sets(
+        train=clip_set(data.train, settings.limit_train),
+        dev=[clip_set([manifest], settings.limit_dev) for manifest in data.dev],
+        metrics=[clip_set([manifest]) for manifest in data.metrics],
+    )
+
+
+def _print_sets(sets: _Sets) -> None:
+    print(f"{len(sets.train)} training clips, {sum(map(len, sets.dev))} dev clips", flush=True)
+    for name, clips in (("train", sets.train), *(("dev", dev_set) for dev_set in sets.dev)):
+        if clips.tally.skipped:
+            print(f"{name}: {clips.tally}", flush=True)
+
+
+def _trainer(settings: TrainSettings, begin: Start, compute: Compute, devices: Devices) -> Trainer:
+    return Trainer(
         begin.bundle,
         _adam(settings),
         _dropout(settings),
@@ -160,50 +213,27 @@ def _train(
         devices=devices,
         parts=settings.gradient_accumulation_steps,
     )
-    origin = {"start": begin.explanation, "dropped_layers": list(begin.dropped)}
-    state = RunState(run_key, origin=origin)
-    if begin.resumed:
-        state = RunState.from_dict(begin.bundle.training_state)
-        state.origin = state.origin or origin
-    run_facts = _run_facts(data, train_set, dev_sets)
-    if devices.is_chief:
-        store.begin()
-        _write_sidecars(store.folder, begin, state.origin, settings, run_facts)
-    print(f"{len(train_set)} training clips, {sum(map(len, dev_sets))} dev clips", flush=True)
-    for name, clips in (("train", train_set), *(("dev", one) for one in dev_sets)):
-        if clips.tally.skipped:
-            print(f"{name}: {clips.tally}", flush=True)
-    by = "" if compute.cudnn else f", {recurrence.describe(compute.dtype, compute.plain_lstm)}"
-    print(f"{devices.describe()}, {precision}{by}", flush=True)
 
-    started = time.monotonic()
-    summaries = Summaries(settings.summary_dir if devices.is_chief else "")
-    augmenter = _augmenter(settings, geometry)
-    cache = _feature_cache(settings, data.train, begin, augmenter, devices)
-    training = TrainingRun(
-        settings, trainer, train_set, dev_sets, metrics_sets, augmenter, store, state, summaries, cache, begin.base
-    )
-    with store.uploading(settings.upload_secs) if devices.is_chief else contextlib.nullcontext():
-        if devices.is_chief:
-            store.publish(before=[ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
-        state = training.run()
-        summaries.close()
-        if devices.is_chief:
-            _write_report(store, training, time.monotonic() - started)
-        with devices.waiting_for("worker 0 to store everything", settings.upload_patience_secs):
-            _leave_together(trainer)
-    return Checkpoint.open(store.folder) if devices.is_chief else Checkpoint(store.folder)
+
+def _run_state(run_key: str, begin: Start) -> RunState:
+    """Where the run stands: at its beginning, or where the bundle says that it was interrupted."""
+    origin = {"start": begin.explanation, "dropped_layers": list(begin.dropped)}
+    if not begin.resumed:
+        return RunState(run_key, origin=origin)
+    state = RunState.from_dict(begin.bundle.training_state)
+    state.origin = state.origin or origin
+    return state
 
 
 def _write_report(store: CheckpointStore, run: TrainingRun, seconds: float) -> None:
-    clips = {
+    tallies = {
         "train": run.train_set.tally.to_dict(),
-        "dev": [one.tally.to_dict() for one in run.dev_sets],
-        "metrics": [one.tally.to_dict() for one in run.metrics_sets],
+        "dev": [clips.tally.to_dict() for clips in run.dev_sets],
+        "metrics": [clips.tally.to_dict() for clips in run.metrics_sets],
     }
     state = run.state
     base = {"base": {**state.base, "is_best": state.base_is_best}} if state.base else {}
-    history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, **base, "clips": clips}
+    history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, **base, "clips": tallies}
     write_json(store.folder / Checkpoint.HISTORY, {**history, "seconds": round(seconds, 2)})
     write_report(store.folder, state.origin["start"], history)
     store.publish(after=[Checkpoint.HISTORY, PAGE])
@@ -282,13 +312,13 @@ def _dropout(settings: TrainSettings) -> DropoutRates:
     return DropoutRates(*(settings.dropout_rate if rate < 0 else rate for rate in rates))
 
 
-def _run_facts(data: _Data, train_set: ClipSet, dev_sets: Sequence[ClipSet]) -> dict[str, Any]:
+def _run_facts(data: _Data, sets: _Sets) -> dict[str, Any]:
     return {
         "train_files": [str(manifest.path) for manifest in data.train],
         "dev_files": [str(manifest.path) for manifest in data.dev],
-        "train_clips": len(train_set),
-        "dev_clips": sum(map(len, dev_sets)),
-        "train_hours": round(float(train_set.n_samples.sum()) / train_set.geometry.audio_sample_rate / 3600, 4),
+        "train_clips": len(sets.train),
+        "dev_clips": sum(map(len, sets.dev)),
+        "train_hours": round(float(sets.train.n_samples.sum()) / sets.train.geometry.audio_sample_rate / 3600, 4),
     }
 
 
