@@ -19,7 +19,11 @@ CHUNK_CLIPS = 8
 
 
 class Conversion:
-    """Converts the clips of a plan in the source's order, journals, and writes shards."""
+    """Converts the clips of a plan in the source's order, chunk by chunk.
+
+    A chunk's audio is written first, to the shards of the window that its clips lie in or, without shards, by the
+    workers to WAV files; then its line in the journal, so that a line says what is certainly there.
+    """
 
     def __init__(
         self, settings: ImportSettings, source: Source, target: CorpusFolder, plan: Plan, fingerprint: str
@@ -29,9 +33,13 @@ class Conversion:
         self.journal = Journal(target.staging, f"{fingerprint} {source.revision()} {settings.partition}")
         self.writer = ShardWriter(target.staging) if settings.layout == "shards" else None
         self.window_clips = clips_a_window(settings.shard_clips, plan.clip_count)
-        count = -(-plan.clip_count // self.window_clips)
-        own = own_windows(settings.part, settings.parts, count)
-        self.first, self.end = own.start * self.window_clips, min(own.stop * self.window_clips, plan.clip_count)
+        self.first, self.end = self._own_clips()
+
+    def _own_clips(self) -> tuple[int, int]:
+        """Which clips of the source's order this partition converts: the first, and the one behind the last."""
+        n_windows = -(-self.plan.clip_count // self.window_clips)
+        own = own_windows(self.settings.part, self.settings.parts, n_windows)
+        return own.start * self.window_clips, min(own.stop * self.window_clips, self.plan.clip_count)
 
     def start(self) -> None:
         """Go on with what an interrupted import of the same left, or begin."""
@@ -57,46 +65,60 @@ class Conversion:
         done = self.journal.position - self.first
         with Progress("import", self.end - self.first, "clips", done=done) as progress:
             for _, outcomes in pool.ordered(self._chunks()):
-                self._take(outcomes)
+                self._store(outcomes)
                 progress.update(len(outcomes))
         self._finish_window()
         self.journal.finish({"members_outside_the_archive": self.source.strange_members})
 
     def _chunks(self) -> Iterator[list[ClipTask]]:
-        """Items of this partition in the source's order; no chunk reaches over the end of a window."""
+        """What is not done of this partition, in the source's order; no chunk reaches over the end of a window."""
         chunk: list[ClipTask] = []
         plan, start = self.plan, self.journal.position
         for position, (clip, data, refused) in enumerate(self.source.clips(plan, self.settings.max_clip_bytes)):
-            if position >= self.end:
-                break
             if position < start:
                 continue
+            if position >= self.end:
+                break
             chunk.append(ClipTask(clip, plan.sources[clip], plan.shortest[clip], plan.listed_ms[clip], data, refused))
-            if len(chunk) == CHUNK_CLIPS or (position + 1) % self.window_clips == 0:
+            window_ends = (position + 1) % self.window_clips == 0
+            if len(chunk) == CHUNK_CLIPS or window_ends:
                 yield chunk
                 chunk = []
         if chunk:
             yield chunk
 
-    def _take(self, outcomes: list[Outcome]) -> None:
-        window, shards, offsets = NO_SHARD, [NO_SHARD] * len(outcomes), [0] * len(outcomes)
-        pieces: list[Piece] = []
-        if self.writer is not None:
-            window = self.journal.position // self.window_clips
-            if self.writer.window != window:
-                self._finish_window()
-                self.writer.open(window)
-            shards = [self._shard(window, outcome) for outcome in outcomes]
-            offsets, pieces = self.writer.append(outcomes, shards)
+    def _store(self, outcomes: list[Outcome]) -> None:
+        """Write a chunk's audio, then its line in the journal, and note what became of its clips."""
+        window = NO_SHARD if self.writer is None else self.journal.position // self.window_clips
+        shards = [self._shard(window, outcome) for outcome in outcomes]
+        offsets, pieces = self._append(window, outcomes, shards)
         self.journal.record(window, pieces, outcomes, shards, offsets)
         for outcome, shard, offset in zip(outcomes, shards, offsets, strict=True):
-            self.outcomes.record(*outcome[:6], shard, offset)
+            self.outcomes.record(
+                outcome.clip,
+                outcome.reason,
+                outcome.samples,
+                outcome.digest,
+                outcome.reused,
+                outcome.detail,
+                shard,
+                offset,
+            )
 
     def _shard(self, window: int, outcome: Outcome) -> int:
         """The shard of a clip: of its window, and of the set of its first row."""
-        if outcome.reason is not Reason.ACCEPTED:
+        if window == NO_SHARD or outcome.reason is not Reason.ACCEPTED:
             return NO_SHARD
         return shard_number(window, self.plan.sets[self.plan.homes[outcome.clip]])
+
+    def _append(self, window: int, outcomes: list[Outcome], shards: list[int]) -> tuple[list[int], list[Piece]]:
+        """Append a chunk to its shards: where each clip begins there, and what was written to which of them."""
+        if self.writer is None:
+            return [0] * len(outcomes), []
+        if self.writer.window != window:
+            self._finish_window()
+            self.writer.open(window)
+        return self.writer.append(outcomes, shards)
 
     def _finish_window(self) -> None:
         if self.writer is not None and self.writer.window >= 0:

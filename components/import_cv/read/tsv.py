@@ -1,9 +1,9 @@
 """Reading a release's TSV files: no quoting, UTF-8, a row a line, and no row can harm another."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from operator import itemgetter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from components.import_cv.plan.reasons import Reason
 from speech.errors import InputError
@@ -23,50 +23,61 @@ def read_tsv(
     if not path.is_file():
         raise InputError(f"{path}: no such file: expected a TSV of a Common Voice release")
     with path.open("rb") as file:
-        header = _decode(file.readline(MAX_LINE_BYTES).removeprefix(BOM)) or ""
-        names = header.split("\t")
-        missing = [name for name in needed if name not in names]
-        if missing:
-            raise InputError(
-                f"{path}: line 1: no column {', '.join(missing)}: expected the tab-separated columns of a Common Voice "
-                f"release ({', '.join(needed)}), found {', '.join(names)[:200] or 'nothing'}"
-            )
-        columns = [names.index(name) for name in needed]
-        for group in optional:
-            columns.append(next((names.index(name) for name in group if name in names), -1))
-        yield from _rows(iter(partial(file.readline, MAX_LINE_BYTES), b""), columns, len(needed), len(names))
+        columns = _read_header(path, file, needed, optional)
+        for number, line in enumerate(_lines(file), start=2):
+            if isinstance(line, Reason):
+                yield number, line, columns.of([])
+            elif line:
+                fields = line.split("\t")
+                yield number, columns.verdict(fields), columns.of(fields)
 
 
-def _rows(
-    lines: Iterator[bytes], columns: list[int], needed: int, width: int
-) -> Iterator[tuple[int, Reason, Sequence[str]]]:
-    number, last = 1, max(columns[:needed])
-    take = itemgetter(*columns) if min(columns) >= 0 and len(columns) > 1 else None
-    nothing = [""] * len(columns)
-    for raw in lines:
-        number += 1
-        if not raw.endswith(b"\n") and len(raw) == MAX_LINE_BYTES:
-            for rest in lines:
-                if rest.endswith(b"\n") or len(rest) < MAX_LINE_BYTES:
-                    break
-            yield number, Reason.MALFORMED_ROW, nothing
-            continue
-        line = _decode(raw)
-        if line is None:
-            yield number, Reason.NOT_UTF8, nothing
-            continue
-        if not line:
-            continue
-        fields = line.split("\t")
+@dataclass(frozen=True)
+class _Columns:
+    """The columns asked for, by their places in a row; -1 for one that the file lacks."""
+
+    places: tuple[int, ...]
+    last_needed: int  # place of the last column that no row may lack
+    width: int  # columns of the header
+
+    def verdict(self, fields: Sequence[str]) -> Reason:
+        """ACCEPTED, also where an editor stripped empty columns at the end of the row."""
+        return Reason.ACCEPTED if self.last_needed < len(fields) <= self.width else Reason.MALFORMED_ROW
+
+    def of(self, fields: Sequence[str]) -> Sequence[str]:
+        """The columns asked for; "" for those that the row lacks."""
         count = len(fields)
-        if count == width and take is not None:
-            yield number, Reason.ACCEPTED, take(fields)
-        elif count == width:
-            yield number, Reason.ACCEPTED, [fields[index] if index >= 0 else "" for index in columns]
-        elif last < count < width:  # trailing empty columns were stripped by an editor
-            yield number, Reason.ACCEPTED, [fields[index] if 0 <= index < count else "" for index in columns]
+        return [fields[place] if 0 <= place < count else "" for place in self.places]
+
+
+def _read_header(path: Path, file: BinaryIO, needed: Sequence[str], optional: Sequence[Sequence[str]]) -> _Columns:
+    names = (_decode(file.readline(MAX_LINE_BYTES).removeprefix(BOM)) or "").split("\t")
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise InputError(
+            f"{path}: line 1: no column {', '.join(missing)}: expected the tab-separated columns of a Common Voice "
+            f"release ({', '.join(needed)}), found {', '.join(names)[:200] or 'nothing'}"
+        )
+    places = [names.index(name) for name in needed]
+    further = [next((names.index(name) for name in group if name in names), -1) for group in optional]
+    return _Columns((*places, *further), max(places), len(names))
+
+
+def _lines(file: BinaryIO) -> Iterator[str | Reason]:
+    """The lines behind the header without their ends, or why one cannot be read."""
+    while raw := file.readline(MAX_LINE_BYTES):
+        if _is_cut(raw):
+            while _is_cut(file.readline(MAX_LINE_BYTES)):
+                pass
+            yield Reason.MALFORMED_ROW
         else:
-            yield number, Reason.MALFORMED_ROW, [fields[index] if 0 <= index < count else "" for index in columns]
+            line = _decode(raw)
+            yield Reason.NOT_UTF8 if line is None else line
+
+
+def _is_cut(raw: bytes) -> bool:
+    """Whether a line goes on behind what was read of it."""
+    return len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n")
 
 
 def _decode(raw: bytes) -> str | None:
