@@ -67,11 +67,9 @@ class Devices:
     def describe(self) -> str:
         """One line for the log."""
         local = f"{self.n_local} {'GPU' if self.on_gpu else 'CPU'}{'s' if self.n_local > 1 else ''}"
-        return (
-            local
-            if self.n_workers == 1
-            else f"{local} on each of {self.n_workers} workers, this is worker {self.worker}"
-        )
+        if self.n_workers == 1:
+            return local
+        return f"{local} on each of {self.n_workers} workers, this is worker {self.worker}"
 
     @contextlib.contextmanager
     def waiting_for(self, what: str, more_s: float = 0.0) -> Iterator[None]:
@@ -107,6 +105,23 @@ def configure(
     RetryError for GPUs that are asked for and not there, as another node may have them, and where the workers do not
     find each other.
     """
+    _set_threads(intra_op_threads, inter_op_threads)
+    if log_placement:
+        tf.debugging.set_log_device_placement(True)
+    gpus = _choose_gpus(devices)
+    n_processors = 0 if gpus else _choose_processors(devices)
+    resolver = _resolver()
+    worker, n_workers = _place(resolver)
+    if n_workers > 1:
+        addresses = _addresses(resolver)
+        strategy = _connect(resolver, addresses, worker, worker_timeout_s)
+        return Devices(strategy, bool(gpus), worker, n_workers, addresses, worker_timeout_s)
+    names = [f"GPU:{k}" for k in range(len(gpus))] or [f"CPU:{k}" for k in range(n_processors)]
+    strategy = tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
+    return Devices(strategy, bool(gpus))
+
+
+def _set_threads(intra_op_threads: int, inter_op_threads: int) -> None:
     if intra_op_threads:
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
     elif cores() < (os.cpu_count() or 1):  # TensorFlow knows no quota, and more threads than it allows stop each other
@@ -114,38 +129,47 @@ def configure(
             tf.config.threading.set_intra_op_parallelism_threads(cores())
     if inter_op_threads:
         tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads)
-    if log_placement:
-        tf.debugging.set_log_device_placement(True)
+
+
+def _choose_gpus(devices: str) -> list[tf.config.PhysicalDevice]:
+    """Show TensorFlow the GPUs that are asked for and no others; RetryError if they are not there."""
     kind, count = parse_devices(devices)
-    gpus = tf.config.list_physical_devices("GPU")
-    if kind == "gpu" and len(gpus) < max(1, count):
+    there = tf.config.list_physical_devices("GPU")
+    if kind == "gpu" and len(there) < max(1, count):
         raise RetryError(
-            f"--devices {devices}: this machine has {len(gpus)} GPUs that TensorFlow can use (`nvidia-smi` lists them; "
-            "the image or environment must be the one for GPUs); --devices cpu trains without"
+            f"--devices {devices}: this machine has {len(there)} GPUs that TensorFlow can use (`nvidia-smi` lists "
+            "them; the image or environment must be the one for GPUs); --devices cpu trains without"
         )
-    on_gpu = bool(gpus) and kind != "cpu"
-    if gpus:
-        gpus = gpus[: count or None] if on_gpu else []
-        tf.config.set_visible_devices(gpus, "GPU")
-    for gpu in gpus:
+    chosen = [] if kind == "cpu" else there[: count or None]
+    if there:
+        tf.config.set_visible_devices(chosen, "GPU")
+    for gpu in chosen:
         tf.config.experimental.set_memory_growth(gpu, True)
+    return chosen
+
+
+def _choose_processors(devices: str) -> int:
+    """Divide the processor into as many devices as are asked for, and return how many there are."""
+    kind, count = parse_devices(devices)
     if kind == "cpu" and count > 1:
         parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
-    resolver = _resolver()
-    worker, n_workers = _place(resolver)
-    if n_workers > 1:
-        addresses = _addresses(resolver)
-        rendezvous.meet(addresses, worker, worker_timeout_s)
-        try:
-            with rendezvous.watched(addresses, worker, "a connection of all workers", worker_timeout_s):
-                strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
-        except LOST as e:
-            raise RetryError(f"the {n_workers} workers did not find each other: {_reason(e)}") from e
-        return Devices(strategy, on_gpu, worker, n_workers, addresses, worker_timeout_s)
-    names = [f"GPU:{k}" for k in range(len(gpus))] if on_gpu else [f"CPU:{k}" for k in range(max(1, count))]
-    strategy = tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
-    return Devices(strategy, on_gpu)
+    return max(1, count)
+
+
+def _connect(
+    resolver: tf.distribute.cluster_resolver.ClusterResolver,
+    addresses: tuple[str, ...],
+    worker: int,
+    timeout_s: float,
+) -> tf.distribute.Strategy:
+    """Wait for the other workers and join them; RetryError if they do not find each other."""
+    rendezvous.meet(addresses, worker, timeout_s)
+    try:
+        with rendezvous.watched(addresses, worker, "a connection of all workers", timeout_s):
+            return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except LOST as error:
+        raise RetryError(f"the {len(addresses)} workers did not find each other: {_reason(error)}") from error
 
 
 def is_chief() -> bool:
@@ -190,10 +214,12 @@ def lost_workers(devices: Devices) -> Iterator[None]:
     """Turn the loss of another worker into a RetryError: all of them have to start again, from the last checkpoint."""
     try:
         yield
-    except LOST as e:
+    except LOST as error:
         if devices.n_workers == 1:
             raise
-        raise RetryError(f"another worker is gone ({_reason(e)}): start all workers again, they go on together") from e
+        raise RetryError(
+            f"another worker is gone ({_reason(error)}): start all workers again, they go on together"
+        ) from error
 
 
 def _reason(error: tf.errors.OpError) -> str:
@@ -208,17 +234,22 @@ def compute_on(devices: Devices, mixed_precision: bool) -> tuple[Compute, str]:
     if not mixed_precision:
         return Compute(tf.float32, devices.on_gpu), "float32"
     if devices.on_gpu:
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
-        capability = min(tuple(detail.get("compute_capability", (0, 0))) for detail in details)
-        shown = ".".join(map(str, capability))
-        if capability >= BFLOAT16_GPU:
-            return Compute(tf.bfloat16, True), f"mixed precision: bfloat16 products (compute capability {shown})"
-        if capability >= HALF_GPU:
-            return Compute(tf.float16, True), f"mixed precision: float16 products (compute capability {shown})"
-        return Compute(tf.float32, True), f"float32: GPUs of compute capability {shown} gain nothing by mixed precision"
+        return _mixed_on_gpus()
     if processor_has_bfloat16():
         return Compute(tf.bfloat16), "mixed precision: bfloat16 products"
     return Compute(), "float32: this processor has no bfloat16 instructions, which mixed precision needs"
+
+
+def _mixed_on_gpus() -> tuple[Compute, str]:
+    """The type whose products the tensor cores of all GPUs compute."""
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+    capability = min(tuple(detail.get("compute_capability", (0, 0))) for detail in details)
+    shown = ".".join(map(str, capability))
+    if capability >= BFLOAT16_GPU:
+        return Compute(tf.bfloat16, True), f"mixed precision: bfloat16 products (compute capability {shown})"
+    if capability >= HALF_GPU:
+        return Compute(tf.float16, True), f"mixed precision: float16 products (compute capability {shown})"
+    return Compute(tf.float32, True), f"float32: GPUs of compute capability {shown} gain nothing by mixed precision"
 
 
 def processor_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
