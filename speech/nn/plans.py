@@ -29,15 +29,18 @@ class BatchSize:
         """Positions in `order` `[N]` -> batches; a clip that is too long for any batch gets one of its own."""
         if not self.frames:
             return [order[start : start + self.clips] for start in range(0, len(order), self.clips)]
-        batches, start, longest = [], 0, 0
-        for end, frames in enumerate(n_frames[order].tolist()):
+        starts, longest = [0], 0  # where each batch begins, and the frames of the longest clip in the last one
+        for position, frames in enumerate(n_frames[order].tolist()):
             longest = max(longest, frames)
-            full = (end + 1 - start) * longest > self.frames or end - start == self.clips > 0
-            if full and end > start:
-                batches.append(order[start:end])
-                start, longest = end, frames
-        batches.append(order[start:])
-        return batches
+            n_clips = position + 1 - starts[-1]  # of the last batch with this clip
+            if n_clips > 1 and not self._may_hold(n_clips, longest):
+                starts.append(position)
+                longest = frames
+        return np.split(order, starts[1:])
+
+    def _may_hold(self, n_clips: int, longest: int) -> bool:
+        """Whether so many clips that are padded to so many frames fit into a batch."""
+        return n_clips * longest <= self.frames and (not self.clips or n_clips <= self.clips)
 
 
 def plan_sorted(n_frames: np.ndarray, size: BatchSize) -> list[np.ndarray]:

@@ -48,7 +48,10 @@ __all__ = [
     "write_state",
 ]
 
-TRAINING_STATE = "speechmill/training_state"  # our own scalar string; the peers' trainers ignore it
+TRAINING_STATE = (
+    "speechmill/training_state"  # our own scalar string; the trainers of DeepSpeech and Coqui STT ignore it
+)
+SCALARS = ("global_step", "learning_rate", "beta1_power", "beta2_power")  # of theirs, under the names of our fields
 
 
 @dataclass
@@ -93,53 +96,55 @@ def load(prefix: str) -> Snapshot:
         reader = tf.train.load_checkpoint(prefix)
         shapes = reader.get_variable_to_shape_map()
         geometry = geometry_of(prefix, shapes)
-        wanted = weight_shapes(geometry)
-        _check_shapes(prefix, shapes, wanted)
-        weights = {name: reader.get_tensor(name) for name in wanted}
-        moments = {
-            f"{name}/{moment}": reader.get_tensor(f"{name}/{moment}")
-            for name in wanted
-            for moment in MOMENTS
-            if f"{name}/{moment}" in shapes
-        }
-        scalars = {
-            name: reader.get_tensor(name).item()
-            for name in ("global_step", "learning_rate", "beta1_power", "beta2_power")
-            if name in shapes
-        }
-        state = json.loads(reader.get_tensor(TRAINING_STATE)) if TRAINING_STATE in shapes else {}
+        expected = weight_shapes(geometry)
+        _check_shapes(prefix, shapes, expected)
+        moments = [f"{name}/{moment}" for name in expected for moment in MOMENTS]
+        return Snapshot(
+            geometry,
+            weights={name: reader.get_tensor(name) for name in expected},
+            moments={name: reader.get_tensor(name) for name in moments if name in shapes},
+            training_state=_training_state(reader),
+            prefix=prefix,
+            **{name: reader.get_tensor(name).item() for name in SCALARS if name in shapes},
+        )
     except (tf.errors.OpError, ValueError, RuntimeError, LookupError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{prefix}: the checkpoint cannot be read: {reason}") from error
-    return Snapshot(geometry, weights, moments, training_state=state, prefix=prefix, **scalars)
 
 
-def _check_shapes(prefix: str, shapes: Mapping[str, list[int]], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    for name, shape in wanted.items():
+def _check_shapes(prefix: str, shapes: Mapping[str, list[int]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in expected.items():
         if name not in shapes:
             raise InputError(f"{prefix}: the checkpoint lacks {name}")
         if tuple(shapes[name]) != shape:
             raise InputError(f"{prefix}: {name} has the shape {shapes[name]}, expected {list(shape)}")
 
 
-def save(folder: Path, name: str, bundle: Snapshot) -> str:
-    """Write `bundle` as `folder/name` (e.g. `train-1234`), durable when this returns; returns the prefix."""
+def _training_state(reader: Any) -> dict[str, Any]:
+    return json.loads(reader.get_tensor(TRAINING_STATE)) if reader.has_tensor(TRAINING_STATE) else {}
+
+
+def read_training_state(prefix: str) -> dict[str, Any] | None:
+    """Our own state in a bundle, without its weights; empty in a bundle of others, None where it cannot be read."""
+    try:
+        return _training_state(tf.train.load_checkpoint(prefix))
+    except (tf.errors.OpError, ValueError, RuntimeError, LookupError):
+        return None
+
+
+def save(folder: Path, name: str, snapshot: Snapshot) -> str:
+    """Write a bundle `folder/name` (e.g. `train-1234`), durable when this returns; returns its prefix."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors: dict[str, np.ndarray] = {
-        **bundle.weights,
-        **bundle.moments,
-        "global_step": np.array(bundle.global_step, np.int64),
-        "learning_rate": np.array(bundle.learning_rate, np.float32),
-        "beta1_power": np.array(bundle.beta1_power, np.float32),
-        "beta2_power": np.array(bundle.beta2_power, np.float32),
-    }
+    tensors = _tensors(snapshot)
     names = sorted(tensors)
-    values: list[Any] = [tf.constant(tensors[tensor]) for tensor in names]
-    names.append(TRAINING_STATE)
-    values.append(tf.constant(json.dumps(bundle.training_state)))
     prefix = str(folder / name)
     try:
-        tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=values)
+        tf.raw_ops.SaveV2(
+            prefix=prefix,
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),  # each tensor as a whole
+            tensors=[tf.constant(tensors[tensor]) for tensor in names],
+        )
     except tf.errors.OpError as error:
         raise OSError(f"{prefix}: the checkpoint cannot be written: {str(error).splitlines()[0]}") from error
     for path in bundle_files(folder, name):
@@ -149,15 +154,19 @@ def save(folder: Path, name: str, bundle: Snapshot) -> str:
     return prefix
 
 
+def _tensors(snapshot: Snapshot) -> dict[str, Any]:
+    """What a bundle holds, by the names that DeepSpeech and Coqui STT look for."""
+    return {
+        **snapshot.weights,
+        **snapshot.moments,
+        "global_step": np.array(snapshot.global_step, np.int64),
+        "learning_rate": np.array(snapshot.learning_rate, np.float32),
+        "beta1_power": np.array(snapshot.beta1_power, np.float32),
+        "beta2_power": np.array(snapshot.beta2_power, np.float32),
+        TRAINING_STATE: json.dumps(snapshot.training_state),
+    }
+
+
 def write_state(folder: Path, state_file: str, names: Sequence[str]) -> None:
     """Point a state file at bundles in its folder, oldest first; the last one is the current one."""
     write_text(folder / state_file, state_text(names))
-
-
-def read_training_state(prefix: str) -> dict[str, Any] | None:
-    """Our own state in a bundle, without its weights; empty in a bundle of others, None where it cannot be read."""
-    try:
-        reader = tf.train.load_checkpoint(prefix)
-        return json.loads(reader.get_tensor(TRAINING_STATE)) if reader.has_tensor(TRAINING_STATE) else {}
-    except (tf.errors.OpError, ValueError, RuntimeError, LookupError):
-        return None
