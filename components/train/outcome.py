@@ -8,6 +8,7 @@ from typing import Any
 
 from components.train.data import TrainingClips
 from components.train.report import PAGE
+from components.train.saving.record import RunRecord
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.model_files.checkpoints import find, read_state, remove, state_text
@@ -66,8 +67,12 @@ def keep_best(folder: Path) -> Checkpoint:
     for name in (Checkpoint.LAST, Checkpoint.BEST):
         if (folder / name).is_file():
             write_text(folder / name, state_text([best]))
-    for outdated in known - {best}:
-        remove(folder, outdated)
+    outdated = known - {best}
+    for name in outdated:
+        remove(folder, name)
+    record = RunRecord.load(folder)
+    if record is not None:
+        replace(record, bundles=[name for name in record.bundles if name not in outdated]).save(folder)
     return Checkpoint.open(folder)
 
 

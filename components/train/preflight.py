@@ -68,19 +68,24 @@ def check_command(command: "TrainCommand") -> list[Manifest]:
     return [manifest for manifests in sets.values() for manifest in manifests]
 
 
+def check_folder(save_dir: Path) -> None:
+    """Raise InputError if checkpoints cannot be written into a folder, which need not exist."""
+    findings = Findings()
+    findings.takes_files("checkpoint_dir", str(save_dir))
+    findings.raise_found()
+
+
 def check_run(
     settings: TrainSettings,
     train: Sequence[Manifest],
     dev: Sequence[Manifest],
     metrics: Sequence[Manifest],
-    save_dir: Path,
     load_dir: Path | None,
 ) -> None:
     """The same of a run whose sets are here; of what `check_command` has seen, it costs next to nothing."""
     findings = Findings()
     findings.has_packages("train")
     base = base_of(settings, load_dir, train, dev)
-    findings.takes_files("checkpoint_dir", str(save_dir))
     _check_written(findings, settings)
     _check_sets(findings, settings, train, dev, metrics, base)
     findings.raise_found()

@@ -18,7 +18,7 @@ from components.train.data import TrainingClips
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at, keep_best
 from components.train.report import PAGE, write_report
-from components.train.saving.store import CheckpointStore, check_place
+from components.train.saving.store import CheckpointStore
 from components.train.saving.uploads import patiently
 from components.train.settings import TrainSettings
 from components.train.start import DataAlphabet, Start
@@ -83,7 +83,7 @@ def run(
     rerun on another machine goes on from it, and a run that it shows as finished is not run again.
     Raises InputError for unusable input.
     """
-    check_place(save_dir)
+    preflight.check_folder(save_dir)
     data = _Data(
         [read_source(path, "train") for path in train_sources],
         [read_source(path, "dev") for path in dev_sources],
@@ -95,7 +95,7 @@ def run(
     if mirror and _is_finished(settings, save_dir, mirror, run_key):
         print(f"{mirror} holds this run, finished: nothing to train", flush=True)
         return Checkpoint.open(save_dir)
-    preflight.check_run(settings, data.train, data.dev, data.metrics, save_dir, load_dir)
+    preflight.check_run(settings, data.train, data.dev, data.metrics, load_dir)
     threads = (settings.intra_op_parallelism_threads, settings.inter_op_parallelism_threads)
     devices = configure(settings.devices, *threads, settings.log_placement, settings.worker_timeout)
     with lost_workers(devices):

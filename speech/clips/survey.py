@@ -30,17 +30,16 @@ class Survey:
     seconds: np.ndarray  # [N] float64; NaN: not known
     rates_hz: np.ndarray  # [N] int32; 0: not known
     reasons: dict[int, str]  # position of a clip that cannot be read -> why
-    n_decoded: int  # clips that only libsndfile reads
 
 
-Look = tuple[float, int, str, bool]  # seconds, rate, why it cannot be read, whether only libsndfile reads it
-_UNKNOWN: Look = (float("nan"), 0, "", False)
+Look = tuple[float, int, str]  # seconds, rate, why it cannot be read
+_UNKNOWN: Look = (float("nan"), 0, "")
 
 
 def survey(folder: Path, clips: Sequence[Clip]) -> Survey:
     """Look at every clip; names are relative to `folder`. Clips in shards whose length is recorded are not opened."""
     seconds, rates_hz = np.full(len(clips), np.nan), np.zeros(len(clips), np.int32)
-    decoded, reasons = np.zeros(len(clips), bool), {}
+    reasons: dict[int, str] = {}
     root = str(folder)
     shards = {name: _size(os.path.join(root, name)) for name in {clip.shard for clip in clips} if name}  # noqa: PTH118
 
@@ -51,14 +50,14 @@ def survey(folder: Path, clips: Sequence[Clip]) -> Survey:
                 look = _in_shard(root, clip, shards[clip.shard])
             else:
                 look = _look(os.path.join(root, clip.wav_filename))  # noqa: PTH118 - a million times
-            seconds[position], rates_hz[position], reason, decoded[position] = look
+            seconds[position], rates_hz[position], reason = look
             if reason:
                 reasons[position] = reason
 
     with ThreadPoolExecutor(THREADS_PER_CORE * cores()) as pool:
         for _ in pool.map(look_at, range(0, len(clips), CLIPS_AT_ONCE)):
             pass
-    return Survey(seconds, rates_hz, dict(sorted(reasons.items())), int(decoded.sum()))
+    return Survey(seconds, rates_hz, dict(sorted(reasons.items())))
 
 
 def _size(path: str) -> int:
@@ -70,11 +69,11 @@ def _size(path: str) -> int:
 
 def _in_shard(root: str, clip: Clip, shard_size: int) -> Look:
     if shard_size < 0:
-        return (float("nan"), 0, MISSING_SHARD, False)
+        return (float("nan"), 0, MISSING_SHARD)
     if clip.offset + clip.wav_filesize > shard_size:
-        return (float("nan"), 0, SHORT_SHARD, False)
+        return (float("nan"), 0, SHORT_SHARD)
     if clip.duration_s > 0:
-        return (clip.duration_s, 0, "", False)
+        return (clip.duration_s, 0, "")
     return _look(os.path.join(root, clip.shard), clip.offset, clip.wav_filesize)  # noqa: PTH118
 
 
@@ -88,25 +87,25 @@ def _look(path: str, offset: int = 0, size: int = -1) -> Look:
         finally:
             os.close(descriptor)
     except (FileNotFoundError, NotADirectoryError):
-        return (float("nan"), 0, MISSING, False)
+        return (float("nan"), 0, MISSING)
     except (OSError, ValueError):  # no right to read it, a folder, a name with a zero byte
-        return (float("nan"), 0, UNREADABLE, False)
+        return (float("nan"), 0, UNREADABLE)
     facts = wav_facts(head[:size] if size < len(head) else head, size)
     if facts is not None:
-        frames, rate, plain = facts
-        return (frames / rate, rate, "", not plain)
+        frames, rate = facts
+        return (frames / rate, rate, "")
     return _sniff(path) if not offset else _UNKNOWN
 
 
-def wav_facts(head: bytes, size: int) -> tuple[int, int, bool] | None:
-    """Frames, rate in Hz, whether it is whole mono 16-bit PCM: of a WAV file of `size` bytes, by the first of them.
+def wav_facts(head: bytes, size: int) -> tuple[int, int] | None:
+    """Frames and rate in Hz of a WAV file of `size` bytes, by the first of them.
 
     None for what is no WAV file, is compressed, or has its samples behind `head`.
     """
     if len(head) >= _CANONICAL.size:
-        riff, wave, fmt, fmt_size, code, channels, rate, _, width, bits, data, n_bytes = _CANONICAL.unpack_from(head)
+        riff, wave, fmt, fmt_size, code, _, rate, _, width, _, data, n_bytes = _CANONICAL.unpack_from(head)
         if riff == b"RIFF" and wave == b"WAVE" and fmt == b"fmt " and fmt_size == 16 and data == b"data":
-            return _facts(code, channels, rate, width, bits, n_bytes, size - _CANONICAL.size)
+            return _facts(code, rate, width, n_bytes, size - _CANONICAL.size)
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
     position, layout = 12, None
@@ -118,19 +117,16 @@ def wav_facts(head: bytes, size: int) -> tuple[int, int, bool] | None:
         elif name == b"data":
             if layout is None:
                 return None
-            code, channels, rate, _, width, bits = layout
-            return _facts(code, channels, rate, width, bits, n_bytes, size - body)
+            code, _, rate, _, width, _ = layout
+            return _facts(code, rate, width, n_bytes, size - body)
         position = body + n_bytes + n_bytes % 2
     return None
 
 
-def _facts(
-    code: int, channels: int, rate: int, width: int, bits: int, announced: int, there: int
-) -> tuple[int, int, bool] | None:
+def _facts(code: int, rate: int, width: int, announced: int, there: int) -> tuple[int, int] | None:
     if code not in (_PCM, _FLOAT, _EXTENSIBLE) or not rate or not width:
         return None
-    plain = code != _FLOAT and channels == 1 and bits == 16 and announced <= there
-    return max(0, min(announced, there)) // width, rate, plain
+    return max(0, min(announced, there)) // width, rate
 
 
 def _sniff(path: str) -> Look:
@@ -138,9 +134,9 @@ def _sniff(path: str) -> Look:
     try:
         import soundfile
     except (ImportError, OSError):  # said by the check of packages; a library without its C part is an OSError
-        return (float("nan"), 0, "", True)
+        return _UNKNOWN
     try:
         info = soundfile.info(path)
     except (soundfile.LibsndfileError, RuntimeError, TypeError):
-        return (float("nan"), 0, UNREADABLE, True)
-    return (info.frames / info.samplerate, info.samplerate, "", True)
+        return (float("nan"), 0, UNREADABLE)
+    return (info.frames / info.samplerate, info.samplerate, "")

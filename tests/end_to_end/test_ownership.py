@@ -19,7 +19,8 @@ from components.import_cv.__main__ import DESCRIPTION, Command
 from components.import_cv.__main__ import run as import_cv
 from components.import_cv.write.corpus_folder import CorpusFolder
 from components.train import loop
-from components.train.saving.store import OWN_FILES, RunRecord
+from components.train.saving.record import RunRecord
+from components.train.saving.store import OWN_FILES
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus, ExportedModel, IntermediateRepresentation

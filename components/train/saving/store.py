@@ -4,21 +4,18 @@ A run owns what it wrote and nothing else. Its record (`speechmill_run.json`) is
 so that at any moment each file of the folder is either known as the run's or somebody else's.
 """
 
-import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.train.report import PAGE
+from components.train.saving.record import RunRecord
 from components.train.saving.uploads import STOP_S, Kept, Uploads, patiently
 from speech.artifacts import ALPHABET, RUN_FOLDER, Checkpoint
 from speech.errors import InputError, RetryError
 from speech.nn import snapshots
 from speech.nn.snapshots import Snapshot
-from speech.storage.files import write_json
 from speech.storage.objects import download_folder, list_keys
 
 # What a run writes besides bundles. In a folder that holds one of these already, it makes a folder of its own.
@@ -27,27 +24,6 @@ OWN_FILES = (
     *(ALPHABET, PAGE, "loss.png"),  # the last by earlier versions
 )
 BUNDLES = ("*.index", "*.data-*-of-*")
-
-
-@dataclass
-class RunRecord:
-    """What says that files are a run's own: the names of OWN_FILES, and these bundles."""
-
-    run_key: str
-    bundles: list[str] = field(default_factory=list)
-
-    @classmethod
-    def load(cls, folder: Path) -> "RunRecord | None":
-        """The record in a folder; None if there is none that can be read."""
-        try:
-            values = json.loads((folder / Checkpoint.RECORD).read_text(encoding="utf-8"))
-            return cls(str(values["run_key"]), [str(name) for name in values["bundles"]])
-        except (OSError, ValueError, TypeError, LookupError):
-            return None
-
-    def save(self, folder: Path) -> None:
-        """Write it, atomically."""
-        write_json(folder / Checkpoint.RECORD, asdict(self))
 
 
 class CheckpointStore:
@@ -65,7 +41,6 @@ class CheckpointStore:
 
         A mirror that is away is waited for `patience_s`, now and when all has to be there.
         """
-        check_place(root)
         self.root, self.max_to_keep, mirror = root, max_to_keep, mirror.rstrip("/")
         self.patience_s = patience_s
         if mirror and not _newest_state(root).is_file():
@@ -208,15 +183,6 @@ class CheckpointStore:
             snapshots.remove(self.folder, name)
         if names:
             self._keep_record([name for name in self._record.bundles if name not in names])
-
-
-def check_place(folder: Path) -> None:
-    """Raise InputError if checkpoints cannot be written into `folder`, which need not exist."""
-    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not place.is_dir():
-        raise InputError(f"{folder}: {place} is a file: expected a folder for the checkpoints")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: {place} cannot be written: give another folder for the checkpoints")
 
 
 def check_empty_of_checkpoints(folder: Path) -> None:

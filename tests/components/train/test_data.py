@@ -8,6 +8,7 @@ import pytest
 
 from components.train.data import TrainingClips
 from components.train.outcome import keep_best
+from components.train.saving.record import RunRecord
 from speech.artifacts import Corpus
 from speech.errors import InputError
 from speech.storage.objects import upload_folder
@@ -55,11 +56,13 @@ def test_the_best_bundle_is_kept_and_what_no_state_file_names(tmp_path: Path, be
             (tmp_path / f"{name}.{ending}").write_bytes(b"")
     listed = "".join(f'all_model_checkpoint_paths: "{name}"\n' for name in ("train-2", "train-6"))
     (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "train-6"\n{listed}')
+    RunRecord("key", ["best_dev-4", "train-2", "train-6"]).save(tmp_path)
     if best:
         (tmp_path / "best_dev_checkpoint").write_text('model_checkpoint_path: "best_dev-4"\n')
     keep_best(tmp_path)
     kept = "best_dev-4" if best else "train-6"
     left = {path.stem for path in tmp_path.glob("*.index")}
     assert left == {kept, "release-9"} | (set() if best else {"best_dev-4"})
+    assert RunRecord.load(tmp_path) == RunRecord("key", sorted(left - {"release-9"}))  # what is there, and is its own
     for state in ("checkpoint", "best_dev_checkpoint") if best else ("checkpoint",):
         assert (tmp_path / state).read_text().startswith(f'model_checkpoint_path: "{kept}"\n')

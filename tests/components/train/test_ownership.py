@@ -17,7 +17,8 @@ import pytest
 from components.train import outcome, step
 from components.train.peers.one_shot import transcribe
 from components.train.report import PAGE
-from components.train.saving.store import CheckpointStore, RunRecord
+from components.train.saving.record import RunRecord
+from components.train.saving.store import CheckpointStore
 from components.train.settings import TrainSettings
 from speech.artifacts import ALPHABET, Checkpoint
 from speech.clips.manifest import read_manifest

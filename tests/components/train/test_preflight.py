@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.train import preflight
+from components.train import preflight, step
 from components.train.__main__ import TrainCommand
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
@@ -208,3 +208,12 @@ def test_other_files_that_are_read_later(given: Callable[..., TrainCommand], tmp
     assert len(lines) == 2
     assert lines[0].endswith("noise.csv: no such file")
     assert lines[1] == f"--one_shot_infer {tmp_path}/a.wav: unreadable audio"
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_file_takes_no_checkpoints(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("theirs")
+    with pytest.raises(InputError, match=r"--checkpoint_dir .*file is a file: give a folder|it is a file: give"):
+        step.run(TrainSettings(), [tmp_path / "not looked at.csv"], [], tmp_path / place)
+    preflight.check_folder(tmp_path / "new" / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from components.train.report import PAGE
-from components.train.saving.store import CheckpointStore, RunRecord, check_place
+from components.train.saving.record import RunRecord
+from components.train.saving.store import CheckpointStore
 from speech.artifacts import ALPHABET, Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
@@ -215,15 +215,8 @@ def test_in_a_bucket_others_objects_stay(tmp_path: Path, s3_bucket: str) -> None
     assert len(list_keys(f"{s3_bucket}/release/run-1/")) == 7
 
 
-def test_a_file_and_a_closed_folder_are_refused_at_once(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("theirs")
-    with pytest.raises(InputError, match="is a file: expected a folder for the checkpoints"):
-        check_place(tmp_path / "file")
-    with pytest.raises(InputError, match="is a file: expected a folder"):
-        check_place(tmp_path / "file" / "below")
-    store = CheckpointStore(Path("/proc/none"), 1, run_key="key") if Path("/proc").is_dir() else None
-    if store is not None:
-        with pytest.raises(InputError, match="the checkpoint folder cannot be written"):
-            store.begin()
-    check_place(tmp_path / "new" / "folder")
-    assert np.array_equal(sorted(path.name for path in tmp_path.iterdir()), ["file"])
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="root may write everywhere else")
+def test_a_closed_folder_is_refused() -> None:
+    store = CheckpointStore(Path("/proc/none"), 1, run_key="key")
+    with pytest.raises(InputError, match="the checkpoint folder cannot be written"):
+        store.begin()
