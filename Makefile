@@ -55,7 +55,7 @@ format: $(INSTALLED) ## format the code and sort the imports
 compile: $(INSTALLED) ## write build/retrain.yaml, the pipeline that Kubeflow takes
 	@$(BIN)/speechmill compile
 
-tables: $(INSTALLED) ## write the settings tables in the READMEs
+tables: $(INSTALLED) ## write the tables of settings in docs and the READMEs
 	@$(BIN)/python -m pipelines.tables
 
 # uv is taken from .venv, so the locks need one environment to make the next from.
