@@ -10,7 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 DEMO := build/demo
 DEMO_SETTINGS := --corpus_uri examples/cv-corpus-demo/en --n_hidden 192 --train_batch_size 8 --epochs 15
 
-.PHONY: help setup demo test test-slow test-kubernetes test-kubeflow lint format compile tables lock clean
+.PHONY: help setup demo check test coverage test-slow test-kubernetes test-kubeflow lint format compile tables lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,9 +24,23 @@ $(INSTALLED): requirements/dev.lock requirements/uv.lock requirements/install.sh
 demo: $(INSTALLED) ## the whole pipeline on the example corpus; results in build/demo
 	@$(BIN)/speechmill run --output $(DEMO) $(DEMO_SETTINGS)
 
+QUICK := not slow and not kubernetes and not kubeflow
+BASE := main
+
+check: lint ## under a minute: lint, types, and the tests nearest to what differs from BASE=main
+	@affected=$$($(BIN)/python -m tests.affected --base $(BASE)) || exit; \
+	if [ -z "$$affected" ]; then echo "tests: nothing that differs from $(BASE) has tests"; exit; fi; \
+	echo "tests: pytest, of what differs from $(BASE)"; \
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "$(QUICK)" --maxfail 10 \
+		-p tests.affected --start_within 25 $$affected || [ $$? -eq 5 ]
+
 test: lint ## all checks and tests but the slow ones
 	@echo "tests: pytest"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not kubernetes and not kubeflow"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(QUICK)"
+
+coverage: $(INSTALLED) ## the same tests, and which lines they miss; build/coverage has them as pages
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(QUICK)" \
+		--cov --cov-report term:skip-covered --cov-report html:build/coverage
 
 test-slow: $(INSTALLED) ## the tests that take minutes, or need a container engine or a server
 	@$(BIN)/python -m pytest -q -m slow
@@ -55,7 +69,7 @@ format: $(INSTALLED) ## format the code and sort the imports
 compile: $(INSTALLED) ## write build/retrain.yaml, the pipeline that Kubeflow takes
 	@$(BIN)/speechmill compile
 
-tables: $(INSTALLED) ## write the settings tables in the READMEs
+tables: $(INSTALLED) ## write the tables of settings in docs and the READMEs
 	@$(BIN)/python -m pipelines.tables
 
 # uv is taken from .venv, so the locks need one environment to make the next from.

@@ -19,7 +19,12 @@ URIS = (
 class RunBase:
     """The flags of `speechmill run` that are no parameters of the pipeline."""
 
-    output: str = setting("build/run", "folder that takes the results; a rerun into it uses what has not changed")
+    output: str = setting(
+        "build/run",
+        "folder that takes the results; a rerun into it uses what has not changed",
+        metavar="FOLDER",
+        group="This run",
+    )
     runner: str = setting("subprocess", "what a step runs in", choices=("subprocess", "docker"))
 
 
@@ -27,10 +32,10 @@ class RunBase:
 class CompileFlags:
     """The flags of `speechmill compile`."""
 
-    output: str = setting("", "file to write; empty: build/retrain.yaml or build/retrain-on-news.yaml")
+    output: str = setting("", "file to write; empty: build/retrain.yaml or build/retrain-on-news.yaml", metavar="FILE")
     registry: str = setting("", "registry in front of the images' names, such as ghcr.io/team; empty: the deployment's")
     deployment: str = setting(
-        "", "deployment.toml of the cluster (see examples/deployments); empty: one that suits most"
+        "", "deployment.toml of the cluster (see examples/deployments); empty: one that suits most", metavar="FILE"
     )
     pipeline: str = setting(
         "retrain", "retrain, or the pipeline that looks for a new release first", choices=("retrain", "retrain-on-news")
@@ -46,6 +51,7 @@ def run(argv: Sequence[str]) -> None:
         flags_class(retrain.pipeline_func, RunBase),
         _run,
         prog="speechmill run",
+        usage="--corpus_uri RELEASE",
         description="Run the whole pipeline on this machine: a Common Voice release in, models that clients load out.",
         argv=argv,
     )

@@ -16,6 +16,7 @@ from components.export.settings import ExportSettings
 from components.import_cv.settings import ImportSettings
 from components.publish.settings import PublishSettings
 from components.train.settings import TrainSettings
+from speech.flag_help import groups
 from speech.model_card import CardSettings
 from speech.settings import setting
 
@@ -61,6 +62,16 @@ OWN = {
     "train_memory": "on a cluster: memory of the training on each machine, at most, such as 16Gi; 0: no limit",
     "test_sets": "sets of the corpus to measure on, with commas between them",
     "publish_uri": "folder or s3:// prefix that takes the version and has the champion; empty: the run's own artifact",
+}
+# The headings of the help and of the table, each with the parameter that begins its group.
+GROUPS = {
+    "corpus_uri": "Corpus",
+    "base_checkpoint_uri": "Training",
+    "train_workers": "Training on a cluster",
+    "n_steps": "Export",
+    "build_scorer": "Scorer",
+    "n_trials": "Evaluation",
+    "export_model_name": "Publishing",
 }
 
 
@@ -113,6 +124,8 @@ def flags_class(function: Callable[..., Any], base: type) -> type:
     fields = []
     for name, given in inspect.signature(function).parameters.items():
         described = parameter(name)
-        made = setting(given.default, described.help, unit=described.unit, choices=described.choices)
+        group = GROUPS.get(name, "")
+        made = setting(given.default, described.help, unit=described.unit, choices=described.choices, group=group)
         fields.append((name, given.annotation, made))
-    return dataclasses.make_dataclass("RunFlags", fields, bases=(base,), frozen=True)
+    order = {"GROUPS": (*groups(base), *GROUPS.values())}  # the base's come first
+    return dataclasses.make_dataclass("RunFlags", fields, bases=(base,), frozen=True, namespace=order)

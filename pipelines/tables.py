@@ -1,7 +1,7 @@
-"""The settings tables in the READMEs, made from the dataclasses: python -m pipelines.tables"""
+"""The settings tables in docs/ and in the steps' READMEs, made from the dataclasses: python -m pipelines.tables"""
 
-import inspect
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.build_scorer.settings import BuildScorerSettings
@@ -11,8 +11,8 @@ from components.export.settings import ExportSettings
 from components.import_cv.settings import ImportSettings
 from components.publish.settings import PublishSettings
 from components.train.settings import TrainSettings
-from pipelines.parameters import parameter
-from speech.settings import table
+from pipelines.parameters import flags_class
+from speech.flag_help import table
 from speech.storage.files import write_text
 
 ROOT = Path(__file__).parents[1]
@@ -20,21 +20,20 @@ MARKS = ("<!-- table of settings, made by `make tables` -->\n", "<!-- end of tab
 BETWEEN_MARKS = re.compile("({}).*?({})".format(*map(re.escape, MARKS)), re.DOTALL)
 
 
-def parameter_table() -> str:
-    """The Markdown table of the pipeline's parameters."""
+@dataclass(frozen=True)
+class ParametersOnly:
+    """No flags besides the pipeline's parameters."""
+
+
+def parameter_tables() -> str:
+    """The Markdown tables of the pipeline's parameters, one a group."""
     from pipelines.retrain import retrain
 
-    rows = ["| parameter | default | unit | meaning |", "|---|---|---|---|"]
-    for name, given in inspect.signature(retrain.pipeline_func).parameters.items():
-        described = parameter(name)
-        shown = "" if given.default == "" else f"`{given.default}`"
-        choices = f" ({', '.join(map(str, described.choices))})" if described.choices else ""
-        rows.append(f"| `{name}` | {shown} | {described.unit} | {described.help}{choices} |".replace("  |", " |"))
-    return "\n".join(rows)
+    return table(flags_class(retrain.pipeline_func, ParametersOnly), flag="", heading="## {}")
 
 
 def tables() -> dict[Path, str]:
-    """README -> the table that belongs into it."""
+    """Page -> the tables that belong into it."""
     steps = {
         "import_cv": ImportSettings,
         "train": TrainSettings,
@@ -45,7 +44,7 @@ def tables() -> dict[Path, str]:
         "publish": PublishSettings,
     }
     readmes = {ROOT / "components" / step / "README.md": table(settings) for step, settings in steps.items()}
-    return {ROOT / "README.md": parameter_table(), **readmes}
+    return {ROOT / "docs" / "parameters.md": parameter_tables(), **readmes}
 
 
 def with_table(text: str, made: str) -> str:
@@ -54,7 +53,7 @@ def with_table(text: str, made: str) -> str:
 
 
 def main() -> None:
-    """Bring every README up to date."""
+    """Bring every page up to date."""
     for path, made in tables().items():
         if path.is_file() and (text := path.read_text(encoding="utf-8")) != with_table(text, made):
             write_text(path, with_table(text, made))

@@ -35,7 +35,7 @@ SHOWN_SETTINGS = ("epochs", "train_batch_size", "learning_rate", "dropout_rate",
 class CardSettings:
     """What the model card says beyond what the files say."""
 
-    export_author_id: str = setting("author", "who made the model, as one word")
+    export_author_id: str = setting("author", "who made the model, as one word", group="Model card")
     export_model_name: str = setting("model", "name of the model")
     export_model_version: str = setting("0.0.1", "version of the model")
     export_contact_info: str = setting(PLACEHOLDER, "how to reach the author")

@@ -2,7 +2,8 @@
 
 A step's settings are one frozen dataclass whose fields are made by `setting`. simple-parsing turns it into an argparse
 parser; what the peers' command lines need on top is here: `a,b` and `a b` lists, repeated flags, bare booleans,
-`--noflag`, `--flagfile`, retired flags that say why they do nothing, unknown flags that name the nearest one.
+`--noflag`, `--flagfile`, retired flags that say why they do nothing, unknown flags that name the nearest one. What
+`--help` prints is in `speech/flag_help.py`.
 """
 
 import argparse
@@ -17,13 +18,13 @@ from typing import Any, TypeVar
 from simple_parsing import ArgumentParser
 from simple_parsing.helpers.fields import field as parsed_field
 
+from speech import flag_help
 from speech.errors import InputError, one_line_errors
 
 S = TypeVar("S")
 BOOLEANS = ("true", "false", "yes", "no", "y", "n", "t", "f", "1", "0")
 BOOLEAN_TYPES = (bool, bool | None)  # of a field; None: not said
 NEAR = 0.8  # difflib's ratio from which on a name may be a slip of the finger
-EPILOG = "--flagfile FILE puts the flags of a file, one a line, in its place; what stands behind it wins."
 
 
 def split_outside_brackets(text: str) -> list[str]:
@@ -79,11 +80,10 @@ def setting(
 ) -> Any:
     """A field of a settings dataclass: default, help text, unit (`s`, `ms`, `Hz`, ...) and allowed values.
 
-    A tuple default makes a list flag; repeated, the last one counts unless it `adds_up`. `group` is the heading in the
-    parameter table, `metavar` the value's name in the help.
+    A tuple default makes a list flag; repeated, the last one counts unless it `adds_up`. `group` is the heading of this
+    setting and of those behind it in the class (see speech/flag_help.py), `metavar` the value's name in the help.
     """
-    text = f"{help} [{unit}]" if unit else help
-    options: dict[str, Any] = {"help": text.replace("%", "%%")}
+    options: dict[str, Any] = {"help": help.replace("%", "%%")}
     if choices is not None:
         options["choices"] = list(choices)
     if metavar:
@@ -106,25 +106,29 @@ def parse(
     *,
     prog: str,
     description: str,
+    usage: str = "",
     retired: Mapping[str, str] | None = None,
     aliases: Mapping[str, str] | None = None,
     refused: Mapping[str, str] | None = None,
 ) -> S:
-    """Parse `argv` into `settings_class`.
+    """Parse `argv` into `settings_class`; `--help` prints its flags and ends the process.
 
-    `retired` maps flags that no longer do anything to the one line that says why, `refused` flags of the peers that
-    would change the result, and that there is nothing for, to what to do instead; `aliases` maps another spelling to
-    the flag. Raises InputError for an unknown flag (with a known one if that is near) or a refused value.
+    `usage` is what a command line needs besides flags of one's choice. `retired` maps flags that no longer do anything
+    to the one line that says why, `refused` flags of the peers that would change the result, and that there is nothing
+    for, to what to do instead; `aliases` maps another spelling to the flag. Raises InputError for an unknown flag (with
+    a known one if that is near) or a refused value.
     """
     retired, aliases, refused = retired or {}, aliases or {}, refused or {}
     fields = {field.name: field for field in dataclasses.fields(settings_class)}  # type: ignore[arg-type]
     known = [*fields, *retired, *aliases]
     arguments = _normalise(list(expand_flagfiles(argv)), fields, known, aliases)
     arguments = _positionals_last(_drop_retired(arguments, retired), fields)
-    parser = ArgumentParser(
-        prog=prog, description=description, epilog=EPILOG, allow_abbrev=False, add_config_path_arg=False
-    )
+    parser = ArgumentParser(prog=prog, allow_abbrev=False, add_config_path_arg=False)
     parser.add_arguments(settings_class, dest="settings")
+    texts = {"prog": prog, "description": description, "usage": usage}
+    parser.format_help = lambda: flag_help.page(  # type: ignore[method-assign]
+        settings_class, **texts, retired=retired, aliases=aliases
+    )
     parser.error = _raise_input_error  # type: ignore[method-assign]
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -291,26 +295,13 @@ def flags(settings: object) -> list[str]:
     return given
 
 
-def table(settings_class: type) -> str:
-    """The Markdown table of a settings dataclass, for the READMEs."""
-    rows = ["| flag | default | unit | meaning |", "|---|---|---|---|"]
-    for field in dataclasses.fields(settings_class):
-        default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        shown = "" if default in ("", None) else f"`{default}`".replace("|", "\\|")
-        choices = field.metadata["custom_args"].get("choices")
-        help_text = field.metadata["help"] + (f" ({', '.join(map(str, choices))})" if choices else "")
-        rows.append(
-            f"| `--{field.name}` | {shown} | {field.metadata['unit']} | {help_text.replace('|', chr(92) + '|')} |"
-        )
-    return "\n".join(rows)
-
-
 def command(
     settings_class: type[S],
     run: Callable[[S], object],
     *,
     prog: str,
     description: str,
+    usage: str = "",
     retired: Mapping[str, str] | None = None,
     aliases: Mapping[str, str] | None = None,
     refused: Mapping[str, str] | None = None,
@@ -320,4 +311,4 @@ def command(
     with one_line_errors():
         arguments = sys.argv[1:] if argv is None else argv
         more = {"retired": retired, "aliases": aliases, "refused": refused}
-        run(parse(settings_class, arguments, prog=prog, description=description, **more))
+        run(parse(settings_class, arguments, prog=prog, description=description, usage=usage, **more))

@@ -19,15 +19,24 @@ from speech.settings import command, setting
 class BuildScorerCommand(BuildScorerSettings):
     """The settings, and the paths that the pipeline would pass."""
 
-    input_txt: tuple[str, ...] = setting((), "text files, one sentence a line; also .gz, also s3:// URIs")
+    input_txt: tuple[str, ...] = setting(
+        (), "text files, one sentence a line; also .gz, also s3:// URIs", group="Input and output", metavar="FILE"
+    )
     train_files: tuple[str, ...] = setting((), "CSVs whose transcripts are text")
-    corpus: str = setting("", "folder of an imported corpus: the transcripts of its training set are text")
+    corpus: str = setting(
+        "", "folder of an imported corpus: the transcripts of its training set are text", metavar="FOLDER"
+    )
     output_dir: str = setting("", "folder or s3:// prefix that takes the scorer, the vocabulary and lm.binary")
-    alphabet: str = setting("", "alphabet file of the model")
-    checkpoint: str = setting("", "folder of the model or checkpoint, for its alphabet")
-    lm: str = setting("", "package this KenLM binary (built with -v) instead of estimating one")
-    vocab: str = setting("", "words for --lm, white space between")
-    package: str = setting("", "scorer to write from --lm")
+    alphabet: str = setting("", "alphabet file of the model", metavar="FILE")
+    checkpoint: str = setting("", "folder of the model or checkpoint, for its alphabet", metavar="FOLDER")
+    lm: str = setting(
+        "",
+        "package this KenLM binary (built with -v) instead of estimating one",
+        group="Packaging a language model that is there",
+        metavar="FILE",
+    )
+    vocab: str = setting("", "words for --lm, white space between", metavar="FILE")
+    package: str = setting("", "scorer to write from --lm", metavar="FILE")
 
 
 def run(settings: BuildScorerCommand) -> None:
@@ -82,6 +91,8 @@ def main() -> None:
         BuildScorerCommand,
         run,
         prog="python -m components.build_scorer",
+        usage="(--corpus FOLDER | --train_files FILE ... | --input_txt FILE ...) --output_dir FOLDER\n"
+        "--lm FILE --vocab FILE --package FILE",
         description="Build a scorer (language model and vocabulary) from text, or package a given language model.",
     )
 

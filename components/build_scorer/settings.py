@@ -12,10 +12,12 @@ BINARY_TYPES = ("trie", "probing")
 class BuildScorerSettings:
     """How the language model is estimated and packaged."""
 
-    top_k: int = setting(500_000, "most frequent words that make the vocabulary", unit="words")
+    top_k: int = setting(500_000, "most frequent words that make the vocabulary", unit="words", group="Language model")
     arpa_order: int = setting(5, "longest n-gram; 2 to 6, as clients read them", unit="words")
     arpa_prune: str = setting("0|0|1", "n-grams seen this often or less are dropped: one count an order, `|` between")
-    max_arpa_memory: str = setting("85%", "memory for lmplz at most: a share of the machine or container, or 4G, 500M")
+    max_arpa_memory: str = setting(
+        "85%", "memory for lmplz at most: a share of the machine or container, or 4G, 500M", metavar="SIZE"
+    )
     binary_a_bits: int = setting(255, "most bits of a trie pointer that may be moved to a table; 0: none", unit="bits")
     binary_q_bits: int = setting(8, "bits of a quantized probability or backoff in a trie; 0: float32", unit="bits")
     binary_type: str = setting("trie", "language model: trie is small, probing fast", choices=BINARY_TYPES)
@@ -23,12 +25,19 @@ class BuildScorerSettings:
         False, "smooth small or artificial text by fixed discounts; done anyway, with a note, where nothing else works"
     )
     keep_case: bool = setting(False, "do not lower-case the text")
-    default_alpha: float = setting(0.931289039105002, "weight of the language model that the scorer suggests")
+    default_alpha: float = setting(
+        0.931289039105002, "weight of the language model that the scorer suggests", group="Scorer"
+    )
     default_beta: float = setting(1.1834137581510284, "bonus for each word that the scorer suggests")
     force_bytes_output_mode: str = setting(
         "", "true: for a model in bytes output mode, false: for an alphabet; empty: as the model is"
     )
-    kenlm_bins: str = setting("", "folder of lmplz, filter and build_binary; empty: PATH, or build/kenlm/bin")
+    kenlm_bins: str = setting(
+        "",
+        "folder of lmplz, filter and build_binary; empty: PATH, or build/kenlm/bin",
+        group="Machine",
+        metavar="FOLDER",
+    )
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

@@ -20,13 +20,18 @@ class OpenVinoCommand(OpenVinoSettings):
     """The settings, the paths that the pipeline would pass, and the Model Optimizer's way to say some of it."""
 
     input_model: str = setting(
-        "", "frozen graph (.pb), memory-mapped graph (.pbmm), float TFLite file, checkpoint, or a folder with one"
+        "",
+        "frozen graph (.pb), memory-mapped graph (.pbmm), float TFLite file, checkpoint, or a folder with one",
+        group="Input and output",
+        metavar="MODEL",
     )
     output_dir: str = setting(".", "folder or s3:// prefix that takes the IR")
     dev_files: tuple[str, ...] = setting((), "CSVs of the dev set on which the WER is measured")
-    corpus: str = setting("", "corpus folder that import_cv made, for its dev set")
+    corpus: str = setting("", "corpus folder that import_cv made, for its dev set", metavar="FOLDER")
     input: str = setting(
-        "", 'as for mo: "input_lengths->[16],input_node[1,16,19,26],..." fixes the number of frames a call'
+        "",
+        'as for mo: "input_lengths->[16],input_node[1,16,19,26],..." fixes the number of frames a call',
+        group="The same in the Model Optimizer's flags",
     )
     output: str = setting("", "as for mo: the outputs, in their order")
     input_shape: str = setting("", "as for mo: the shapes of --input")
@@ -71,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         OpenVinoCommand,
         run,
         prog="python -m components.convert_openvino",
+        usage="--input_model MODEL --output_dir FOLDER",
         description="Convert a DeepSpeech or Coqui STT acoustic model to an OpenVINO IR; takes mo's flags as well.",
         retired=model_optimizer.RETIRED_FLAGS,
         refused=model_optimizer.REFUSED_FLAGS,

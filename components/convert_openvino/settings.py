@@ -11,7 +11,9 @@ PRECISIONS = ("f32", "f16", "int8")
 class OpenVinoSettings:
     """The form of the IR, and how much accuracy it may cost."""
 
-    model_name: str = setting("output_graph", "name of the files: MODEL_NAME.xml and MODEL_NAME.bin")
+    model_name: str = setting(
+        "output_graph", "name of the files: MODEL_NAME.xml and MODEL_NAME.bin", group="Form of the IR"
+    )
     precision: str = setting("f16", "how the file keeps the weights", choices=PRECISIONS)
     n_steps: int = setting(0, "frames a call as a fixed dimension; 0: any number, chosen at each call", unit="frames")
     batch: int = setting(1, "utterances a call as a fixed dimension; 0: any number, chosen at each call")
@@ -21,7 +23,10 @@ class OpenVinoSettings:
     )
     alphabet_config_path: str = setting("", "alphabet of the model, where it carries none or a wrong one")
     max_wer_increase: float = setting(
-        0.5, "refuse an IR whose WER on the dev set is worse than the f32 one's by more than this", unit="points"
+        0.5,
+        "refuse an IR whose WER on the dev set is worse than the f32 one's by more than this",
+        unit="points",
+        group="Check of the accuracy",
     )
     limit_dev: int = setting(500, "clips of the dev set to measure that on, evenly spread; 0: all", unit="clips")
 

@@ -135,10 +135,12 @@ def read_audio(path: Path, sample_rate: int) -> np.ndarray:
 class TranscribeCommand:
     """What to transcribe, with what, and how."""
 
-    model: str = setting("", "the IR's .xml file")
-    audio: tuple[str, ...] = setting((), "audio files; - is raw 16-bit mono PCM at the model's rate on standard input")
+    model: str = setting("", "the IR's .xml file", metavar="FILE", group="Input and output")
+    audio: tuple[str, ...] = setting(
+        (), "audio files; - is raw 16-bit mono PCM at the model's rate on standard input", metavar="FILE"
+    )
     chunk_ms: int = setting(0, "feed the audio in chunks, as a microphone does, and show the text grow", unit="ms")
-    scorer: str = setting("", "scorer for beam search; empty: greedy decoding")
+    scorer: str = setting("", "scorer for beam search; empty: greedy decoding", metavar="FILE")
     beam_width: int = setting(0, "beams of the search; 0: 500 with a scorer, greedy decoding without")
     precision: str = setting("", "what the CPU computes in; empty: its own choice", choices=("", "f32", "bf16"))
     threads: int = setting(0, "threads to compute with; 0: all")

@@ -58,17 +58,23 @@ class EvaluateCommand(EvaluateSettings):
         "",
         "what is measured: a folder of an exported model, an OpenVINO IR or a checkpoint, or a .pb, .pbmm, .tflite "
         "or .xml file",
+        metavar="MODEL",
+        group="Input and output",
     )
     checkpoint_dir: str = setting("", "the same, under the name that the peers' evaluation has for it")
     test_files: tuple[str, ...] = setting((), "CSVs with wav_filename,wav_filesize,transcript, or corpus folders")
     evaluation: str = setting(
-        "evaluation", "folder or s3:// prefix that takes scores.json, samples.json and report.html"
+        "evaluation", "folder or s3:// prefix that takes scores.json, samples.json and report.html", metavar="FOLDER"
     )
     dev_files: tuple[str, ...] = setting((), "CSVs or corpus folders for the search of the scorer's weights")
-    tuned_scorer: str = setting("", "file or folder that takes a copy of the scorer with the weights that were found")
+    tuned_scorer: str = setting(
+        "", "file or folder that takes a copy of the scorer with the weights that were found", metavar="PATH"
+    )
     test_output_file: str = setting("", "another copy of samples.json")
-    dump: str = setting("", "path without ending: PATH.txt takes each clip and its reference, PATH.out what was heard")
-    history: str = setting("", "history.json of the training, for the learning curve in the report")
+    dump: str = setting(
+        "", "path without ending: PATH.txt takes each clip and its reference, PATH.out what was heard", metavar="PATH"
+    )
+    history: str = setting("", "history.json of the training, for the learning curve in the report", metavar="FILE")
 
 
 def check(settings: EvaluateCommand, model: str) -> list[Manifest]:
@@ -164,6 +170,7 @@ def main() -> None:
         EvaluateCommand,
         run,
         prog="python -m components.evaluate",
+        usage="--model MODEL --test_files FILE ...",
         description="Measure a model file on test sets: WER, CER, loss, and an HTML report.",
         retired=RETIRED,
         aliases=ALIASES,

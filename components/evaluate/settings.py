@@ -18,29 +18,35 @@ USUAL_TRIALS = 60  # of a search for a scorer's weights
 class EvaluateSettings:
     """How a model is measured."""
 
-    test_batch_size: int = setting(64, "clips that go through the model at once, at most", unit="clips")
+    test_batch_size: int = setting(64, "clips that go through the model at once, at most", unit="clips", group="Clips")
     limit_test: int = setting(0, "use only the first clips of each set; 0: all", unit="clips")
     reverse_test: bool = setting(False, "take each set from its end")
     normalize_sample_rate: bool = setting(True, "resample clips of another sample rate; off: leave them out")
     allow_skipped: str = setting(
-        USUALLY_ALLOWED, "clips of a set that may be unusable (missing, unreadable, ...): a number, or a share"
+        USUALLY_ALLOWED,
+        "clips of a set that may be unusable (missing, unreadable, ...): a number, or a share",
+        metavar="SHARE",
     )
     engine: str = setting(
         "auto",
         "what computes the emissions: `file` runs the model file itself, in its own runtime; `batch` reads the weights "
         "out of the file and runs them in batches; `auto` is `batch` where the file allows it",
         choices=ENGINES,
+        group="Emissions",
     )
     check_clips: int = setting(
         3, "clips on whose first second `batch` is compared with the file in its own runtime", unit="clips"
     )
-    emission_cache: str = setting("", "folder that keeps emissions for later evaluations of the same file; empty: none")
+    emission_cache: str = setting(
+        "", "folder that keeps emissions for later evaluations of the same file; empty: none", metavar="FOLDER"
+    )
     decoder: str = setting(
         "auto",
         "how emissions become text: `beam` searches as the clients do, `greedy` takes the likeliest label of each "
         "frame (and no scorer), `ds_ctcdecoder` is DeepSpeech's own package in another interpreter; `auto` is `beam` "
         "if its library is compiled or a scorer is given, else `greedy`",
         choices=DECODERS,
+        group="Decoding",
     )
     scorer_path: str = setting("", "scorer: a .scorer file or the folder of one; empty: none")
     lm_alpha: float | None = setting(None, "weight of the language model; not given: what the scorer suggests")
@@ -48,14 +54,21 @@ class EvaluateSettings:
     beam_width: int = setting(0, "beams of the search; 0: what the model carries for its clients, else 500")
     cutoff_prob: float = setting(1.0, "labels of a frame are searched until their probabilities add up to this")
     cutoff_top_n: int = setting(300, "labels of a frame that are searched at most, with a --cutoff_prob below 1")
-    hot_words: tuple[str, ...] = setting((), "words that the scorer shall favour, or avoid: WORD:BOOST, in nats")
+    hot_words: tuple[str, ...] = setting(
+        (), "words that the scorer shall favour, or avoid: WORD:BOOST, in nats", metavar="WORD:BOOST"
+    )
     n_best: int = setting(1, "transcripts of each clip that samples.json lists, if more than one")
     decoder_threads: int = setting(0, "clips that are decoded at the same time; 0: as many as there are processors")
     ds_ctcdecoder_python: str = setting(
         "python3.9",
         "interpreter with ds_ctcdecoder, for `--decoder ds_ctcdecoder`; the image evaluate-ds-ctcdecoder has python3.9",
+        metavar="PYTHON",
     )
-    n_trials: int = setting(0, "search the scorer's weights on the dev set first, with so many trials; 0: no search")
+    n_trials: int = setting(
+        0,
+        "search the scorer's weights on the dev set first, with so many trials; 0: no search",
+        group="Search for the scorer's weights",
+    )
     lm_alpha_max: float = setting(5.0, "upper end of the search for --lm_alpha")
     lm_beta_max: float = setting(5.0, "upper end of the search for --lm_beta")
     tune_beam_width: int = setting(100, "beams in the search for the weights")
@@ -67,6 +80,7 @@ class EvaluateSettings:
         "what is done to references and transcripts before they are compared: `spaces` makes runs of white space one "
         "space (and Unicode NFC), `lower` also the case, `letters` also drops what is no letter, digit or apostrophe",
         choices=NORMALIZATIONS,
+        group="Scores",
     )
     bootstrap_samples: int = setting(1000, "resamples behind each confidence interval; 0: no intervals")
     bootstrap_unit: str = setting(
@@ -76,14 +90,26 @@ class EvaluateSettings:
     )
     confidence: float = setting(0.95, "coverage of the intervals")
     random_seed: int = setting(4568, "seed of the resampling")
-    report_count: int = setting(5, "best, median and worst clips that are printed, of each", unit="clips")
+    report_count: int = setting(
+        5, "best, median and worst clips that are printed, of each", unit="clips", group="Report"
+    )
     report_players: int = setting(10, "worst clips that the HTML report lets one hear", unit="clips")
-    champion: str = setting("", "evaluation to compare with: the folder or s3:// prefix that has its samples.json")
+    champion: str = setting(
+        "",
+        "evaluation to compare with: the folder or s3:// prefix that has its samples.json",
+        group="Comparison",
+        metavar="FOLDER",
+    )
     champion_of: str = setting(
-        "", "folder or s3:// prefix of published versions: compare with the champion there, if it has one"
+        "",
+        "folder or s3:// prefix of published versions: compare with the champion there, if it has one",
+        metavar="FOLDER",
     )
     load_evaluate: str = setting(
-        "auto", "bundle of a checkpoint: best, last, or auto (best, else last)", choices=("auto", "best", "last")
+        "auto",
+        "bundle of a checkpoint: best, last, or auto (best, else last)",
+        choices=("auto", "best", "last"),
+        group="Model",
     )
     alphabet_config_path: str = setting("", "alphabet file of a model that carries none")
     bytes_output_mode: bool = setting(False, "a model that carries no alphabet writes UTF-8 bytes")

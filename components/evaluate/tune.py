@@ -25,12 +25,16 @@ RESULT, PLOT = "tuning.json", "tuning.svg"
 class TuneCommand(EvaluateSettings):
     """The settings, and the paths."""
 
-    n_trials: int = setting(USUAL_TRIALS, "weights that are tried")
-    model: str = setting("", "model or checkpoint, as for the evaluation")
+    model: str = setting("", "model or checkpoint, as for the evaluation", metavar="MODEL", group="Input and output")
     checkpoint_dir: str = setting("", "the same, under the peers' name")
     dev_files: tuple[str, ...] = setting((), "CSVs or corpus folders to search on: dev, never test")
-    tuned_scorer: str = setting("", "file or folder that takes a copy of the scorer with the weights that were found")
-    tuning: str = setting("", "folder or s3:// prefix that takes tuning.json and a plot of the search, tuning.svg")
+    tuned_scorer: str = setting(
+        "", "file or folder that takes a copy of the scorer with the weights that were found", metavar="PATH"
+    )
+    tuning: str = setting(
+        "", "folder or s3:// prefix that takes tuning.json and a plot of the search, tuning.svg", metavar="FOLDER"
+    )
+    n_trials: int = setting(USUAL_TRIALS, "weights that are tried", group="Search for the scorer's weights")
 
 
 def run(settings: TuneCommand) -> None:
@@ -87,6 +91,7 @@ def main() -> None:
         TuneCommand,
         run,
         prog="python -m components.evaluate.tune",
+        usage="--model MODEL --scorer_path FILE --dev_files FILE ...",
         description="Find a scorer's weights with the fewest errors on a dev set.",
         retired=RETIRED,
         aliases=TUNE_ALIASES,

@@ -33,20 +33,27 @@ ALIASES = {"load_checkpoint_dir": "checkpoint_dir", "scorer": "scorer_path"}
 class ExportCommand(CardSettings, ExportSettings):
     """The settings, and where things are."""
 
-    checkpoint_dir: str = setting("", "checkpoint folder, local or s3://: ours, DeepSpeech's or Coqui STT's")
+    checkpoint_dir: str = setting(
+        "", "checkpoint folder, local or s3://: ours, DeepSpeech's or Coqui STT's", group="Input and output"
+    )
     export_dir: str = setting("", "folder for the exported model, local or s3://")
     export_file_name: str = setting("output_graph", "name of the model files, without the ending")
-    export_tflite: bool = setting(True, "write the TFLite model, too")
+    export_tflite: bool = setting(True, "write the TFLite model, too", group="Formats")
     export_onnx: bool = setting(False, "write an ONNX model, too; needs onnxruntime")
     export_zip: bool = setting(False, "pack the export, and the scorer if one is given, into EXPORT_DIR.zip as well")
     scorer_path: str = setting("", "scorer to pack with --export_zip")
     remove_export: bool = setting(False, "remove what EXPORT_DIR holds of earlier exports of ours; other files stay")
-    evaluation: str = setting("", "folder that evaluate made, for the model card")
-    corpus: str = setting("", "corpus folder that the model was trained on, for the model card")
+    evaluation: str = setting("", "folder that evaluate made, for the model card", group="Model card", metavar="FOLDER")
+    corpus: str = setting("", "corpus folder that the model was trained on, for the model card", metavar="FOLDER")
     client_python: tuple[str, ...] = setting(
-        (), "Pythons with deepspeech or stt, whose clients have to hear the files as well; default: this one, if it has"
+        (),
+        "Pythons with deepspeech or stt, whose clients have to hear the files as well; default: this one, if it has",
+        group="Check by clients",
+        metavar="PYTHON",
     )
-    export_batch_size: int = setting(1, "clips a call; clients feed one")
+    export_batch_size: int = setting(
+        1, "clips a call; clients feed one", group="Flags of the peers with one allowed value"
+    )
     export_savedmodel: bool = setting(False, "not supported")
 
     def __post_init__(self) -> None:
@@ -69,6 +76,7 @@ def main() -> None:
         ExportCommand,
         _run,
         prog="python -m components.export",
+        usage="--checkpoint_dir FOLDER --export_dir FOLDER",
         description="Export a checkpoint in the formats of native clients, with a model card: the frozen graph (.pb), "
         "the memory-mapped graph (.pbmm), TFLite and, on demand, ONNX. Every file is run before it is called done.",
         retired=RETIRED,

@@ -9,12 +9,12 @@ from speech.settings import setting, setting_error
 class ExportSettings:
     """The streaming graph and its metadata."""
 
-    n_steps: int = setting(16, "frames a call of the streaming graph", unit="frames")
+    n_steps: int = setting(16, "frames a call of the streaming graph", unit="frames", group="Graph")
     export_beam_width: int = setting(500, "beam width that clients use by default")
     export_language: str = setting("", "language code stored in the graph and in the model card, e.g. cy")
     export_quantize: bool = setting(True, "int8 weights in the TFLite model; false: float32")
     load_evaluate: str = setting(
-        "auto", "checkpoint to export; auto: best, else last", choices=("auto", "best", "last")
+        "auto", "checkpoint to export; auto: best, else last", choices=("auto", "best", "last"), group="Checkpoint"
     )
     alphabet_config_path: str = setting("", "alphabet file, where the checkpoint carries none")
     bytes_output_mode: bool = setting(False, "the model writes UTF-8 bytes; known from our own checkpoints")

@@ -14,14 +14,14 @@ from speech.errors import InputError
 from speech.extras import require
 from speech.settings import command, setting
 
-DESCRIPTION = """Import a Common Voice release: MP3s and TSV files become WAV clips and the CSVs that training reads.
-
-`python -m components.import_cv RELEASE --corpus_dir CORPUS` makes a corpus.
-`python -m components.import_cv TSV_DIR` does what DeepSpeech's bin/import_cv2.py does: all sets; CSVs and WAV files go
-into TSV_DIR/clips (or --audio_dir).
-`python -m components.import_cv --merge PART PART ... --corpus_dir CORPUS` puts the parts of a partitioned import
-together.
-"""
+DESCRIPTION = (
+    "Import a Common Voice release: MP3s and TSV files become WAV clips and the CSVs that training reads. With "
+    "--corpus_dir a corpus is made, with --merge of the parts of a partitioned import. Without it, all is done as "
+    "DeepSpeech's bin/import_cv2.py does it: all sets, with CSVs and WAV files in RELEASE/clips or --audio_dir."
+)
+USAGE = """RELEASE --corpus_dir FOLDER
+--merge PART PART ... --corpus_dir FOLDER
+RELEASE"""
 
 TABLES = (ALPHABET, Corpus.INDEX, Corpus.HTML_REPORT, Corpus.REPORT)
 PART = (CorpusPart.ROWS, CorpusPart.OUTCOMES, CorpusPart.PART)
@@ -31,16 +31,24 @@ PART = (CorpusPart.ROWS, CorpusPart.OUTCOMES, CorpusPart.PART)
 class Command(ImportSettings):
     """Settings of the import, and where from and where to."""
 
-    sets: tuple[str, ...] = setting((), "sets to write; default: train dev test, without --corpus_dir all six")
-    layout: str = setting(
-        "", f"{' or '.join(LAYOUTS)}: tar files of many WAV clips, or a WAV file a clip; default: shards, without "
-        "--corpus_dir clips",
-    )  # fmt: skip
     tsv_dir: str = setting(
-        "", "the release: its folder or its .tar.gz, local or s3://", positional=True, metavar="RELEASE"
+        "",
+        "the release: its folder or its .tar.gz, local or s3://",
+        positional=True,
+        metavar="RELEASE",
+        group="Input and output",
     )
     corpus_dir: str = setting("", "the corpus to make: folder or s3:// prefix")
-    merge: tuple[str, ...] = setting((), "make the corpus of these parts, which --partition made")
+    merge: tuple[str, ...] = setting((), "make the corpus of these parts, which --partition made", metavar="PART")
+    sets: tuple[str, ...] = setting(
+        (), "sets to write; none given: train dev test, without --corpus_dir all six", group="Corpus", metavar="SET"
+    )
+    layout: str = setting(
+        "",
+        f"{' or '.join(LAYOUTS)}: tar files of many WAV clips, or a WAV file a clip; none given: shards, without "
+        "--corpus_dir clips",
+        metavar="LAYOUT",
+    )
 
     def __post_init__(self) -> None:
         self.settings  # noqa: B018 - checks
@@ -114,4 +122,4 @@ def _to_place(uri: str, names: Iterable[str], make: Callable[[Path], object]) ->
 
 
 if __name__ == "__main__":
-    command(Command, run, prog="python -m components.import_cv", description=DESCRIPTION)
+    command(Command, run, prog="python -m components.import_cv", description=DESCRIPTION, usage=USAGE)

@@ -14,19 +14,26 @@ class ImportSettings:
     """What to import of a Common Voice release, and how."""
 
     sets: tuple[str, ...] = setting(
-        SPLITS, f"sets to write, of {' '.join(ALL_SETS)}; train-all is validated without dev's and test's", group="Sets"
+        SPLITS,
+        f"sets to write, of {' '.join(ALL_SETS)}; train-all is validated without dev's and test's",
+        group="Corpus",
+        metavar="SET",
     )
     filter_alphabet: str = setting(
         "",
         "drop clips whose sentence has characters outside this alphabet: file, s3:// URI, or the alphabet's own text "
         "(several lines); empty: the alphabet is collected from the transcripts",
         group="Transcripts",
+        metavar="FILE",
     )
     normalize: bool = setting(
         False, "turn letters with diacritics into their base letters (ASCII)", group="Transcripts"
     )
     validate_label_locale: str = setting(
-        "", "Python file with a function validate_label(sentence) -> transcript or None", group="Transcripts"
+        "",
+        "Python file with a function validate_label(sentence) -> transcript or None",
+        group="Transcripts",
+        metavar="FILE",
     )
     space_after_every_character: bool = setting(
         False, "write a space after every character of the transcript", group="Transcripts"
@@ -44,21 +51,24 @@ class ImportSettings:
         "shards",
         "tar files of many WAV clips, or one WAV file a clip",
         choices=LAYOUTS,
-        group="Output",
+        group="Corpus",
     )
     shard_clips: int = setting(
         0,
         "clips of the release that make a shard a set; 0: 6000 (about 1 GB), fewer in a small corpus, so that it can "
         "be partitioned",
-        group="Output",
+        group="Corpus",
     )
     previous: str = setting(
-        "", "corpus of an earlier import: clips whose audio has not changed are taken from it", group="Output"
+        "",
+        "corpus of an earlier import: clips whose audio has not changed are taken from it",
+        group="Corpus",
+        metavar="FOLDER",
     )
     partition: str = setting(
-        "", "i/n: import the i-th of n parts of the clips; merge the parts afterwards", group="Output"
+        "", "i/n: import the i-th of n parts of the clips; merge the parts afterwards", group="Corpus", metavar="I/N"
     )
-    workers: int = setting(0, "processes that convert; 0: one a core", group="Output")
+    workers: int = setting(0, "processes that convert; 0: one a core", group="Corpus")
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.sets if name not in ALL_SETS]

@@ -17,14 +17,22 @@ PROG = "python -m components.publish"
 class PublishCommand(PublishSettings):
     """The settings, and the paths that the pipeline would pass."""
 
-    model: str = setting("", "folder of the exported model (model.json, output_graph.pb)")
-    mapped: str = setting("", "folder of the memory-mapped graph (output_graph.pbmm), if there is one")
-    tflite: str = setting("", "folder of the TFLite model, if there is one")
-    ir: str = setting("", "folder of the OpenVINO IR, if there is one")
-    scorer: str = setting("", "folder of the scorer that it was measured with, if there is one")
-    card: str = setting("", "folder of the model card, if there is one")
-    evaluation: str = setting("", "folder of the scores; without them the version cannot become the champion")
-    checkpoint: str = setting("", "folder of the checkpoint, whose best one goes into the version; empty: none")
+    model: str = setting(
+        "", "folder of the exported model (model.json, output_graph.pb)", group="Input and output", metavar="FOLDER"
+    )
+    mapped: str = setting(
+        "", "folder of the memory-mapped graph (output_graph.pbmm), if there is one", metavar="FOLDER"
+    )
+    tflite: str = setting("", "folder of the TFLite model, if there is one", metavar="FOLDER")
+    ir: str = setting("", "folder of the OpenVINO IR, if there is one", metavar="FOLDER")
+    scorer: str = setting("", "folder of the scorer that it was measured with, if there is one", metavar="FOLDER")
+    card: str = setting("", "folder of the model card, if there is one", metavar="FOLDER")
+    evaluation: str = setting(
+        "", "folder of the scores; without them the version cannot become the champion", metavar="FOLDER"
+    )
+    checkpoint: str = setting(
+        "", "folder of the checkpoint, whose best one goes into the version; empty: none", metavar="FOLDER"
+    )
     publish_uri: str = setting("", "folder or s3:// prefix that takes the version")
     corpus_uri: str = setting("", "release that the model was trained on, for the record")
     corpus_revision: str = setting("", "its revision: a scheduled run trains on each revision once")
@@ -103,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "Put a version of a model, with its scores and checksums, under a folder or an s3:// prefix, and make it "
             "the champion there if it is better. `rollback` and `champion` as first word: see their own --help."
         )
-        command(PublishCommand, run, prog=PROG, description=description, argv=arguments)
+        usage = "--model FOLDER --publish_uri URI"
+        command(PublishCommand, run, prog=PROG, description=description, usage=usage, argv=arguments)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ class PublishSettings:
     """How a version of the model is named, and when it becomes the champion."""
 
     version: str = setting(
-        "", "name of the version's folder; empty: the date and a hash of the model, such as 2026-03-01-4f2a9c01d3b7"
+        "",
+        "name of the version's folder; empty: the date and a hash of the model, such as 2026-03-01-4f2a9c01d3b7",
+        group="Version",
     )
-    force: bool = setting(False, "make the version the champion whatever the comparison says")
+    force: bool = setting(False, "make the version the champion whatever the comparison says", group="Champion")
     confidence: float = setting(
         0.95, "the champion moves if the interval of this coverage of the difference in WER lies below zero"
     )

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import ClassVar
 
 from components.train.peers import afterwards
 from components.train.peers.afterwards import ExportFlags, TestFlags
@@ -55,20 +56,37 @@ SOURCES = "CSVs, .sdb files, .tar files (WebDataset) or corpus folders"
 class TrainCommand(ExportFlags, TestFlags, TrainSettings):
     """The settings, where the data and the checkpoints are, and what follows the training."""
 
-    corpus: str = setting("", "corpus folder that import_cv made; or give --train_files")
+    GROUPS: ClassVar[tuple[str, ...]] = (
+        *TrainSettings.GROUPS[:-2],
+        "Test, by components.evaluate",
+        "Export, by components.export",
+        *TrainSettings.GROUPS[-2:],
+    )
+
+    corpus: str = setting(
+        "", "corpus folder that import_cv made; or give --train_files", group="Data", metavar="FOLDER"
+    )
     train_files: tuple[str, ...] = setting((), f"what to train on: {SOURCES}")
     dev_files: tuple[str, ...] = setting((), f"what to validate on: {SOURCES}")
     metrics_files: tuple[str, ...] = setting((), "sets whose loss is reported each epoch, and decides nothing")
     auto_input_dataset: str = setting(
-        "", "one CSV instead, to be split into train.csv, dev.csv and test.csv beside it, with an alphabet.txt"
+        "",
+        "one CSV instead, to be split into train.csv, dev.csv and test.csv beside it, with an alphabet.txt",
+        metavar="FILE",
     )
     checkpoint_dir: str = setting(
-        "", "where checkpoints are loaded from and saved to; empty: ~/.local/share/speechmill/checkpoints"
+        "",
+        "where checkpoints are loaded from and saved to; empty: ~/.local/share/speechmill/checkpoints",
+        group="Checkpoints",
     )
     load_checkpoint_dir: str = setting("", "where the checkpoint to start from is; default: --checkpoint_dir")
     save_checkpoint_dir: str = setting("", "where checkpoints are saved; default: --checkpoint_dir")
-    one_shot_infer: str = setting("", "audio file whose transcript is printed at the end")
-    log_level: int = setting(1, "0: also TensorFlow's own lines, 1: everything, 2: notes and errors, 3: only errors")
+    one_shot_infer: str = setting(
+        "", "audio file whose transcript is printed at the end", group="Test, by components.evaluate", metavar="FILE"
+    )
+    log_level: int = setting(
+        1, "0: also TensorFlow's own lines, 1: everything, 2: notes and errors, 3: only errors", group="Log"
+    )
 
     def __post_init__(self) -> None:
         TrainSettings.__post_init__(self)
@@ -100,6 +118,7 @@ def main() -> None:
         TrainCommand,
         _run,
         prog="python -m components.train",
+        usage="(--corpus FOLDER | --train_files FILE ...) --checkpoint_dir FOLDER",
         description="Train a DeepSpeech acoustic model from scratch, or from a checkpoint; then test and export it, "
         "if --test_files and --export_dir are given.",
         retired=RETIRED,

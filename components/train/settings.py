@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from speech.augmentation import LegacyFlags, parse_augmentations
 from speech.clips.tally import USUALLY_ALLOWED, Allowance
@@ -25,8 +26,20 @@ DEFAULT_N_HIDDEN = 2048
 class TrainSettings(LegacyFlags):
     """Training of the acoustic model, from scratch or from a checkpoint."""
 
+    GROUPS: ClassVar[tuple[str, ...]] = (
+        "Data",
+        "Model",
+        "Optimisation",
+        "When the dev loss stalls",
+        "Augmentation",
+        "Augmentation, by the flags of DeepSpeech 0.6 and 0.7",
+        "Checkpoints",
+        "Machine",
+        "Log",
+    )
+
     n_hidden: int = setting(
-        0, f"width of the hidden layers and of the LSTM; 0: the checkpoint's, else {DEFAULT_N_HIDDEN}"
+        0, f"width of the hidden layers and of the LSTM; 0: the checkpoint's, else {DEFAULT_N_HIDDEN}", group="Model"
     )
     layer_norm: bool | None = setting(
         None, "layer normalisation behind the dense layers, except the last; not given: as in the checkpoint, else off"
@@ -44,7 +57,7 @@ class TrainSettings(LegacyFlags):
     )
     bytes_output_mode: bool = setting(False, "write UTF-8 bytes instead of an alphabet's symbols")
 
-    epochs: int = setting(75, "passes over the training set")
+    epochs: int = setting(75, "passes over the training set", group="Optimisation")
     train_batch_size: int = setting(32, "clips a batch, over all devices", unit="clips")
     train_batch_frames: int = setting(
         0, "batches by size instead: frames of features, padding included; 0: --train_batch_size counts", unit="frames"
@@ -64,7 +77,11 @@ class TrainSettings(LegacyFlags):
     dropout_rate2: float = setting(-1.0, "dropout behind layer 2; -1: --dropout_rate")
     dropout_rate3: float = setting(-1.0, "dropout behind layer 3; -1: --dropout_rate")
     dropout_rate6: float = setting(-1.0, "dropout behind layer 5; -1: --dropout_rate")
-    shuffle_batches: bool = setting(True, "draw new batches of like lengths each epoch; off: always by length")
+    random_seed: int = setting(4568, "seed of weights, dropout and shuffling")
+
+    shuffle_batches: bool = setting(
+        True, "draw new batches of like lengths each epoch; off: always by length", group="Data"
+    )
     shuffle_start: int = setting(1, "first epoch (from 0) that is shuffled; those before go from short to long clips")
     reverse_train: bool = setting(False, "from long to short clips where batches are in order of length")
     limit_train: int = setting(0, "use only so many clips of the training set, the shortest; 0: all", unit="clips")
@@ -72,17 +89,25 @@ class TrainSettings(LegacyFlags):
     reverse_dev: bool = setting(False, "dev sets from long to short clips: other groups of --dev_batch_size")
     normalize_sample_rate: bool = setting(True, "resample clips of another sample rate; off: leave them out")
     allow_skipped: str = setting(
-        USUALLY_ALLOWED, "clips of a set that may be unusable (missing, unreadable, ...): a number, or a share"
+        USUALLY_ALLOWED,
+        "clips of a set that may be unusable (missing, unreadable, ...): a number, or a share",
+        metavar="SHARE",
     )
-    feature_cache: str = setting("", "path of a cache of features without augmentation; empty: computed as they go by")
+    feature_cache: str = setting(
+        "", "path of a cache of features without augmentation; empty: computed as they go by", metavar="PATH"
+    )
     cache_for_epochs: int = setting(0, "empty --feature_cache every so many epochs; 0: never")
+
     augment: tuple[str, ...] = setting(
-        (), "augmentations, e.g. pitch[p=0.1,pitch=1~0.2] volume[p=0.1]; repeated, they add up", adds_up=True
+        (),
+        "augmentations, e.g. pitch[p=0.1,pitch=1~0.2] volume[p=0.1]; repeated, they add up",
+        adds_up=True,
+        group="Augmentation",
+        metavar="SPEC",
     )
     augmentations_per_epoch: int = setting(1, "passes over the training set in an epoch, augmented anew each time")
-    random_seed: int = setting(4568, "seed of weights, dropout and shuffling")
 
-    early_stop: bool = setting(False, "stop when the dev loss stalls")
+    early_stop: bool = setting(False, "stop when the dev loss stalls", group="When the dev loss stalls")
     es_epochs: int = setting(25, "epochs without improvement before stopping")
     es_min_delta: float = setting(0.05, "what counts as an improvement of the dev loss")
     reduce_lr_on_plateau: bool = setting(
@@ -92,7 +117,7 @@ class TrainSettings(LegacyFlags):
     plateau_reduction: float = setting(0.1, "factor of the cut")
 
     load_train: str = setting(
-        "auto", "checkpoint to start from; auto: best, else last, else init", choices=LOAD_METHODS
+        "auto", "checkpoint to start from; auto: best, else last, else init", choices=LOAD_METHODS, group="Checkpoints"
     )
     drop_source_layers: str = setting(
         "0", "layers to re-initialise, from the output; auto: 0 for the same alphabet, else 1", choices=DROP_CHOICES
@@ -105,15 +130,16 @@ class TrainSettings(LegacyFlags):
         1800, "how long an object store that is away is waited for, before a training and at its end", unit="s"
     )
     max_to_keep: int = setting(5, "checkpoints kept besides the best one")
-    skip_batch_test: bool = setting(False, "skip the trial of the longest batch, which shows early if memory suffices")
-    summary_dir: str = setting("", "folder for TensorBoard; empty: no summaries")
-    show_progressbar: bool = setting(True, "a bar on a terminal, a line a minute in a log")
+
     mixed_precision: bool = setting(
-        False, "matrix products in bfloat16 or float16, whichever the device is fast at; weights and loss in float32"
+        False,
+        "matrix products in bfloat16 or float16, whichever the device is fast at; weights and loss in float32",
+        group="Machine",
     )
     lstm: str = setting(
         "auto", "LSTM on processors: auto: in C++ where it can be compiled; plain: by TensorFlow", choices=LSTMS
     )
+    skip_batch_test: bool = setting(False, "skip the trial of the longest batch, which shows early if memory suffices")
     devices: str = setting(
         "auto", "auto: all GPUs, else the CPU; cpu; gpu: a missing GPU is an error; gpu:4, cpu:2: so many of them"
     )
@@ -124,6 +150,9 @@ class TrainSettings(LegacyFlags):
     )
     intra_op_parallelism_threads: int = setting(0, "threads within an operation; 0: one a core")
     inter_op_parallelism_threads: int = setting(0, "operations at the same time; 0: TensorFlow decides")
+
+    summary_dir: str = setting("", "folder for TensorBoard; empty: no summaries", group="Log")
+    show_progressbar: bool = setting(True, "a bar on a terminal, a line a minute in a log")
     log_placement: bool = setting(False, "log on which device each operation runs")
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ class FailureReason:
     """Why a step failed."""
 
     text: str
-    exit_code: int  # the step's own; 1 if nobody knows it
+    exit_code: int  # the step's own; EXIT_RETRY if its pod vanished, 1 if nobody knows it
 
     @property
     def is_input(self) -> bool:
@@ -34,7 +34,7 @@ class FailureReason:
 
     @property
     def is_passing(self) -> bool:
-        """The step says itself that another attempt may help."""
+        """Another attempt may help: the step says so itself, or its pod was taken away."""
         return self.exit_code == EXIT_RETRY
 
 
@@ -50,10 +50,10 @@ def reason(pod: Pod, log: str) -> FailureReason:
     if waits := waits_for_image(pod):
         return FailureReason(waits, code)
     if "pod deleted" in pod.message:
-        return FailureReason(GONE, code)
+        return FailureReason(GONE, EXIT_RETRY)
     own = _own_line(log) or _told(pod.message)
     if STOPPED in pod.message and not own.startswith(ERROR_LINES):
-        return FailureReason(GONE, code)
+        return FailureReason(GONE, EXIT_RETRY)
     return FailureReason(own or pod.message or "nobody knows why: its log is gone", code)
 
 

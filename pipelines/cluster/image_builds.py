@@ -24,11 +24,18 @@ class ImageFlags:
     """Which images, and where they go."""
 
     images: tuple[str, ...] = setting(
-        (), f"some of {' '.join(CHOICES)}; none given: all but {', '.join(images.VARIANTS)}"
+        (),
+        f"some of {' '.join(CHOICES)}; none given: all but {', '.join(images.VARIANTS)}",
+        group="Images",
+        metavar="IMAGE",
     )
     registry: str = setting("", "registry in front of the images' names, such as ghcr.io/team; push needs one")
-    python: str = setting("", "base image; empty: the Dockerfiles' own (a mirror's name, or with a digest)")
-    python39: str = setting("", "base image of the Python 3.9 in evaluate-ds-ctcdecoder; empty: the Dockerfile's own")
+    python: str = setting(
+        "", "base image; empty: the Dockerfiles' own (a mirror's name, or with a digest)", metavar="IMAGE"
+    )
+    python39: str = setting(
+        "", "base image of the Python 3.9 in evaluate-ds-ctcdecoder; empty: the Dockerfile's own", metavar="IMAGE"
+    )
     docker: str = setting("", "client to call; empty: the first of docker, podman that can build")
     force: bool = setting(False, "build also what is there already")
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import yaml
@@ -37,14 +37,21 @@ REACHED_S = 5.0  # an object store that does not answer for longer cannot be ask
 class ClusterFlags:
     """Flags that `submit` and `schedule` share."""
 
-    endpoint: str = setting("", "address of Kubeflow Pipelines; empty: KF_PIPELINES_ENDPOINT, or the cluster around")
+    endpoint: str = setting(
+        "",
+        "address of Kubeflow Pipelines; empty: KF_PIPELINES_ENDPOINT, or the cluster around",
+        group="Server",
+        metavar="URL",
+    )
     namespace: str = setting("", "namespace (profile) of a multi-user installation")
     token_file: str = setting("", "file with the bearer token, if the server wants one")
-    ssl_ca_cert: str = setting("", "file with the certificates of a private authority")
+    ssl_ca_cert: str = setting("", "file with the certificates of a private authority", metavar="FILE")
     service_account: str = setting("", "Kubernetes service account of the run's pods")
-    deployment: str = setting("", "deployment.toml of the cluster; empty: one that suits most")
+    deployment: str = setting(
+        "", "deployment.toml of the cluster; empty: one that suits most", group="Pipeline", metavar="FILE"
+    )
     registry: str = setting("", "registry in front of the images' names; empty: the deployment's")
-    pipeline: str = setting("", "compiled YAML to submit; empty: what the code compiles to now")
+    pipeline: str = setting("", "compiled YAML to submit; empty: what the code compiles to now", metavar="FILE")
     pipeline_name: str = setting("", "name of the pipeline on the server; empty: the pipeline's own")
     experiment: str = setting("speechmill", "experiment of the run")
 
@@ -53,7 +60,9 @@ class ClusterFlags:
 class SubmitFlags(ClusterFlags):
     """The flags of `speechmill submit` that are no parameters of the pipeline."""
 
-    run_name: str = setting("", "name of the run; empty: the pipeline's, and the time")
+    GROUPS: ClassVar[tuple[str, ...]] = ("Server", "Pipeline", "Run")
+
+    run_name: str = setting("", "name of the run; empty: the pipeline's, and the time", group="Run")
     follow: bool = setting(True, "wait for the end; the exit code says how the run ended")
     attempts: int = setting(
         3, "how often in all the steps that fail are tried, while it is followed; a wrong input once"
@@ -73,7 +82,9 @@ class SubmitFlags(ClusterFlags):
 class ScheduleFlags(ClusterFlags):
     """The flags of `speechmill schedule` that are no parameters of the pipeline."""
 
-    name: str = setting("nightly", "name of the schedule; one of that name is replaced")
+    GROUPS: ClassVar[tuple[str, ...]] = ("Server", "Pipeline", "Schedule")
+
+    name: str = setting("nightly", "name of the schedule; one of that name is replaced", group="Schedule")
     cron: str = setting("0 0 2 * * *", "when: second, minute, hour, day, month, weekday; five fields: at second 0")
 
     def __post_init__(self) -> None:
@@ -107,6 +118,7 @@ def _command(
         prog=f"speechmill {name}",
         description=f"{description} Every parameter of the pipeline is a flag; those not given keep the defaults that "
         "the pipeline was compiled with.",
+        usage="--endpoint URL --corpus_uri URI",
         argv=argv,
     )
 

@@ -27,7 +27,11 @@ FLAG_ALIASES = {
 class LegacyFlags:
     """DeepSpeech's augmentation flags before there was `--augment`."""
 
-    data_aug_features_additive: float = setting(0.0, "deviation of the noise that is added to the features")
+    data_aug_features_additive: float = setting(
+        0.0,
+        "deviation of the noise that is added to the features",
+        group="Augmentation, by the flags of DeepSpeech 0.6 and 0.7",
+    )
     data_aug_features_multiplicative: float = setting(0.0, "deviation of the factors of the features around 1")
     augmentation_spec_dropout_keeprate: float = setting(1.0, "share of the spectrogram's values that is kept")
     augmentation_sparse_warp: bool = setting(False, "bend the spectrogram in time at random control points")

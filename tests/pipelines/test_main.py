@@ -61,7 +61,7 @@ def test_run_help_lists_the_pipeline_s_parameters(capsys) -> None:
         speechmill.main(["run", "--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
-    assert "--n_hidden int" in text
+    assert "--n_hidden N" in text
     assert "--openvino_precision {f32,f16,int8}" in text
     assert "--output" in text
 

@@ -34,8 +34,8 @@ from pipelines.cluster import compiled
 from pipelines.parameters import OWN, RENAMED, parameter
 from pipelines.retrain import retrain
 from speech.errors import InputError
+from speech.flag_help import table
 from speech.model_card import CardSettings
-from speech.settings import table
 from tests.fixtures import compiled_pipeline
 from tests.pipelines import graph
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from speech.errors import InputError
-from speech.settings import flags, parse, setting, setting_error, split_outside_brackets, table, with_extra_flags
+from speech.settings import flags, parse, setting, setting_error, split_outside_brackets, with_extra_flags
 
 
 @dataclass(frozen=True)
@@ -224,10 +224,3 @@ def test_flags_and_extra_flags_round_trip() -> None:
     assert with_extra_flags(given, "  ", "extra") is given
     with pytest.raises(InputError, match="--windo"):
         with_extra_flags(given, "--windo 25", "extra")
-
-
-def test_table_lists_every_flag() -> None:
-    lines = table(Example).splitlines()
-    assert "| `--window` | `32` | ms | analysis window |" in lines
-    assert "| `--load` | `auto` |  | what to load (auto, last) |" in lines
-    assert len(lines) == 8

@@ -12,7 +12,9 @@ from speech.settings import command, setting
 class PeersCommand:
     """Where to."""
 
-    folder: str = setting("", "folder that takes the programs, in place of a checkout of DeepSpeech")
+    folder: str = setting(
+        "", "folder that takes the programs, in place of a checkout of DeepSpeech", group="Output", metavar="FOLDER"
+    )
 
 
 def run(command: PeersCommand) -> None:
@@ -31,6 +33,7 @@ def main() -> None:
         PeersCommand,
         run,
         prog="python -m components.train.peers",
+        usage="--folder FOLDER",
         description="Write programs with the names of DeepSpeech's, Coqui STT's and mo that run Speechmill.",
     )
 

@@ -12,23 +12,28 @@ from dataclasses import dataclass
 from speech.settings import setting, setting_error
 
 EVALUATE, EXPORT = "components.evaluate", "components.export"
-OF_EVALUATE = "passed on to components.evaluate"
-OF_EXPORT = "passed on to components.export"
 
 
 @dataclass(frozen=True)
 class TestFlags:
-    """Flags of the evaluation that follows; what is not given keeps the default of components.evaluate."""
+    """Flags of the evaluation that follows; what is not given keeps the default of components.evaluate.
+
+    The texts of flags that are passed on are those of the steps themselves.
+    """
 
     __test__ = False  # no test case, whatever the name says
 
-    test_files: tuple[str, ...] = setting((), "test sets: WER, CER and loss of the trained checkpoint")
-    evaluation: str = setting("", "where the scores and the report go; empty: evaluation in the checkpoint folder")
-    test_batch_size: int | None = setting(None, OF_EVALUATE, unit="clips")
-    limit_test: int | None = setting(None, OF_EVALUATE, unit="clips")
-    reverse_test: bool = setting(False, OF_EVALUATE)
-    report_count: int | None = setting(None, OF_EVALUATE, unit="clips")
-    test_output_file: str = setting("", OF_EVALUATE)
+    test_files: tuple[str, ...] = setting(
+        (), "test sets: WER, CER and loss of the trained checkpoint", group="Test, by components.evaluate"
+    )
+    evaluation: str = setting(
+        "", "where the scores and the report go; empty: evaluation in the checkpoint folder", metavar="FOLDER"
+    )
+    test_batch_size: int | None = setting(None, "clips that go through the model at once, at most", unit="clips")
+    limit_test: int | None = setting(None, "use only the first clips of each set; 0: all", unit="clips")
+    reverse_test: bool = setting(False, "take each set from its end")
+    report_count: int | None = setting(None, "best, median and worst clips that are printed, of each", unit="clips")
+    test_output_file: str = setting("", "another copy of samples.json")
     load_evaluate: str = setting(
         "auto", "checkpoint to test, export and infer with; auto: best, else last", choices=("auto", "best", "last")
     )
@@ -36,8 +41,10 @@ class TestFlags:
     lm_alpha: float | None = setting(None, "weight of the scorer's language model; not given: what the scorer suggests")
     lm_beta: float | None = setting(None, "bonus for each word; not given: what the scorer suggests")
     beam_width: int | None = setting(None, "beams of the search; not given: --export_beam_width")
-    cutoff_prob: float | None = setting(None, OF_EVALUATE)
-    cutoff_top_n: int | None = setting(None, OF_EVALUATE)
+    cutoff_prob: float | None = setting(None, "labels of a frame are searched until their probabilities add up to this")
+    cutoff_top_n: int | None = setting(
+        None, "labels of a frame that are searched at most, with a --cutoff_prob below 1"
+    )
 
     def test_command(self, checkpoint: str, alphabet: Sequence[str], default_beam_width: int | None) -> list[str]:
         """The arguments of `python` that measure a checkpoint."""
@@ -62,27 +69,31 @@ class TestFlags:
 class ExportFlags:
     """Flags of the export that follows; what is not given keeps the default of components.export."""
 
-    export_dir: str = setting("", "where the trained model is exported to; empty: no export")
-    export_file_name: str | None = setting(None, OF_EXPORT)
-    export_tflite: bool = setting(True, OF_EXPORT)
-    export_quantize: bool = setting(True, OF_EXPORT)
+    export_dir: str = setting(
+        "", "where the trained model is exported to; empty: no export", group="Export, by components.export"
+    )
+    export_file_name: str | None = setting(None, "name of the model files, without the ending")
+    export_tflite: bool = setting(True, "write the TFLite model, too")
+    export_quantize: bool = setting(True, "int8 weights in the TFLite model; false: float32")
     export_savedmodel: bool = setting(False, "not supported: no client loads one")
-    export_zip: bool = setting(False, OF_EXPORT)
+    export_zip: bool = setting(False, "pack the export, and the scorer if one is given, into EXPORT_DIR.zip as well")
     export_batch_size: int = setting(1, "clips a call of the exported graph; clients feed one")
-    n_steps: int | None = setting(None, OF_EXPORT, unit="frames")
+    n_steps: int | None = setting(None, "frames a call of the streaming graph", unit="frames")
     export_beam_width: int | None = setting(None, "beam width in the model's metadata; the test sets use it, too")
-    remove_export: bool = setting(False, OF_EXPORT)
-    export_author_id: str | None = setting(None, OF_EXPORT)
-    export_model_name: str | None = setting(None, OF_EXPORT)
-    export_model_version: str | None = setting(None, OF_EXPORT)
-    export_contact_info: str | None = setting(None, OF_EXPORT)
-    export_license: str | None = setting(None, OF_EXPORT)
-    export_language: str | None = setting(None, OF_EXPORT)
-    export_min_ds_version: str | None = setting(None, OF_EXPORT)
-    export_max_ds_version: str | None = setting(None, OF_EXPORT)
-    export_min_stt_version: str | None = setting(None, OF_EXPORT)
-    export_max_stt_version: str | None = setting(None, OF_EXPORT)
-    export_description: str | None = setting(None, OF_EXPORT)
+    remove_export: bool = setting(False, "remove what EXPORT_DIR holds of earlier exports of ours; other files stay")
+    export_author_id: str | None = setting(None, "who made the model, as one word")
+    export_model_name: str | None = setting(None, "name of the model")
+    export_model_version: str | None = setting(None, "version of the model")
+    export_contact_info: str | None = setting(None, "how to reach the author")
+    export_license: str | None = setting(None, "licence of the model, an SPDX identifier")
+    export_language: str | None = setting(None, "language code stored in the graph and in the model card, e.g. cy")
+    export_min_ds_version: str | None = setting(None, "oldest version of DeepSpeech's clients that loads the model")
+    export_max_ds_version: str | None = setting(None, "newest version of DeepSpeech's clients that loads the model")
+    export_min_stt_version: str | None = setting(None, "oldest version of Coqui STT's clients that loads the model")
+    export_max_stt_version: str | None = setting(None, "newest version of Coqui STT's clients that loads the model")
+    export_description: str | None = setting(
+        None, "description in Markdown: what the data and the model are, what it is for"
+    )
 
     def check(self) -> None:
         """Refuse before the training what the export would refuse behind it."""

@@ -30,14 +30,23 @@ class DataSetCommand:
         "the sources (CSVs, .sdb and .tar files, corpus folders) and, last, the .csv, .sdb or .tar file to make",
         positional=True,
         metavar="FILE",
+        group="Input and output",
     )
-    sources: tuple[str, ...] = setting((), "the sources, as Coqui STT has it")
-    target: str = setting("", "the file to make, as Coqui STT has it")
-    audio_type: str = setting("opus", "how an .sdb file keeps the clips", choices=tuple(targets.AUDIO_TYPES))
+    sources: tuple[str, ...] = setting((), "the sources, as Coqui STT has it", metavar="FILE")
+    target: str = setting("", "the file to make, as Coqui STT has it", metavar="FILE")
+    audio_type: str = setting(
+        "opus", "how an .sdb file keeps the clips", choices=tuple(targets.AUDIO_TYPES), group="How clips are kept"
+    )
     bitrate: int = setting(16_000, "of Opus; 6000 to 256000", unit="bit/s")
     unlabeled: bool = setting(False, "leave the transcripts out, for overlays; folders of audio files serve, too")
     absolute_paths: bool = setting(False, "name the WAV files of a CSV by absolute paths")
-    augment: tuple[str, ...] = setting((), "augmentations as for the training; repeated, they add up", adds_up=True)
+    augment: tuple[str, ...] = setting(
+        (),
+        "augmentations as for the training; repeated, they add up",
+        adds_up=True,
+        group="Which clips, and how they sound",
+        metavar="SPEC",
+    )
     clock: float = setting(0.0, "moment of the training, for ranges such as 1:5: 0.0 the beginning, 1.0 the end")
     shuffle: bool = setting(False, "in random order; otherwise from the shortest clip to the longest")
     workers: int = setting(0, "threads; 0: one a core")
@@ -118,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         DataSetCommand,
         run,
         prog="python -m components.train.peers.data_set_tool",
+        usage="SOURCE ... TARGET",
         refused={"include": "a .tar file is a source of training and holds clips only"},
         description="Make one set of clips (.csv, .sdb or .tar) of several, with --augment and --shuffle if wanted.",
         argv=argv,

@@ -34,15 +34,21 @@ class PlayCommand:
     """What to play, and how."""
 
     files: tuple[str, ...] = setting(
-        (), "CSV, .sdb or .tar file, corpus folder, or audio file", positional=True, metavar="SOURCE"
+        (),
+        "CSV, .sdb or .tar file, corpus folder, or audio file",
+        positional=True,
+        metavar="SOURCE",
+        group="Input and output",
     )
-    source: str = setting("", "the same, as Coqui STT has it")
+    source: str = setting("", "the same, as Coqui STT has it", metavar="FILE")
     start: int = setting(0, "first clip, from 0; below 0: from the end")
     number: int = setting(-1, "how many clips; -1: on and on, with --output and --pipe to the last one")
     random: bool = setting(False, "draw the clips")
-    augment: tuple[str, ...] = setting((), "augmentations as for the training; repeated, they add up", adds_up=True)
+    augment: tuple[str, ...] = setting(
+        (), "augmentations as for the training; repeated, they add up", adds_up=True, metavar="SPEC"
+    )
     clock: float = setting(0.5, "moment of the training, for ranges such as 1:5: 0.0 the beginning, 1.0 the end")
-    output: str = setting("", "folder that takes the clips as WAV files instead")
+    output: str = setting("", "folder that takes the clips as WAV files instead", metavar="FOLDER")
     pipe: bool = setting(False, "write the first clip to standard output as a WAV file instead")
     quiet: bool = setting(False, "do not say what is played")
     audio_sample_rate: int = setting(16_000, "sample rate of the model; other audio is resampled", unit="Hz")

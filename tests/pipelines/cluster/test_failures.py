@@ -3,7 +3,9 @@
 import pytest
 
 from pipelines.cluster.failures import FailureReason, reason, waits_for_image, waits_for_node
+from pipelines.cluster.following import Ending, Failure
 from pipelines.cluster.workflow import Pod
+from speech.errors import EXIT_INPUT, EXIT_RETRY
 
 END = "F1121 12:00:00.000001       1 main.go:55] failed to execute component: exit status {}\n"
 
@@ -59,6 +61,16 @@ def test_what_kubernetes_did_to_a_pod_is_said_in_words() -> None:
     assert (
         reason(stopped, "interrupted: SIGTERM: saved\nError: exit status 143\n").text == "interrupted: SIGTERM: saved"
     )
+
+
+@pytest.mark.parametrize("message", ["pod deleted", "main: Error (exit code 143)"])
+def test_a_pod_that_was_taken_away_is_no_failure_of_the_step(message: str) -> None:
+    """So a run whose last attempt ended like this ends `speechmill submit` with 75: the same may work later."""
+    why = reason(pod(message), "")
+    assert (why.is_passing, why.is_input) == (True, False)
+    assert Ending("FAILED", (Failure("Train", 3, why),)).exit_code == EXIT_RETRY
+    wrong = reason(pod("main: Error (exit code 1): exit status 2: error: no release"), "")
+    assert Ending("FAILED", (Failure("Train", 3, why), Failure("Import", 1, wrong))).exit_code == EXIT_INPUT
 
 
 def test_why_a_pod_waits() -> None:
