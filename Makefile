@@ -39,6 +39,7 @@ test: lint ## all checks and tests but the slow ones
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(QUICK)"
 
 coverage: $(INSTALLED) ## the same tests, and which lines they miss; build/coverage has them as pages
+	@mkdir -p build
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(QUICK)" \
 		--cov --cov-report term:skip-covered --cov-report html:build/coverage
 

@@ -160,6 +160,37 @@ def test_rollback_goes_back_step_by_step(publish, target) -> None:
         champions.roll_back("none")
 
 
+def test_a_pointer_that_others_keep_moving_is_left_to_them(publish, target, monkeypatch) -> None:
+    publish("1", BASE)
+    publish("2", with_changes(40, 0))
+    monkeypatch.setattr(Champions, "move", lambda *given, **facts: None)  # somebody else was faster, every time
+    with pytest.raises(InputError, match="keeps being moved by other runs: try again"):
+        Champions(open_target(target)).roll_back()
+    with pytest.raises(InputError, match="keeps being moved by other runs: try again"):
+        publish("3", with_changes(80, 0))
+    assert champion(target) == "2"
+
+
+def test_a_lost_record_is_said_and_not_guessed(tmp_path: Path) -> None:
+    champions = Champions(open_target(str(tmp_path / "models")))
+    with pytest.raises(InputError, match="00000001.json is missing or damaged: it says who was champion"):
+        champions.record(1)
+
+
+def test_what_cannot_be_compared_does_not_move_it(publish, make_artifacts, target) -> None:
+    one_clip = make_artifacts(b"one", [1])
+    step.run(PublishSettings(version="1"), one_clip, target)
+    version = publish("2", [0])
+    assert (version.decision["decision"], champion(target)) == ("kept", "1")
+    assert "one test clip says nothing about chance" in version.decision["reason"]
+    others = make_artifacts(b"others", [0] * 4)
+    rows = json.loads((others["evaluation"] / "samples.json").read_text())
+    (others["evaluation"] / "samples.json").write_text(json.dumps([{**row, "src": "other"} for row in rows]))
+    version = step.run(PublishSettings(version="3"), others, target)
+    assert "their test sets have no clip in common" in version.decision["reason"]
+    assert champion(target) == "1"
+
+
 def test_what_was_rolled_back_is_judged_anew_when_it_is_published_again(publish, target) -> None:
     publish("1", BASE)
     publish("2", with_changes(40, 0))

@@ -1,5 +1,6 @@
 """Atomic local writes."""
 
+import hashlib
 import os
 
 import pytest
@@ -22,6 +23,13 @@ def test_write_json_and_sha256(tmp_path) -> None:
     assert (tmp_path / "x.json").read_bytes() == '{\n  "é": 1\n}\n'.encode()
     files.write_bytes(tmp_path / "abc", b"abc")
     assert files.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_sha256_on_python_3_10(tmp_path, monkeypatch) -> None:
+    files.write_bytes(tmp_path / "large", b"x" * ((1 << 20) + 1))
+    expected = hashlib.sha256(b"x" * ((1 << 20) + 1)).hexdigest()
+    monkeypatch.delattr(hashlib, "file_digest", raising=False)
+    assert files.sha256(tmp_path / "large") == expected
 
 
 def test_replace_folder(tmp_path) -> None:

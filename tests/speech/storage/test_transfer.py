@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from speech.errors import InputError, RetryError
 from speech.storage import objects, transfer
@@ -150,6 +151,34 @@ def test_an_upload_that_arrives_damaged_is_repeated(file, s3_bucket, monkeypatch
     transfer.upload(Flipping(), file, bucket, "x", {})
     assert len(calls) == 2
     assert client.get_object(Bucket=bucket, Key="x")["Body"].read() == file.read_bytes()
+
+
+def test_an_upload_that_always_arrives_damaged_may_work_later_and_a_refused_one_never(file, s3_bucket) -> None:
+    client, bucket = objects.client(), s3_bucket[5:]
+
+    class Losing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client, name)
+
+        def upload_file(self, path: str, bucket: str, key: str, **named: Any) -> None:
+            client.put_object(Bucket=bucket, Key=key, Body=b"cut off")
+
+    with pytest.raises(RetryError, match=r"s3://.*/x: could not be written: what arrived differs \(ETag "):
+        transfer.upload(Losing(), file, bucket, "x", {})
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        transfer.upload(client, file, "no-such-bucket-anywhere", "x", {})
+
+
+def test_the_first_of_several_failures_ends_the_others() -> None:
+    begun = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        raise InputError(f"file {number}")
+
+    with pytest.raises(InputError, match="file 0"):
+        transfer.each(work, range(1000))
+    assert len(begun) < 1000
 
 
 def test_encryption_is_asked_for(file, s3_bucket, monkeypatch) -> None:
