@@ -131,7 +131,7 @@ def _what_runs(code: bytes) -> bytes:
     for text in _docstrings(ast.parse(code).body):
         lines[text.lineno - 1 : text.end_lineno] = [b""] * ((text.end_lineno or text.lineno) - text.lineno + 1)
     left = _STRING_OR_COMMENT.sub(
-        lambda found: b"" if found[1] else found[0].replace(b"\n", _NEWLINE), b"\n".join(lines)
+        lambda match: b"" if match[1] else match[0].replace(b"\n", _NEWLINE), b"\n".join(lines)
     )
     return b"\n".join(line.rstrip() for line in left.splitlines() if line.strip()).replace(_NEWLINE, b"\n")
 

@@ -34,7 +34,7 @@ def groups(settings_class: type) -> dict[str, list[Field]]:
     A class whose groups shall have another order names them all in `GROUPS`. Raises LookupError if it forgets one.
     """
     by_name = {field.name: field for field in dataclasses.fields(settings_class)}
-    found: dict[str, list[Field]] = {}
+    by_group: dict[str, list[Field]] = {}
     for cls in settings_class.__mro__:
         group = OTHER
         for name in vars(cls).get("__annotations__", {}):
@@ -42,11 +42,11 @@ def groups(settings_class: type) -> dict[str, list[Field]]:
                 continue
             field = by_name.pop(name)
             group = field.metadata["group"] or group
-            found.setdefault(group, []).append(field)
-    order = getattr(settings_class, "GROUPS", tuple(found))
-    if missing := set(found) - set(order):
+            by_group.setdefault(group, []).append(field)
+    order = getattr(settings_class, "GROUPS", tuple(by_group))
+    if missing := set(by_group) - set(order):
         raise LookupError(f"{settings_class.__name__}.GROUPS does not name {', '.join(sorted(missing))}")
-    return {group: found[group] for group in order if group in found}
+    return {group: by_group[group] for group in order if group in by_group}
 
 
 def page(
@@ -74,8 +74,8 @@ def page(
         blocks.append("\n".join([group, *(_entry(field, width) for field in fields)]))
     blocks.append(_wrapped(HOW_TO_SAY_IT, width))
     if aliases:
-        others = ", ".join(f"--{name} for --{flag}" for name, flag in sorted(aliases.items()))
-        blocks.append(_wrapped(f"Other names: {others}.", width))
+        synonyms = ", ".join(f"--{name} for --{flag}" for name, flag in sorted(aliases.items()))
+        blocks.append(_wrapped(f"Other names: {synonyms}.", width))
     if retired:
         names = ", ".join(f"--{name}" for name in sorted(retired))
         blocks.append(_wrapped(f"Taken from older command lines, without effect: {names}.", width))

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import shlex
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,14 +51,14 @@ class _LastList(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        given = vars(namespace).setdefault("_given", set())
+        seen = vars(namespace).setdefault("_given", set())
         items = tuple(item for value in values for item in split_outside_brackets(value))
-        before = getattr(namespace, self.dest) if self.dest in given else ()
+        before = getattr(namespace, self.dest) if self.dest in seen else ()
         if self.adds_up:
             items = (*before, *items)
         elif before and before != items:
             print(f"note: {option_string} is given more than once: the last one counts", file=sys.stderr)
-        given.add(self.dest)
+        seen.add(self.dest)
         setattr(namespace, self.dest, items)
 
 
@@ -193,14 +194,14 @@ def _normalise(
     the argument for one. So does a text whose value looks like flags: `--train_flags "--layer_norm --epochs 3"`.
     """
     arguments: list[str] = []
-    remaining = iter(zip(argv, [*argv[1:], ""], strict=False))
-    for argument, following in remaining:
-        if argument == "--" or not (argument.startswith("--") or _name(argument) in known):
+    remaining = deque(argv)
+    while remaining:
+        argument = remaining.popleft()
+        following = remaining[0] if remaining else ""
+        name, (_, equals, value) = _name(argument), argument.partition("=")
+        if argument == "--" or not (argument.startswith("--") or name in known):
             arguments.append(argument)
             continue
-        name, equals, value = _name(argument), *argument.partition("=")[1:]
-        if name == "helpfull":
-            name = "help"
         switched_off = _switched_off(name, known, fields, aliases)
         if switched_off:
             if equals or following.lower() in BOOLEANS:
@@ -208,16 +209,23 @@ def _normalise(
                     f"--{name} takes no value, found {value or following!r}: write --{name}, or --{switched_off}=VALUE"
                 )
             name, equals, value = switched_off, "=", "false"
-        name = aliases.get(name, name)
-        is_boolean = name in fields and fields[name].type in BOOLEAN_TYPES
-        if is_boolean and not equals and following.lower() not in BOOLEANS:
-            equals, value = "=", "true"
-        is_text = name in fields and isinstance(fields[name].default, str)
-        if is_text and not equals and following.startswith("--") and " " in following:
-            equals, value = "=", following
-            next(remaining)
+        name = "help" if name == "helpfull" else aliases.get(name, name)
+        if name in fields and not equals:
+            if _is_bare_boolean(fields[name], following):
+                equals, value = "=", "true"
+            elif _is_text_of_flags(fields[name], following):
+                equals, value = "=", remaining.popleft()
         arguments.append(f"--{name}{equals}{value}")
     return arguments
+
+
+def _is_bare_boolean(field: dataclasses.Field[Any], following: str) -> bool:
+    return field.type in BOOLEAN_TYPES and following.lower() not in BOOLEANS
+
+
+def _is_text_of_flags(field: dataclasses.Field[Any], following: str) -> bool:
+    """Whether what looks like a flag is the value of a text."""
+    return isinstance(field.default, str) and following.startswith("--") and " " in following
 
 
 def _name(argument: str) -> str:
@@ -228,11 +236,11 @@ def _switched_off(
     name: str, known: Sequence[str], fields: Mapping[str, dataclasses.Field[Any]], aliases: Mapping[str, str]
 ) -> str:
     """The flag that `--noflag` (absl) or `--no-flag` (argparse) switches off; empty if `name` is nothing like it."""
-    rest = name[2:].lstrip("_")
-    if name in known or not name.startswith("no") or rest not in known:
+    flag = name[2:].lstrip("_")
+    if name in known or not name.startswith("no") or flag not in known:
         return ""
-    field = fields.get(aliases.get(rest, rest))
-    return rest if field is None or field.type in BOOLEAN_TYPES else ""
+    field = fields.get(aliases.get(flag, flag))
+    return flag if field is None or field.type in BOOLEAN_TYPES else ""
 
 
 def _positionals_last(arguments: list[str], fields: Mapping[str, dataclasses.Field[Any]]) -> list[str]:
@@ -277,22 +285,21 @@ def with_extra_flags(settings: S, extra_flags: str, where: str) -> S:
     """`settings` with what a command-line string such as `--layer_norm --checkpoint_secs 300` sets on top."""
     if not extra_flags.strip():
         return settings
-    parsed = parse(type(settings), [*flags(settings), *shlex.split(extra_flags)], prog=where, description="")
-    return parsed
+    return parse(type(settings), [*flags(settings), *shlex.split(extra_flags)], prog=where, description="")
 
 
 def flags(settings: object) -> list[str]:
     """The command line that gives these settings: what differs from the defaults, as `--name=value` items."""
-    given = []
+    arguments = []
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
         if value == field.default:
             continue
         if isinstance(value, tuple):
-            given += [f"--{field.name}", *map(str, value)]
+            arguments += [f"--{field.name}", *map(str, value)]
         else:
-            given.append(f"--{field.name}={value}")
-    return given
+            arguments.append(f"--{field.name}={value}")
+    return arguments
 
 
 def command(

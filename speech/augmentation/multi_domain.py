@@ -71,35 +71,42 @@ class Dropout(Augmentation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Add(Augmentation):
-    """Adds normally distributed noise of mean 0."""
+class _NormalNoise(Augmentation):
+    """Normally distributed numbers, one for each value."""
 
-    NAME: ClassVar[str] = "add"
     domain: str = parameter(chosen_domain, FEATURES, "signal, spectrogram or features")
     stddev: Range = parameter(real_range, "5", "standard deviation")
 
-    def apply(self, array: Floats, chance: Chance) -> Floats:
-        """Any shape -> the same shape."""
+    def noise(self, array: Floats, chance: Chance) -> Floats:
+        """Any shape -> the same shape; mean 0."""
         stddev = np.float32(chance.pick(self.stddev))
         noise = chance.generator.standard_normal(array.shape, np.float32)
         noise *= stddev
+        return noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(_NormalNoise):
+    """Adds normally distributed noise of mean 0."""
+
+    NAME: ClassVar[str] = "add"
+
+    def apply(self, array: Floats, chance: Chance) -> Floats:
+        """Any shape -> the same shape."""
+        noise = self.noise(array, chance)
         noise += array
         return _possible(noise, self.domain)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multiply(Augmentation):
+class Multiply(_NormalNoise):
     """Multiplies by normally distributed factors of mean 1."""
 
     NAME: ClassVar[str] = "multiply"
-    domain: str = parameter(chosen_domain, FEATURES, "signal, spectrogram or features")
-    stddev: Range = parameter(real_range, "5", "standard deviation")
 
     def apply(self, array: Floats, chance: Chance) -> Floats:
         """Any shape -> the same shape."""
-        stddev = np.float32(chance.pick(self.stddev))
-        factors = chance.generator.standard_normal(array.shape, np.float32)
-        factors *= stddev
+        factors = self.noise(array, chance)
         factors += 1
         factors *= array
         return _possible(factors, self.domain)

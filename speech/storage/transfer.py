@@ -173,10 +173,10 @@ def _lock(file: Any, path: Path) -> bool:
 def _check(partial: Path, expected: str, name: str) -> None:
     if not expected:  # not uploaded by us: the ranges came from one version of the object, by its ETag
         return
-    found = digests(partial)[0]
-    if found != expected:
+    received = digests(partial)[0]
+    if received != expected:
         partial.unlink()
-        raise RetryError(f"{name} came damaged (sha256 {found[:12]}..., expected {expected[:12]}...)")
+        raise RetryError(f"{name} came damaged (sha256 {received[:12]}..., expected {expected[:12]}...)")
 
 
 def upload(

@@ -113,5 +113,5 @@ class Previous:
         return data if len(data) == size and data.startswith(expected) else None
 
     def _find(self, name: str) -> Path:
-        found = (folder / name for folder in self.folders if (folder / name).is_file())
-        return next(found, self.folder / name)
+        paths = (folder / name for folder in self.folders if (folder / name).is_file())
+        return next(paths, self.folder / name)

@@ -137,8 +137,8 @@ class Pool(Generic[I, O]):
         self._workers[self._workers.index(dead)] = worker = self._start(instead_of=dead)
         dead.connection.close()
         dead.process.join()
-        culprit, *others = dead.chunks
-        for number in others:
+        culprit, *not_begun = dead.chunks
+        for number in not_begun:
             worker.chunks.append(number)
             self._send(worker, waiting[number])
         yield culprit, [self._alone(item) for item in waiting[culprit]], 0

@@ -156,23 +156,26 @@ class Planner:
         plan.people.append(plan.persons.number(person))
 
     def _clip(self, code: int, source: str, characters: int) -> tuple[Reason, int]:
-        sources = self.plan.sources
-        known = sources.find(source)
-        if known < 0:
+        """The clip of an accepted row, a new one if no row before has it; or why the row is refused after all."""
+        clip = self.plan.sources.find(source)
+        if clip < 0:
             name = source_name(source)
             if name is None:
                 return Reason.UNSAFE_PATH, -1
-            known = sources.find(name) if name != source else -1
-            if known < 0:
+            clip = self.plan.sources.find(name)
+            if clip < 0:
                 if not self._take_wav_name(name):
                     return Reason.NAME_TAKEN, -1
-                known = sources.append(name)
-                self.plan.homes.append(code)
-                self.plan.shortest.append(characters)
-                self.plan.listed_ms.append(0)
-        if characters < self.plan.shortest[known]:
-            self.plan.shortest[known] = characters
-        return Reason.ACCEPTED, known
+                clip = self._add_clip(name, code, characters)
+        if characters < self.plan.shortest[clip]:
+            self.plan.shortest[clip] = characters
+        return Reason.ACCEPTED, clip
+
+    def _add_clip(self, name: str, code: int, characters: int) -> int:
+        self.plan.homes.append(code)
+        self.plan.shortest.append(characters)
+        self.plan.listed_ms.append(0)
+        return self.plan.sources.append(name)
 
     def _take_wav_name(self, name: str) -> bool:
         """Whether no other source has the same name up to its suffix.

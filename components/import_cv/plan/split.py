@@ -24,9 +24,9 @@ def split(corpus: Corpus, folders: Mapping[str, Path], uris: Mapping[str, str]) 
     corpus = Corpus.open(corpus.folder)
     for place, folder in folders.items():
         sets = [name for name in ALL_SETS if _place_of(name) == place and corpus.csv(name).is_file()]
-        for name in sorted({name for one in sets for name in _audio_files(corpus.csv(one))}):
+        for name in sorted({name for set_name in sets for name in _audio_files(corpus.csv(set_name))}):
             link(corpus.folder / name, folder / name)
-        for name in (ALPHABET, *(f"{one}.csv" for one in sets)):
+        for name in (ALPHABET, *(f"{set_name}.csv" for set_name in sets)):
             link(corpus.folder / name, folder / name)
         write_json(folder / Clips.SETS, {"sets": sets, "release": corpus.report["release"]})
     write_json(corpus.folder / Corpus.PLACES, dict(uris))

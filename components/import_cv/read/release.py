@@ -69,9 +69,9 @@ class Source(Protocol):
         ...
 
 
-def missing_tables(where: str, missing: Sequence[str], found: Sequence[str]) -> InputError:
+def missing_tables(where: str, missing: Sequence[str], names: Sequence[str]) -> InputError:
     """The error of a release without the TSV files of the sets asked for."""
     return InputError(
         f"{where}: no {', '.join(f'{name}.tsv' for name in missing)}: expected the TSV files of a Common Voice "
-        f"release, found {', '.join(sorted(found)) or 'none'}"
+        f"release, found {', '.join(sorted(names)) or 'none'}"
     )

@@ -102,7 +102,7 @@ class CorpusFolder:
 
         Raises InputError if another import is at work, or if the folder cannot be written.
         """
-        made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        new_folders = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         try:
             self.staging.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.staging / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -117,7 +117,7 @@ class CorpusFolder:
                 yield
             except InputError:
                 self.discard()
-                for path in made:
+                for path in new_folders:
                     if path.is_dir() and not any(path.iterdir()):
                         path.rmdir()
                 raise
@@ -158,8 +158,8 @@ class CorpusFolder:
             is_shard = name.endswith(".tar")
             staged = self.staging / name if is_shard else self.staged_clips / name.removeprefix(self.clip_prefix)
             _move(staged, self.folder / name)
-        made = set(names)
-        self.place.remove(name for name in self.place.own if name.endswith((".tar", ".wav")) and name not in made)
+        published = set(names)
+        self.place.remove(name for name in self.place.own if name.endswith((".tar", ".wav")) and name not in published)
         if any(name.endswith(".wav") for name in names):
             os.sync()  # one call for all the small files
         if any(name.endswith(".tar") for name in names):

@@ -122,9 +122,9 @@ def _write(file: int, members: list[bytes]) -> None:
     total = sum(map(len, members))
     written = os.writev(file, members)
     if written < total:  # a signal or a full disk: the rest, or the error
-        rest = memoryview(b"".join(members))[written:]
-        while rest:
-            rest = rest[os.write(file, rest) :]
+        unwritten = memoryview(b"".join(members))[written:]
+        while unwritten:
+            unwritten = unwritten[os.write(file, unwritten) :]
 
 
 def checksums_match(path: Path, pieces: Sequence[Piece]) -> int:

@@ -185,7 +185,7 @@ def _waits_for(pod: dict[str, Any]) -> str:
 
 def _failure(cluster: KubernetesApi, name: str, job: dict[str, Any], chief: str) -> Exception:
     """What a failed job comes to, with the last words of the node that is to blame."""
-    condition = next(one for one in _conditions(job) if one["type"] == "Failed")
+    condition = next(condition for condition in _conditions(job) if condition["type"] == "Failed")
     reason = ": ".join(text for text in (condition.get("reason"), condition.get("message")) if text)
     ends = []
     with contextlib.suppress(ApiError):

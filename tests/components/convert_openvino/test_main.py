@@ -14,17 +14,14 @@ from components.convert_openvino.__main__ import main
 from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
 from speech.storage.objects import list_keys, write_object
+from tests.fixtures.commands import exit_code
 
 ROOT = Path(__file__).parents[3]
 CELL = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    code = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
+    code = exit_code(main, *arguments)
     output = capsys.readouterr()
     return code, output.out, output.err
 

@@ -15,6 +15,7 @@ from components.convert_openvino.transcribe import Transcriber, main
 from speech.alphabet import Alphabet
 from speech.errors import InputError
 from tests.components.convert_openvino.models import chirp, write_wav
+from tests.fixtures.commands import exit_code
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +74,7 @@ def test_long_audio_goes_through_in_blocks(ir: Path, monkeypatch: pytest.MonkeyP
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    code = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stopped:
-        code = int(stopped.code or 0)
+    code = exit_code(main, *arguments)
     output = capsys.readouterr()
     return code, output.out, output.err
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.train import loop, step
+from components.train import step
 from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.errors import InputError, RetryError
 from speech.nn import devices, snapshots
 from speech.nn.snapshots import Snapshot
+from tests.components.train.conftest import Interrupted
 from tests.fixtures.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -50,24 +51,13 @@ def plain(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_interrupted_runs_end_with_the_same_weights(
-    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict
+    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_after: Interrupted, changes: dict
 ) -> None:
     monkeypatch.setattr(devices, "processor_has_bfloat16", lambda: True)
     settings = replace(SETTINGS, **changes)
     train(tones, tmp_path / "straight", settings)
-    seen = 0
-    train_batch = loop.TrainingRun.train_batch
-
-    def counting(*arguments):
-        nonlocal seen
-        seen += 1
-        return train_batch(*arguments)
-
-    monkeypatch.setattr(loop.TrainingRun, "train_batch", counting)
-    monkeypatch.setattr(loop.Interruption, "requested", property(lambda self: seen >= 3, lambda self, _: None))
-    with pytest.raises(RetryError):
+    with interrupted_after(3), pytest.raises(RetryError):
         train(tones, tmp_path / "broken", settings)
-    monkeypatch.setattr(loop.Interruption, "requested", False)
     train(tones, tmp_path / "broken", settings)
     one, two = last(tmp_path / "straight"), last(tmp_path / "broken")
     assert one.global_step == two.global_step > 3

@@ -23,6 +23,7 @@ from speech.nn.plans import BatchSize, plan_sorted
 from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
 from speech.storage.objects import delete_objects, list_keys
+from tests.components.train.conftest import Interrupted
 
 SETTINGS = TrainSettings(n_hidden=24, epochs=3, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1)
 
@@ -73,21 +74,10 @@ def test_it_learns_and_leaves_a_whole_checkpoint(finished: Path) -> None:
 
 @pytest.mark.parametrize("batches", [1, 4, 6, 9, 17])
 def test_interrupted_runs_end_with_the_same_weights(
-    finished: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
+    finished: Path, tones: Path, tmp_path: Path, interrupted_after: Interrupted, batches: int
 ) -> None:
-    seen = 0
-    train_batch = loop.TrainingRun.train_batch
-
-    def counting(*arguments):
-        nonlocal seen
-        seen += 1
-        return train_batch(*arguments)
-
-    monkeypatch.setattr(loop.TrainingRun, "train_batch", counting)
-    monkeypatch.setattr(loop.Interruption, "requested", property(lambda self: seen >= batches, lambda self, _: None))
-    with pytest.raises(RetryError, match="the same command goes on"):
+    with interrupted_after(batches), pytest.raises(RetryError, match="the same command goes on"):
         train(tones, tmp_path)
-    monkeypatch.undo()
     train(tones, tmp_path)
     assert_same_weights(last(tmp_path), last(finished))
     kept = [json.loads((folder / Checkpoint.HISTORY).read_text())["epochs"] for folder in (tmp_path, finished)]
@@ -220,22 +210,11 @@ AUGMENTED = replace(
 )
 
 
-def test_augmented_runs_resume_exactly(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_augmented_runs_resume_exactly(tones: Path, tmp_path: Path, interrupted_after: Interrupted) -> None:
     train(tones, tmp_path / "straight", AUGMENTED)
     assert last(tmp_path / "straight").global_step == 2 * 2 * 6
-    seen = 0
-    train_batch = loop.TrainingRun.train_batch
-
-    def counting(*arguments):
-        nonlocal seen
-        seen += 1
-        return train_batch(*arguments)
-
-    monkeypatch.setattr(loop.TrainingRun, "train_batch", counting)
-    monkeypatch.setattr(loop.Interruption, "requested", property(lambda self: seen >= 8, lambda self, _: None))
-    with pytest.raises(RetryError):
+    with interrupted_after(8), pytest.raises(RetryError):
         train(tones, tmp_path / "broken", AUGMENTED)
-    monkeypatch.undo()
     train(tones, tmp_path / "broken", AUGMENTED)
     assert_same_weights(last(tmp_path / "broken"), last(tmp_path / "straight"))
 

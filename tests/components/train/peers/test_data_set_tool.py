@@ -9,6 +9,7 @@ import pytest
 from components.train.peers.data_set_tool import main
 from speech.clips.audio import ClipReader
 from speech.clips.sources import read_source
+from tests.fixtures.commands import exit_code
 from tests.fixtures.tones import write_csv
 from tests.speech.clips.test_sample_database import GOLDEN
 
@@ -25,11 +26,7 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: object) -> int:
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    return exit_code(main, *arguments)
 
 
 def samples(path: Path) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from components.train.peers.play import main
+from tests.fixtures.commands import exit_code
 from tests.fixtures.tones import speak, write_csv
 from tests.speech.clips.test_sample_database import GOLDEN
 
@@ -34,11 +35,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: object) -> int:
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    return exit_code(main, *arguments)
 
 
 def heard(folder: Path) -> list[int]:
