@@ -121,10 +121,10 @@ def convert_tflite(model: Path, converted: Path, quantize: bool = True) -> Expor
 
 def convert_onnx(model: Path, converted: Path) -> ExportedModel:
     """ExportedModel with a frozen graph -> ExportedModel with `output_graph.onnx`, read back and run."""
+    require("onnx")  # written with one package, and run in the other before it is called done
     from components.export import onnx
     from components.export.selfcheck import check_onnx
 
-    require("onnx")  # the model is run before it is called done
     source = ExportedModel.open(model)
     graph, geometry, weights = _read_frozen(source)
     names = ("audio_sample_rate", "feature_win_len", "feature_win_step")
