@@ -28,6 +28,7 @@ _NOT_COMPRESSED = 0
 _HEADER_KEY = b""
 _SLICE_KEY = b"\0"  # what keys of parts of a sliced tensor begin with
 _BIG_ENDIAN = 1
+_STRING = 7  # TensorFlow's number of the type
 _MASK_DELTA = 0xA282EAD8
 
 _HEADER_SHARDS, _HEADER_ENDIANNESS = 1, 2
@@ -91,13 +92,32 @@ class Bundle:
         if dtype is None or dtype.array.kind == "O" or entry.sliced:
             kind = "stored in slices" if entry.sliced else graph_tensors.dtype_name(entry.dtype)
             raise InputError(f"{where} is {kind}: expected numbers in one piece")
-        shard = self._shard(entry.shard)
-        if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > len(shard):
-            raise InputError(f"{where}: bytes {entry.offset} to {entry.offset + entry.size} are not there: cut short")
-        content = shard[entry.offset : entry.offset + entry.size]
+        content = self._content(entry, where)
         if masked_crc32c(content) != entry.crc:
             raise InputError(f"{where}: its checksum is wrong: the data file is damaged")
         return graph_tensors.from_bytes(content, dtype, entry.shape, where)
+
+    def string(self, name: str) -> bytes:
+        """A string that is alone in its tensor. Raises InputError if it is missing, damaged or something else."""
+        entry = self.entries.get(name)
+        where = f"{self.prefix}: {name}"
+        if entry is None or entry.dtype != _STRING or entry.shape or entry.sliced:
+            raise InputError(f"{where} is no single string")
+        content = self._content(entry, where)
+        try:
+            length, start = wire.read_varint(content, 0, len(content))
+        except ValueError as error:
+            raise InputError(f"{where}: {error}: the data file is damaged") from error
+        # Behind the length its own checksum, then the bytes; the checksum of all takes the length as four bytes.
+        if masked_crc32c(length.to_bytes(8, "little")[:4] + bytes(content[start:])) != entry.crc:
+            raise InputError(f"{where}: its checksum is wrong: the data file is damaged")
+        return bytes(content[start + 4 :])
+
+    def _content(self, entry: Entry, where: str) -> memoryview:
+        shard = self._shard(entry.shard)
+        if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > len(shard):
+            raise InputError(f"{where}: bytes {entry.offset} to {entry.offset + entry.size} are not there: cut short")
+        return shard[entry.offset : entry.offset + entry.size]
 
     def _shard(self, number: int) -> memoryview:
         if number not in self._shards:

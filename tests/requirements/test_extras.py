@@ -54,6 +54,8 @@ ELSEWHERE = {  # reachable, and needed for something else alone
     ("export", "soundfile"): "of a corpus the card reads tables; a look at files is a training's or an evaluation's",
     ("build-scorer", "soundfile"): "as export",
     ("publish", "soundfile"): "as export",
+    ("convert-mmap", "soundfile"): "as export",
+    ("convert-mmap", "google_crc32c"): "graphs carry no checksums, checkpoints do",
     ("publish", "rapidfuzz"): "the gate draws from counts that the evaluation made",
 }
 
