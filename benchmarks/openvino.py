@@ -30,14 +30,13 @@ import numpy as np  # noqa: E402
 
 from components.convert_openvino import step  # noqa: E402
 from components.convert_openvino.settings import OpenVinoSettings  # noqa: E402
+from speech import model_files  # noqa: E402
 from speech.alphabet import Alphabet  # noqa: E402
 from speech.clips.audio import ClipReader  # noqa: E402
 from speech.clips.manifest import read_manifest  # noqa: E402
 from speech.features.mfcc import mfcc  # noqa: E402
 from speech.features.streaming import context_windows  # noqa: E402
 from speech.geometry import Geometry  # noqa: E402
-from speech.model_files.graph_facts import read_facts, read_weights  # noqa: E402
-from speech.model_files.memmapped_file import open_graph  # noqa: E402
 from speech.model_files.variables import initial_weights  # noqa: E402
 from speech.storage.files import write_bytes  # noqa: E402
 from tests.peers import environments  # noqa: E402
@@ -143,7 +142,7 @@ def convert_model(graph: Path, folder: Path) -> Path:
     """What OpenVINO's current converter makes of the graph."""
     import openvino as ov
 
-    hidden = read_facts(open_graph(graph)).geometry.n_hidden
+    hidden = model_files.open(graph).geometry.n_hidden
     network = ov.convert_model(
         graph,
         input=[
@@ -161,7 +160,7 @@ def convert_model(graph: Path, folder: Path) -> Path:
 
 def model_optimizer(peer: environments.Peer, graph: Path, folder: Path) -> Path:
     """What `mo` makes of the graph, by the guide's command."""
-    hidden = read_facts(open_graph(graph)).geometry.n_hidden
+    hidden = model_files.open(graph).geometry.n_hidden
     states = ",".join(f"previous_state_{part}[1,{hidden}]" for part in "hc")
     inputs = f"input_lengths->[{CHUNK_FRAMES}],input_node[1,{CHUNK_FRAMES},19,26],{states}"
     outputs = f"{CELL}/GatherNd_1,{CELL}/GatherNd,logits"
@@ -173,8 +172,8 @@ def export_onnx(graph: Path, path: Path) -> Path:
     """The project's ONNX export."""
     from components.export import onnx
 
-    source = open_graph(graph)
-    onnx.write(path, read_weights(source), read_facts(source).geometry, {})
+    source = model_files.open(graph)
+    onnx.write(path, source.weights, source.geometry, {})
     return path
 
 
@@ -260,7 +259,7 @@ def main() -> None:
         model = Path(options.model)
         exported = model / "output_graph.pb" if model.is_dir() else model
         graph = exported if options.model else random_model(folder, options.n_hidden)
-        write_inputs(folder / "inputs.npz", read_facts(open_graph(graph)).geometry, options.csv)
+        write_inputs(folder / "inputs.npz", model_files.open(graph).geometry, options.csv)
         measured = list(candidates(graph, folder, options.only))
         measure(measured, folder, options.repeats, options.threads)
         print(report(measured))

@@ -4,16 +4,17 @@ import importlib.util
 
 from speech.errors import InputError
 
+_CHECKPOINTS = ("google.protobuf", "google_crc32c")
 MODULES = {
     "import-cv": ("soundfile", "soxr", "pydub", "jinja2"),
-    "train": ("tensorflow", "soundfile", "soxr", "rapidfuzz", "jinja2", "google.protobuf", "flatbuffers"),
-    "export": ("tensorflow", "google.protobuf", "flatbuffers"),
-    "onnx": ("onnxruntime",),
+    "train": ("tensorflow", "soundfile", "soxr", "rapidfuzz", "jinja2", *_CHECKPOINTS, "flatbuffers"),
+    "export": ("tensorflow", *_CHECKPOINTS, "flatbuffers"),
+    "onnx": ("onnx", "onnxruntime"),
     "convert-mmap": ("google.protobuf",),
-    "convert-openvino": ("openvino", "google.protobuf", "rapidfuzz", "soundfile", "soxr"),
+    "convert-openvino": ("openvino", *_CHECKPOINTS, "rapidfuzz", "soundfile", "soxr"),
     # Of an IR also openvino, of anything else tensorflow, of a scorer's search optuna.
-    "evaluate": ("rapidfuzz", "jinja2", "soundfile", "soxr", "google.protobuf"),
-    "publish": ("google.protobuf",),
+    "evaluate": ("rapidfuzz", "jinja2", "soundfile", "soxr", *_CHECKPOINTS),
+    "publish": _CHECKPOINTS,
     "pipeline": ("kfp", "kfp.kubernetes", "docker"),
 }
 STEPS = ("import-cv", "train", "export", "convert-openvino", "evaluate", "publish")  # of a run on this machine

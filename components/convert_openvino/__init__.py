@@ -1,6 +1,3 @@
 """ExportedModel -> IntermediateRepresentation."""
 
-import sys
-
-# OpenVINO would send its maker a message whenever it is imported. Without the package that does so it goes on quietly.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import speech.ir  # noqa: F401  before OpenVINO is imported, to keep it quiet

@@ -40,32 +40,32 @@ class OpenVinoCommand(OpenVinoSettings):
     compress_to_fp16: bool = setting(True, "as for mo: false is --precision f32")
 
 
-def run(given: OpenVinoCommand) -> None:
+def run(flags: OpenVinoCommand) -> None:
     """Convert and say what was made."""
-    if not given.input_model:
+    if not flags.input_model:
         raise InputError("--input_model is missing: the frozen graph, memory-mapped graph or checkpoint to convert")
     require("convert-openvino")
     from components.convert_openvino import step
 
-    values: dict[str, Any] = {field.name: getattr(given, field.name) for field in fields(OpenVinoSettings)}
-    values["precision"] = model_optimizer.precision(given.precision, given.data_type, given.compress_to_fp16)
-    dev_files = [*given.dev_files, *([str(Path(given.corpus) / "dev.csv")] if given.corpus else [])]
+    values: dict[str, Any] = {field.name: getattr(flags, field.name) for field in fields(OpenVinoSettings)}
+    values["precision"] = model_optimizer.precision(flags.precision, flags.data_type, flags.compress_to_fp16)
+    dev_files = [*flags.dev_files, *([str(Path(flags.corpus) / "dev.csv")] if flags.corpus else [])]
 
     def form(geometry: Any) -> step.IrShape:
         asked = model_optimizer.parse(
-            given.input, given.output, given.input_shape, given.freeze_placeholder_with_value, geometry
+            flags.input, flags.output, flags.input_shape, flags.freeze_placeholder_with_value, geometry
         )
-        if asked.n_steps is not None and given.n_steps not in (0, asked.n_steps):
-            raise InputError(f"--n_steps {given.n_steps}, but --input has {asked.n_steps} frames: give one of them")
-        n_steps = given.n_steps if asked.n_steps is None else asked.n_steps
-        return step.IrShape(n_steps, given.batch if asked.batch is None else asked.batch, asked.outputs)
+        if asked.n_steps is not None and flags.n_steps not in (0, asked.n_steps):
+            raise InputError(f"--n_steps {flags.n_steps}, but --input has {asked.n_steps} frames: give one of them")
+        n_steps = flags.n_steps if asked.n_steps is None else asked.n_steps
+        return step.IrShape(n_steps, flags.batch if asked.batch is None else asked.batch, asked.outputs)
 
     settings = OpenVinoSettings(**values)
     names = [*step.files_of(settings), ALPHABET, IntermediateRepresentation.MODEL]
-    with written(step.place_of(given.output_dir), names, IntermediateRepresentation.MODEL) as folder:
-        made = step.run(settings, given.input_model, folder, dev_files, form)
-        about = f"{made.xml.name}: {settings.precision}, made of {made.sidecar['converted_from']}"
-    place = "" if given.output_dir == "." else f"{given.output_dir.rstrip('/')}/"
+    with written(step.place_of(flags.output_dir), names, IntermediateRepresentation.MODEL) as folder:
+        representation = step.run(settings, flags.input_model, folder, dev_files, form)
+        about = f"{representation.xml.name}: {settings.precision}, made of {representation.sidecar['converted_from']}"
+    place = "" if flags.output_dir == "." else f"{flags.output_dir.rstrip('/')}/"
     print(f"{place}{about}")
 
 

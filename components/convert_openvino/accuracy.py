@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from components.convert_openvino.ir.runner import Runner
+from speech import model_files
 from speech.clips.audio import ClipReader
 from speech.clips.manifest import read_manifest
 from speech.decoding.greedy import best_path
 from speech.errors import InputError
+from speech.ir.runner import IrRunner
 from speech.metrics import ErrorCount, word_errors
 from speech.progress import Progress
 
@@ -36,11 +37,13 @@ def read_dev_set(csvs: Sequence[str], limit: int, sample_rate: int) -> DevSet:
 
 def word_error_rate(ir: Path, dev: DevSet, *, precision: str = "") -> float:
     """WER of an IR on the dev set, decoded greedily; computed in `precision`, or in what the CPU prefers."""
-    runner = Runner(ir, precision=precision)
+    model = model_files.open(ir)
+    runner = IrRunner(model, precision=precision)
     errors = ErrorCount(0, 0)
     with Progress(f"WER of {ir.stem}", len(dev.clips), "clips") as progress:
         for samples, transcript in zip(dev.clips, dev.transcripts, strict=True):
-            errors += word_errors(transcript, best_path(runner.emissions(samples), runner.description.alphabet))
+            (emissions,) = runner.emissions([samples])
+            errors += word_errors(transcript, best_path(emissions, model.alphabet))
             progress.update()
     return errors.rate
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.convert_openvino.ir import names
 from speech.errors import InputError
 from speech.geometry import Geometry
+from speech.ir import names
 from speech.settings import NEAR, split_outside_brackets
 
 SHORT_FLAGS = {

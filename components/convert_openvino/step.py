@@ -11,11 +11,11 @@ from typing import Any
 import openvino as ov
 
 from components.convert_openvino import accuracy
-from components.convert_openvino.ir import description, names
-from components.convert_openvino.ir.description import Description
 from components.convert_openvino.ir.front_end import audio_network, portable
 from components.convert_openvino.ir.network import ANY, Builder
 from components.convert_openvino.settings import OpenVinoSettings
+from speech import model_files
+from speech.alphabet import Alphabet
 from speech.artifacts import (
     ALPHABET,
     IntermediateRepresentation,
@@ -25,7 +25,8 @@ from speech.artifacts import (
     write_sidecar,
 )
 from speech.geometry import Geometry
-from speech.model_files.weights import SourceModel, load
+from speech.ir import ir_file, names
+from speech.model_files.door import WITH_WEIGHTS, Model
 from speech.ownership import Place, place_at
 from speech.storage.files import fsync_folder
 from speech.storage.objects import download_file, download_folder, is_remote
@@ -58,16 +59,18 @@ def run(
     place = place_of(output_dir)
     place.check([IntermediateRepresentation.MODEL])
     with tempfile.TemporaryDirectory(prefix="speechmill-") as downloads:
-        source = load(_local(input_model, Path(downloads)), settings.alphabet_config_path)
+        named = Alphabet.load(settings.alphabet_config_path) if settings.alphabet_config_path else None
+        source = model_files.open(_local(input_model, Path(downloads)), kinds=WITH_WEIGHTS, alphabet=named)
+        source.check_finite()
         form = form_of(source.geometry) if form_of else IrShape(settings.n_steps, settings.batch)
-        found = [ALPHABET] if serving_alphabet(place, source.alphabet) else []
-        place.check([*files_of(settings), *(() if found else (ALPHABET,))])
+        there = [ALPHABET] if serving_alphabet(place, source.alphabet) else []
+        place.check([*files_of(settings), *(() if there else (ALPHABET,))])
         output_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".converting-", dir=output_dir) as scratch:
             conversion = _Conversion(settings, source, form, Path(scratch))
             conversion.write()
             metrics = conversion.measure(dev_files)
-            return conversion.install(place, found, metrics)
+            return conversion.install(place, there, metrics)
 
 
 def place_of(where: str | Path) -> Place:
@@ -78,7 +81,7 @@ def place_of(where: str | Path) -> Place:
 class _Conversion:
     """One model on its way to IRs, which take shape in `scratch`."""
 
-    def __init__(self, settings: OpenVinoSettings, source: SourceModel, form: IrShape, scratch: Path) -> None:
+    def __init__(self, settings: OpenVinoSettings, source: Model, form: IrShape, scratch: Path) -> None:
         self.settings, self.source, self.form, self.scratch = settings, source, form, scratch
         self.builder = Builder(source.geometry, source.weights, settings.precision)
         n_steps, batch, name = form.n_steps or ANY, form.batch or ANY, settings.model_name
@@ -100,7 +103,9 @@ class _Conversion:
 
     def _save(self, network: ov.Model, name: str) -> Path:
         xml = self.scratch / f"{name}.xml"
-        description.write(network, Description(self.source.geometry, self.source.alphabet), asdict(self.settings))
+        facts = ir_file.rt_info(self.source.geometry, self.source.alphabet, asdict(self.settings))
+        for fact, text in facts.items():
+            network.set_rt_info(text, [ir_file.SECTION, fact])
         ov.save_model(network, xml, compress_to_fp16=False)  # the builder has done it, where it does no harm
         xml.write_text(portable(xml.read_text(encoding="utf-8")), encoding="utf-8")
         return xml
@@ -129,22 +134,22 @@ class _Conversion:
             return self.scratch / f"{name}.xml"
         return self._save(self.builder.streaming(self.form.n_steps or ANY), ".measured")
 
-    def install(self, place: Place, found: Sequence[str], metrics: dict[str, float]) -> IntermediateRepresentation:
+    def install(self, place: Place, there: Sequence[str], metrics: dict[str, float]) -> IntermediateRepresentation:
         """Move the finished files into place, weights before the networks that need them, the sidecar last.
 
-        What `found` names lies there already and stays.
+        What `there` names lies in it already and stays.
         """
         files = files_of(self.settings)
-        folder, names = place.folder, [name for name in (*files, ALPHABET) if name not in found]
+        folder, names = place.folder, [name for name in (*files, ALPHABET) if name not in there]
         with place.writing([*names, IntermediateRepresentation.MODEL]):
             place.remove([*RECORDS, *sorted(place.own - {*RECORDS, *names})])
             for file in files:
                 _fsync(self.scratch / file)
                 (self.scratch / file).replace(folder / file)
             fsync_folder(folder)
-            if not found:
+            if not there:
                 self.source.alphabet.save(folder / ALPHABET)
-            sidecar = self._sidecar(folder, describe_files(folder, [*files, ALPHABET], found), metrics)
+            sidecar = self._sidecar(folder, describe_files(folder, [*files, ALPHABET], there), metrics)
             write_sidecar(folder, IntermediateRepresentation.MODEL, sidecar)
         return IntermediateRepresentation.open(folder)
 
@@ -156,7 +161,7 @@ class _Conversion:
             "xml": f"{main}.xml",
             "n_steps": self.form.n_steps,
             "batch": self.form.batch,
-            "converted_from": self.source.origin,
+            "converted_from": self.source.path.name,
             "settings": asdict(self.settings),
             "metrics": {"megabytes": round(megabytes, 3), **metrics},
             "files": files,
@@ -166,9 +171,9 @@ class _Conversion:
 def files_of(settings: OpenVinoSettings) -> list[str]:
     """The files of the IRs that the settings ask for."""
     name = settings.model_name
-    names = [name, *([f"{name}_stateful"] if settings.stateful else ())]
-    names += [f"{name}_audio"] if settings.with_features else []
-    return [f"{one}{ending}" for one in names for ending in ENDINGS]
+    forms = [name, *([f"{name}_stateful"] if settings.stateful else ())]
+    forms += [f"{name}_audio"] if settings.with_features else []
+    return [f"{form}{ending}" for form in forms for ending in ENDINGS]
 
 
 def _fsync(path: Path) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from speech import model_files
 from speech.alphabet import Alphabet
 from speech.clips.audio import decode, parse_wav, resample
 from speech.decoding.greedy import best_path
 from speech.errors import InputError
 from speech.extras import require
 from speech.features.mfcc import mfcc
+from speech.model_files import Kind
 from speech.settings import command, setting, setting_error
 
 Decoder = Callable[[np.ndarray], str]  # probabilities [T, C], blank last -> transcript
@@ -43,16 +45,17 @@ class Transcriber:
 
         Decodes greedily; with a `scorer` file or a `beam_width` by beam search.
         """
-        from components.convert_openvino.ir.runner import Runner
+        from speech.ir.runner import IrRunner
 
-        self.runner: Runner = Runner(model, precision=precision, threads=threads, alphabet=alphabet)
-        self.alphabet = self.runner.description.alphabet
-        self.sample_rate = self.runner.geometry.audio_sample_rate
+        opened = model_files.open(model, kinds=(Kind.IR,), alphabet=alphabet)
+        self.alphabet = opened.alphabet
+        self.sample_rate = opened.geometry.audio_sample_rate
+        self.runner = IrRunner(opened, precision=precision, threads=threads)
         self.decode = _decoder(self.alphabet, scorer, beam_width)
 
     def transcribe(self, samples: np.ndarray) -> str:
         """The text of a whole utterance, int16 samples `[N]`."""
-        return self.decode(self.runner.emissions(samples))
+        return self.decode(self.runner.emissions([samples])[0])
 
     def stream(self) -> "TranscriptionStream":
         """A new utterance, to be fed chunk by chunk; ends the one before."""
@@ -65,7 +68,7 @@ class TranscriptionStream:
     def __init__(self, transcriber: Transcriber) -> None:
         self._transcriber = transcriber
         self._runner = transcriber.runner
-        if self._runner.takes_samples:
+        if self._runner.file.takes_samples:
             raise InputError(f"{self._runner.path}: this IR takes whole utterances: stream with one without `_audio`")
         self._runner.reset()
         geometry = self._runner.geometry

@@ -39,7 +39,7 @@ class ExportCommand(CardSettings, ExportSettings):
     export_dir: str = setting("", "folder for the exported model, local or s3://")
     export_file_name: str = setting("output_graph", "name of the model files, without the ending")
     export_tflite: bool = setting(True, "write the TFLite model, too", group="Formats")
-    export_onnx: bool = setting(False, "write an ONNX model, too; needs onnxruntime")
+    export_onnx: bool = setting(False, "write an ONNX model, too; needs onnx and onnxruntime")
     export_zip: bool = setting(False, "pack the export, and the scorer if one is given, into EXPORT_DIR.zip as well")
     scorer_path: str = setting("", "scorer to pack with --export_zip")
     remove_export: bool = setting(False, "remove what EXPORT_DIR holds of earlier exports of ours; other files stay")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from components.export.selfcheck import probe_signal
+from speech import model_files
 from speech.artifacts import ExportedModel
 from speech.decoding import portable
 from speech.errors import InputError
@@ -41,9 +42,9 @@ if tflite != sys.argv[1].endswith(".tflite"):
     sys.exit({EXIT_OTHER_FORMAT})
 model = native.Model(sys.argv[1])
 model.setBeamWidth({BEAM_WIDTH})
-found = model.sttWithMetadata(np.load(sys.argv[2]), 1).transcripts[0]
-text = "".join(token.text for token in found.tokens)
-answer = [native.__name__, native.version(), model.sampleRate(), found.confidence, text]
+best = model.sttWithMetadata(np.load(sys.argv[2]), 1).transcripts[0]
+text = "".join(token.text for token in best.tokens)
+answer = [native.__name__, native.version(), model.sampleRate(), best.confidence, text]
 with open(sys.argv[3], "w") as file:
     json.dump(answer, file)
 """
@@ -106,14 +107,13 @@ def _run(interpreter: str, path: Path, samples: Path, answer: Path) -> bool:
 
 def _confidence(path: Path, signal: np.ndarray) -> float:
     """What the client's decoder makes of the file's own emissions, which end a frame later in clients."""
-    from speech.nn.runners.frozen import FrozenModel
-    from speech.nn.runners.tflite_model import TFLiteModel
+    from speech.nn.runners.runtimes import open_runner
 
-    model = TFLiteModel(path) if path.suffix == ".tflite" else FrozenModel.load(path)
+    model = model_files.open(path)
     geometry = model.geometry
     rest = (len(signal) - geometry.window_samples) % geometry.step_samples
     padded = np.concatenate([signal, np.zeros(geometry.step_samples - rest, np.int16)])
-    emissions = model.emissions([padded])[0] if isinstance(model, TFLiteModel) else model.emissions(padded)
+    (emissions,) = open_runner(model).emissions([padded])
     settings = portable.SearchSettings(BEAM_WIDTH, 1.0, TOP_LABELS, 1)
     ((confidence, _, _),) = portable.decode(emissions, model.alphabet, settings, None, {})
     return confidence

@@ -6,79 +6,121 @@ caller's. What is needed for them is in the file's metadata: `alphabet` (the tex
 `feature_win_len` and `feature_win_step` [ms], `beam_width`, `language`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from onnx import TensorProto, helper, numpy_helper
 
-from components.export.onnx_file import OnnxFile
 from speech.geometry import Geometry
 from speech.model_files.variables import BIAS, KERNEL, LAYER_NORM_EPSILON
+from speech.storage.files import write_bytes
 
 PRODUCER = "speechmill"
+IR_VERSION, OPSET = 8, 17  # the first with LayerNormalization; runtimes since 2022 read them
 GATES = (0, 3, 2, 1)  # ONNX's input, output, forget, candidate among DeepSpeech's input, candidate, forget, output
+
+Shape = Sequence[int | str]  # a name stands for a size that is known at run time
 
 
 def write(path: Path, weights: Mapping[str, np.ndarray], geometry: Geometry, metadata: Mapping[str, str]) -> None:
     """Write the model; `weights` are float32 by DeepSpeech's variable names."""
-    hidden, classes = geometry.n_hidden, geometry.n_classes
-    file = OnnxFile(PRODUCER, metadata)
-    node = file.input("input_node", ("batch", "frames", geometry.window_frames, geometry.n_input))
-    states = {part: file.input(f"previous_state_{part}", ("batch", hidden)) for part in "ch"}
-    inputs = file.constant("input_shape", np.array([0, 0, geometry.window_frames * geometry.n_input]))
-    x = file.node("Transpose", [node], ["time_major"], perm=(1, 0, 2, 3))
-    x = file.node("Reshape", [x, inputs], ["flat"])  # [T, B, inputs]
-    limits = [file.constant(f"clip_{limit:g}", np.array(limit, np.float32)) for limit in (0.0, geometry.relu_clip)]
+    write_bytes(path, _model(weights, geometry, metadata).SerializeToString(deterministic=True))
+
+
+def _model(weights: Mapping[str, np.ndarray], geometry: Geometry, metadata: Mapping[str, str]) -> Any:
+    hidden, graph = geometry.n_hidden, _Graph()
+    windows = graph.input("input_node", ("batch", "frames", geometry.window_frames, geometry.n_input))
+    states = {part: graph.input(f"previous_state_{part}", ("batch", hidden)) for part in "ch"}
+    sizes = graph.constant("input_shape", np.array([0, 0, geometry.window_frames * geometry.n_input]))
+    x = graph.node("Transpose", [windows], ["time_major"], perm=(1, 0, 2, 3))
+    x = graph.node("Reshape", [x, sizes], ["flat"])  # [T, B, inputs]
+    limits = [graph.constant(f"clip_{limit:g}", np.array(limit, np.float32)) for limit in (0.0, geometry.relu_clip)]
     for layer in ("layer_1", "layer_2", "layer_3"):
-        x = _dense(file, x, layer, weights, geometry, limits)
-    x = _lstm(file, x, states, weights)
-    x = _dense(file, x, "layer_5", weights, geometry, limits)
-    file.node("Softmax", [_linear(file, x, "layer_6", weights)], ["logits"], axis=-1)
-    file.output("logits", ("frames", "batch", classes))
+        x = _dense(graph, x, layer, weights, geometry, limits)
+    x = _lstm(graph, x, states, weights)
+    x = _dense(graph, x, "layer_5", weights, geometry, limits)
+    graph.node("Softmax", [_linear(graph, x, "layer_6", weights)], ["logits"], axis=-1)
+    graph.output("logits", ("frames", "batch", geometry.n_classes))
     for part in "ch":
-        file.output(f"new_state_{part}", ("batch", hidden))
-    file.write(path)
+        graph.output(f"new_state_{part}", ("batch", hidden))
+    return graph.model(metadata)
 
 
-def _linear(file: OnnxFile, x: str, layer: str, weights: Mapping[str, np.ndarray]) -> str:
-    matrix, bias = (file.constant(name, weights[name]) for name in (f"{layer}/weights", f"{layer}/bias"))
-    return file.node("Add", [file.node("MatMul", [x, matrix], [f"{layer}/MatMul"]), bias], [f"{layer}/BiasAdd"])
+class _Graph:
+    """Nodes in the order in which they run, constants, inputs and outputs."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def node(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> str:
+        """Add an operator; an input that is left out is "". Returns the first output."""
+        self._nodes.append(helper.make_node(op, inputs, outputs, name=outputs[0], **attributes))
+        return outputs[0]
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        """Add a constant; returns its name."""
+        self._constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        return name
+
+    def input(self, name: str, shape: Shape) -> str:
+        """Declare a float32 input; returns its name."""
+        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        return name
+
+    def output(self, name: str, shape: Shape) -> None:
+        """Declare a float32 output."""
+        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+    def model(self, metadata: Mapping[str, str]) -> Any:
+        """The finished ModelProto."""
+        graph = helper.make_graph(self._nodes, "main", self._inputs, self._outputs, self._constants)
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, producer_name=PRODUCER, ir_version=IR_VERSION, opset_imports=opsets)
+        helper.set_model_props(model, dict(metadata))
+        return model
+
+
+def _linear(graph: _Graph, x: str, layer: str, weights: Mapping[str, np.ndarray]) -> str:
+    matrix, bias = (graph.constant(name, weights[name]) for name in (f"{layer}/weights", f"{layer}/bias"))
+    product = graph.node("MatMul", [x, matrix], [f"{layer}/MatMul"])
+    return graph.node("Add", [product, bias], [f"{layer}/BiasAdd"])
 
 
 def _dense(
-    file: OnnxFile, x: str, layer: str, weights: Mapping[str, np.ndarray], geometry: Geometry, limits: list[str]
+    graph: _Graph, x: str, layer: str, weights: Mapping[str, np.ndarray], geometry: Geometry, limits: list[str]
 ) -> str:
     """A dense layer with clipped ReLU, layer-normalised if the model is, `[T, B, H]`."""
-    x = file.node("Clip", [_linear(file, x, layer, weights), *limits], [f"{layer}/Minimum"])
+    x = graph.node("Clip", [_linear(graph, x, layer, weights), *limits], [f"{layer}/Minimum"])
     if not geometry.layer_norm:
         return x
-    gamma, beta = (file.constant(f"{layer}/LayerNorm/{name}", weights[f"{layer}/LayerNorm/{name}"]) for name in _NORM)
-    return file.node(
-        "LayerNormalization", [x, gamma, beta], [f"{layer}/LayerNorm"], axis=-1, epsilon=LAYER_NORM_EPSILON
-    )
+    scope = f"{layer}/LayerNorm"
+    gamma, beta = (graph.constant(name, weights[name]) for name in (f"{scope}/gamma", f"{scope}/beta"))
+    return graph.node("LayerNormalization", [x, gamma, beta], [scope], axis=-1, epsilon=LAYER_NORM_EPSILON)
 
 
-_NORM = ("gamma", "beta")
-
-
-def _lstm(file: OnnxFile, x: str, states: Mapping[str, str], weights: Mapping[str, np.ndarray]) -> str:
+def _lstm(graph: _Graph, x: str, states: Mapping[str, str], weights: Mapping[str, np.ndarray]) -> str:
     """The outputs `[T, B, H]`; the states behind the last frame become `new_state_c|h`."""
     hidden = len(weights[BIAS]) // len(GATES)
     kernel = _gates(weights[KERNEL].T, hidden)  # [4H, 2H]
     bias = np.concatenate([_gates(weights[BIAS], hidden), np.zeros(4 * hidden, np.float32)])
-    first, second = (file.constant(f"axis_{axis}", np.array([axis])) for axis in (0, 1))
-    given = [
+    first, second = (graph.constant(f"axis_{axis}", np.array([axis])) for axis in (0, 1))
+    inputs = [
         x,
-        file.constant("lstm/input_kernel", kernel[np.newaxis, :, :hidden]),
-        file.constant("lstm/state_kernel", kernel[np.newaxis, :, hidden:]),
-        file.constant("lstm/bias", bias[np.newaxis]),
+        graph.constant("lstm/input_kernel", kernel[np.newaxis, :, :hidden]),
+        graph.constant("lstm/state_kernel", kernel[np.newaxis, :, hidden:]),
+        graph.constant("lstm/bias", bias[np.newaxis]),
         "",  # every clip of a call has the same number of frames
-        *(file.node("Unsqueeze", [states[part], first], [f"lstm/initial_{part}"]) for part in "hc"),
+        *(graph.node("Unsqueeze", [states[part], first], [f"lstm/initial_{part}"]) for part in "hc"),
     ]
-    file.node("LSTM", given, ["lstm/outputs", "lstm/last_h", "lstm/last_c"], hidden_size=hidden)
+    graph.node("LSTM", inputs, ["lstm/outputs", "lstm/last_h", "lstm/last_c"], hidden_size=hidden)
     for part in "ch":
-        file.node("Squeeze", [f"lstm/last_{part}", first], [f"new_state_{part}"])
-    return file.node("Squeeze", ["lstm/outputs", second], ["lstm/h"])  # [T, 1, B, H] -> [T, B, H]
+        graph.node("Squeeze", [f"lstm/last_{part}", first], [f"new_state_{part}"])
+    return graph.node("Squeeze", ["lstm/outputs", second], ["lstm/h"])  # [T, 1, B, H] -> [T, B, H]
 
 
 def _gates(rows: np.ndarray, hidden: int) -> np.ndarray:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from speech import model_files
 from speech.alphabet import Alphabet
 from speech.errors import InputError
 from speech.features.streaming import run_in_steps
 from speech.geometry import Geometry
-from speech.model_files import memmapped_file
 
 # The root mean square difference of the log probabilities from the checkpoint's, as a part of their own spread, so that
 # it means the same for flat and for steep outputs. Rounding errors of float32 are about 1e-6, a wrong matrix about 1.
@@ -34,10 +34,10 @@ def check_frozen(path: Path, weights: Mapping[str, np.ndarray], geometry: Geomet
 
     Returns the largest difference of a probability; raises InputError if they differ by more than `TOLERANCE`.
     """
-    from speech.nn.runners.frozen import FrozenModel
+    from speech.nn.runners.runtimes import open_runner
 
-    found = FrozenModel.load(path).emissions(probe_signal(geometry))
-    return _compare(path, found, _log_probabilities(weights, geometry))
+    (emissions,) = open_runner(model_files.open(path)).emissions([probe_signal(geometry)])
+    return _compare(path, emissions, _log_probabilities(weights, geometry))
 
 
 def check_tflite(
@@ -48,16 +48,16 @@ def check_tflite(
     Returns the largest difference of a probability or, of an int8 file, the relative difference of the log
     probabilities. Raises InputError if they differ by more than `TOLERANCE` or `INT8_TOLERANCE`.
     """
-    from speech.nn.runners.tflite_model import TFLiteModel
+    from speech.nn.runners.runtimes import open_runner
 
-    model = TFLiteModel(path)
+    model = model_files.open(path)
     if model.alphabet != alphabet:
         raise InputError(f"{path}: its alphabet is not that of the model that it was made of: convert it again")
-    (found,) = model.emissions([probe_signal(geometry)])
+    (emissions,) = open_runner(model).emissions([probe_signal(geometry)])
     expected = _log_probabilities(weights, geometry)
     if not quantized:
-        return _compare(path, found, expected)
-    difference = _relative_difference(found, expected)
+        return _compare(path, emissions, expected)
+    difference = _relative_difference(emissions, expected)
     if not difference <= INT8_TOLERANCE:
         raise InputError(
             f"{path}: with int8 weights the model is {difference:.2g} of its outputs' spread away from the float model "
@@ -75,17 +75,17 @@ def check_onnx(path: Path, weights: Mapping[str, np.ndarray], geometry: Geometry
     def step(
         windows: np.ndarray, _: int, state_c: np.ndarray, state_h: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        given = {"input_node": windows, "previous_state_c": state_c, "previous_state_h": state_h}
-        logits, state_c, state_h = session.run(["logits", "new_state_c", "new_state_h"], given)
+        inputs = {"input_node": windows, "previous_state_c": state_c, "previous_state_h": state_h}
+        logits, state_c, state_h = session.run(["logits", "new_state_c", "new_state_h"], inputs)
         return logits, state_c, state_h
 
-    found = run_in_steps(_features(geometry), geometry, n_steps, step)
-    return _compare(path, found, _log_probabilities(weights, geometry))
+    emissions = run_in_steps(_features(geometry), geometry, n_steps, step)
+    return _compare(path, emissions, _log_probabilities(weights, geometry))
 
 
 def check_mapped(frozen: Path, mapped: Path) -> int:
     """Compare every constant of the memory-mapped file with the frozen graph's; returns how many there are."""
-    before, after = memmapped_file.open_graph(frozen), memmapped_file.open_graph(mapped)
+    before, after = (model_files.open(path).container for path in (frozen, mapped))
     names = before.constants()
     if names != after.constants():
         raise InputError(f"{mapped}: its constants are not those of {frozen}: convert it again")
@@ -115,20 +115,20 @@ def _log_probabilities(weights: Mapping[str, np.ndarray], geometry: Geometry) ->
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
-def _compare(path: Path, found: np.ndarray, expected: np.ndarray) -> float:
-    difference = _relative_difference(found, expected)
+def _compare(path: Path, emissions: np.ndarray, expected: np.ndarray) -> float:
+    difference = _relative_difference(emissions, expected)
     if not difference <= TOLERANCE:
         raise InputError(
             f"{path}: its log probabilities differ from the checkpoint's by {difference:.2g} of their spread on the "
             f"probe signal (allowed: {TOLERANCE})"
         )
-    return float(np.abs(found - np.exp(expected)).max())
+    return float(np.abs(emissions - np.exp(expected)).max())
 
 
-def _relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
+def _relative_difference(emissions: np.ndarray, expected: np.ndarray) -> float:
     """See `TOLERANCE`; of probabilities, and the log probabilities that are expected."""
-    if found.shape != expected.shape:
+    if emissions.shape != expected.shape:
         return float("inf")
     expected = np.maximum(expected, np.log(LEAST_PROBABILITY))
-    differences = np.log(np.maximum(found, LEAST_PROBABILITY)) - expected
+    differences = np.log(np.maximum(emissions, LEAST_PROBABILITY)) - expected
     return float(np.sqrt(np.mean(differences**2)) / (np.std(expected) or 1.0))

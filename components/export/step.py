@@ -6,9 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from components.export.settings import ExportSettings
+from speech import model_files
 from speech.alphabet import Alphabet
 from speech.artifacts import (
     ALPHABET,
@@ -22,11 +21,7 @@ from speech.artifacts import (
 from speech.errors import InputError
 from speech.extras import require
 from speech.geometry import Geometry
-from speech.model_files import checkpoints
-from speech.model_files.bundle import Bundle
-from speech.model_files.graph_facts import read_facts, read_weights
-from speech.model_files.graphdef import FrozenGraph
-from speech.model_files.variables import weight_shapes
+from speech.model_files import Kind, Model, checkpoints
 from speech.ownership import Place, place_at
 from speech.storage.files import write_bytes
 
@@ -50,12 +45,14 @@ def freeze(settings: ExportSettings, checkpoint: Path, model: Path) -> ExportedM
     from components.export.selfcheck import check_frozen
     from speech.nn.graph import Metadata, streaming_graph
 
-    bundle, geometry, weights = _load(checkpoints.find(checkpoint, settings.load_evaluate))
-    geometry = replace(geometry, **{name: value for name in OVERRIDES if (value := getattr(settings, name))})
-    alphabet = _alphabet(settings, bundle.prefix, geometry)
+    source = model_files.open(checkpoint, kinds=(Kind.CHECKPOINT,), load=settings.load_evaluate)
+    weights = source.weights
+    overrides = {name: value for name in OVERRIDES if (value := getattr(settings, name))}
+    geometry = replace(source.geometry, **overrides)
+    alphabet = _named_alphabet(settings) or source.alphabet
     metadata = Metadata(settings.export_beam_width, settings.export_language)
     graph = streaming_graph(weights, geometry, alphabet, settings.n_steps, metadata)
-    history = Path(bundle.prefix).parent / Checkpoint.HISTORY
+    history = source.path.parent / Checkpoint.HISTORY
     output = _Output(model, alphabet, [ExportedModel.FROZEN], [Checkpoint.HISTORY] if history.is_file() else [])
     with output.writing(anew=True):
         with _kept_if_it_passes(model / ExportedModel.FROZEN) as path:
@@ -64,20 +61,20 @@ def freeze(settings: ExportSettings, checkpoint: Path, model: Path) -> ExportedM
         _report(path, f"probabilities {difference:.1e} away from the checkpoint's")
         if history.is_file():  # the evaluation's report shows the losses; other trainers leave none
             write_bytes(model / Checkpoint.HISTORY, history.read_bytes())
-        return output.complete(_describe(settings, bundle, geometry, difference))
+        return output.complete(_describe(settings, source, geometry, difference))
 
 
-def _describe(settings: ExportSettings, bundle: Bundle, geometry: Geometry, difference: float) -> dict[str, Any]:
+def _describe(settings: ExportSettings, source: Model, geometry: Geometry, difference: float) -> dict[str, Any]:
     return {
         "geometry": geometry.to_dict(),
         "n_steps": settings.n_steps,
         "beam_width": settings.export_beam_width,
         "language": settings.export_language,
-        "checkpoint": Path(bundle.prefix).name,
-        "global_step": int(bundle.tensor("global_step")) if "global_step" in bundle.shapes else 0,
+        "checkpoint": source.path.name,
+        "global_step": source.metadata.get("global_step", 0),
         "selfcheck_max_difference": difference,
         "settings": asdict(settings),
-        "training": _training(Path(bundle.prefix).parent),
+        "training": _training(source),
     }
 
 
@@ -105,12 +102,13 @@ def convert_tflite(model: Path, converted: Path, quantize: bool = True) -> Expor
     from components.export.selfcheck import check_tflite
 
     source = ExportedModel.open(model)
-    graph, geometry, weights = _read_frozen(source)
+    frozen = model_files.open(source.file(ExportedModel.FROZEN))
+    graph, geometry, weights = frozen.container, frozen.geometry, frozen.weights
     metadata = {name: graph.constant(name) for name in graph.nodes if name.startswith("metadata_")}
     output = _Output(converted, source.alphabet, [ExportedModel.TFLITE])
     with output.writing():
         with _kept_if_it_passes(converted / ExportedModel.TFLITE) as path:
-            tflite.write(path, weights, geometry, metadata, read_facts(graph).n_steps, quantize)
+            tflite.write(path, weights, geometry, metadata, frozen.n_steps, quantize)
             difference = check_tflite(path, weights, geometry, source.alphabet, quantize)
         kind = "int8" if quantize else "float32"
         distance = f"log probabilities {difference:.1%} of their spread"
@@ -121,12 +119,13 @@ def convert_tflite(model: Path, converted: Path, quantize: bool = True) -> Expor
 
 def convert_onnx(model: Path, converted: Path) -> ExportedModel:
     """ExportedModel with a frozen graph -> ExportedModel with `output_graph.onnx`, read back and run."""
+    require("onnx")  # written with one package, and run in the other before it is called done
     from components.export import onnx
     from components.export.selfcheck import check_onnx
 
-    require("onnx")  # the model is run before it is called done
     source = ExportedModel.open(model)
-    graph, geometry, weights = _read_frozen(source)
+    frozen = model_files.open(source.file(ExportedModel.FROZEN))
+    geometry, weights = frozen.geometry, frozen.weights
     names = ("audio_sample_rate", "feature_win_len", "feature_win_step")
     facts = {name: str(getattr(geometry, name)) for name in names}
     facts |= {name: str(source.sidecar[name]) for name in ("beam_width", "language")}
@@ -134,7 +133,7 @@ def convert_onnx(model: Path, converted: Path) -> ExportedModel:
     with output.writing():
         with _kept_if_it_passes(converted / ExportedModel.ONNX) as path:
             onnx.write(path, weights, geometry, {"alphabet": source.alphabet.to_text(), **facts})
-            difference = check_onnx(path, weights, geometry, read_facts(graph).n_steps)
+            difference = check_onnx(path, weights, geometry, frozen.n_steps)
         _report(path, f"probabilities {difference:.1e} away from the checkpoint's")
         return output.complete({**source.sidecar, "onnx_difference": difference})
 
@@ -154,7 +153,7 @@ class _Output:
 
     def __init__(self, folder: Path, alphabet: Alphabet, names: list[str], also: Sequence[str] = ()) -> None:
         self.folder, self.alphabet, self.place = folder, alphabet, place(folder)
-        self.found = [ALPHABET] if serving_alphabet(self.place, alphabet) else []
+        self.there = [ALPHABET] if serving_alphabet(self.place, alphabet) else []
         self.names, self.also = list(dict.fromkeys([*names, ALPHABET])), list(also)
 
     @contextlib.contextmanager
@@ -163,18 +162,18 @@ class _Output:
         if any(self.folder.glob("*.index")):
             raise InputError(f"{self.folder} holds a checkpoint, whose alphabet and sidecar an export would replace")
         names = [*self.names, *self.also, ExportedModel.MODEL]
-        with self.place.writing([name for name in names if name not in self.found]):
+        with self.place.writing([name for name in names if name not in self.there]):
             if anew:
                 self.place.remove([ExportedModel.MODEL, *sorted(self.place.own - {ExportedModel.MODEL})])
             yield
 
     def complete(self, description: dict[str, Any]) -> ExportedModel:
         """Write the sidecar of all formats that the folder holds of this export."""
-        if not self.found:
+        if not self.there:
             self.alphabet.save(self.folder / ALPHABET)
         before = description.get("files", {})
         others = [name for name in before if (self.folder / name).is_file()]
-        files = describe_files(self.folder, list(dict.fromkeys([*others, *self.names])), self.found)
+        files = describe_files(self.folder, list(dict.fromkeys([*others, *self.names])), self.there)
         also = [*self.also, *(name for name in description.get("also", ()) if name in self.place.own)]
         kept = {name: value for name, value in description.items() if name not in ("files", "also")}
         sidecar = {**kept, **({"also": also} if also else {}), "files": files}
@@ -192,58 +191,21 @@ def _kept_if_it_passes(path: Path) -> Iterator[Path]:
         raise
 
 
-def _load(prefixes: Sequence[str]) -> tuple[Bundle, Geometry, dict[str, np.ndarray]]:
-    """The first bundle that can be read; a line says why an earlier one could not."""
-    problems: list[str] = []
-    for prefix in prefixes:
-        try:
-            bundle = Bundle.open(prefix)
-            geometry, weights = checkpoints.read_weights(bundle)
-            for name, shape in weight_shapes(geometry).items():
-                if weights[name].shape != shape:
-                    raise InputError(f"{prefix}: {name} has the shape {list(weights[name].shape)}, expected {shape}")
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        for problem in problems:
-            print(f"note: {problem}; exporting {prefix}", flush=True)
-        return bundle, geometry, weights
-    raise InputError("; ".join(problems))
-
-
-def _alphabet(settings: ExportSettings, prefix: str, geometry: Geometry) -> Alphabet:
+def _named_alphabet(settings: ExportSettings) -> Alphabet | None:
     if settings.bytes_output_mode:
         return Alphabet.bytes_output_mode()
-    if settings.alphabet_config_path:
-        return Alphabet.load(settings.alphabet_config_path)
-    found = checkpoints.find_alphabet(prefix, geometry)
-    if found is None:
-        raise InputError(f"{prefix}: no alphabet.txt beside the checkpoint: give --alphabet_config_path")
-    return found
+    return Alphabet.load(settings.alphabet_config_path) if settings.alphabet_config_path else None
 
 
-def _training(folder: Path) -> dict[str, Any]:
+def _training(source: Model) -> dict[str, Any]:
     """What our own checkpoints say about how they came about."""
-    recorded = checkpoints.sidecar(folder / Checkpoint.MODEL)
-    history = checkpoints.sidecar(folder / Checkpoint.HISTORY)
-    facts = {name: recorded[name] for name in TRAINING_FACTS if name in recorded}
+    history = checkpoints.sidecar(source.path.parent / Checkpoint.HISTORY)
+    facts = {name: source.sidecar[name] for name in TRAINING_FACTS if name in source.sidecar}
     if history:
         facts |= {"epochs": len(history.get("epochs", ())), "best_dev_loss": history.get("best_dev_loss")}
         facts |= {"base": history["base"]} if "base" in history else {}
         facts |= {"clips": history["clips"]} if "clips" in history else {}
     return facts
-
-
-def _read_frozen(source: ExportedModel) -> tuple[FrozenGraph, Geometry, dict[str, np.ndarray]]:
-    from speech.model_files.memmapped_file import open_graph
-
-    path = source.file(ExportedModel.FROZEN)
-    graph = open_graph(path)
-    geometry, weights = read_facts(graph).geometry, read_weights(graph)
-    for name in weight_shapes(geometry):
-        if name not in weights:
-            raise InputError(f"{path}: it lacks the constant {name}: expected the graph that `freeze` makes")
-    return graph, geometry, weights
 
 
 def _report(path: Path, what: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.train.settings import TrainSettings
+from speech import model_files
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint, Corpus
 from speech.augmentation import parse_augmentations
@@ -18,7 +19,7 @@ from speech.decoding.scorer import Scorer
 from speech.errors import InputError
 from speech.findings import Findings
 from speech.geometry import Geometry
-from speech.model_files import checkpoints
+from speech.model_files import Kind, alphabets
 from speech.model_files.variables import MOMENTS, weight_shapes
 from speech.storage.objects import is_remote
 
@@ -128,10 +129,8 @@ def _checkpoint(settings: TrainSettings, folder: Path) -> Base | None:
     if not Checkpoint.is_in(folder):
         return None
     load = settings.load_train if settings.load_train in ("best", "last") else "auto"
-    bundle, _ = checkpoints.open_first(checkpoints.find(folder, load))
-    geometry = checkpoints.geometry_of(bundle.prefix, bundle.shapes)
-    recorded = checkpoints.recorded_alphabet(bundle.prefix, geometry)
-    return Base(geometry, recorded or checkpoints.assumed_alphabet(geometry))  # the run says which
+    model = model_files.open(folder, kinds=(Kind.CHECKPOINT,), load=load)
+    return Base(model.geometry, model.recorded or alphabets.assumed(model.geometry))  # the run says which
 
 
 def _check_paths(findings: Findings, command: "TrainCommand") -> None:

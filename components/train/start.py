@@ -14,6 +14,7 @@ from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
+from speech.model_files import alphabets
 from speech.model_files.variables import LAYERS, initial_weights, layer_of
 from speech.nn import snapshots
 from speech.nn.snapshots import Snapshot
@@ -34,7 +35,7 @@ class DataAlphabet:
 class Start:
     """The state that training begins with, and a line that says what it is."""
 
-    bundle: Snapshot
+    snapshot: Snapshot
     alphabet: Alphabet
     explanation: str
     resumed: bool = False
@@ -60,17 +61,17 @@ def choose(
     for problem in problems:
         print(f"note: {problem}; trying the checkpoint before it", file=sys.stderr, flush=True)
     if last is not None:
-        found = snapshots.recorded_alphabet(last.prefix, last.geometry) or (data.alphabet if data else None)
-        if found is None:
-            raise InputError(f"{last.prefix}: no {ALPHABET} beside the checkpoint: give --alphabet_config_path")
-        return Start(last, found, f"resuming at step {last.global_step}", resumed=True)
+        alphabet = alphabets.of_checkpoint(last.prefix, last.geometry) or (data.alphabet if data else None)
+        if alphabet is None:
+            raise alphabets.missing(last.prefix, last.geometry)
+        return Start(last, alphabet, f"resuming at step {last.global_step}", resumed=True)
     if settings.load_train == "init" or not _is_to_load(settings, load_dir, store):
         return _fresh(settings, data.alphabet if data else collect_alphabet())
     assert load_dir is not None
-    bundle, problems = snapshots.load_first(snapshots.find(load_dir, settings.load_train))
+    snapshot, problems = snapshots.load_first(snapshots.find(load_dir, settings.load_train))
     for problem in problems:
-        print(f"note: {problem}; falling back to {bundle.prefix}", file=sys.stderr, flush=True)
-    return _from_checkpoint(settings, bundle, data, collect_alphabet)
+        print(f"note: {problem}; falling back to {snapshot.prefix}", file=sys.stderr, flush=True)
+    return _from_checkpoint(settings, snapshot, data, collect_alphabet)
 
 
 def is_finished(store: CheckpointStore) -> bool:
@@ -93,44 +94,44 @@ def _is_to_load(settings: TrainSettings, load_dir: Path | None, store: Checkpoin
 
 def _fresh(settings: TrainSettings, alphabet: Alphabet) -> Start:
     geometry = settings.fresh_geometry(len(alphabet))
-    bundle = Snapshot(geometry, initial_weights(geometry, settings.random_seed))
-    return Start(bundle, alphabet, f"from scratch: n_hidden {geometry.n_hidden}, {len(alphabet)} symbols")
+    snapshot = Snapshot(geometry, initial_weights(geometry, settings.random_seed))
+    return Start(snapshot, alphabet, f"from scratch: n_hidden {geometry.n_hidden}, {len(alphabet)} symbols")
 
 
 def _from_checkpoint(
-    settings: TrainSettings, bundle: Snapshot, data: DataAlphabet | None, collect: Callable[[], Alphabet]
+    settings: TrainSettings, snapshot: Snapshot, data: DataAlphabet | None, collect: Callable[[], Alphabet]
 ) -> Start:
-    _check_flags(settings, bundle)
-    alphabet, drop, reason = _alphabet_and_layers(settings, bundle, data, collect)
-    bundle = replace(bundle, training_state={}, learning_rate=_learning_rate(settings, bundle))
-    name = Path(bundle.prefix).name
+    _check_flags(settings, snapshot)
+    alphabet, drop, reason = _alphabet_and_layers(settings, snapshot, data, collect)
+    snapshot = replace(snapshot, training_state={}, learning_rate=_learning_rate(settings, snapshot))
+    name = Path(snapshot.prefix).name
     if not drop:
-        explanation = f"fine-tuning {name} (n_hidden {bundle.geometry.n_hidden}): {reason}"
-        return Start(bundle, alphabet, explanation, base=name)
+        explanation = f"fine-tuning {name} (n_hidden {snapshot.geometry.n_hidden}): {reason}"
+        return Start(snapshot, alphabet, explanation, base=name)
     dropped = LAYERS[-drop:]
-    bundle = reinitialise(bundle, replace(bundle.geometry, n_labels=len(alphabet)), dropped, settings.random_seed)
+    snapshot = reinitialise(snapshot, replace(snapshot.geometry, n_labels=len(alphabet)), dropped, settings.random_seed)
     explanation = f"transfer learning from {name}, new {', '.join(dropped)}: {reason}"
-    return Start(bundle, alphabet, explanation, dropped=dropped)
+    return Start(snapshot, alphabet, explanation, dropped=dropped)
 
 
-def _check_flags(settings: TrainSettings, bundle: Snapshot) -> None:
+def _check_flags(settings: TrainSettings, snapshot: Snapshot) -> None:
     """A flag that contradicts the checkpoint is an error; one that was not given contradicts nothing."""
     for flag in GEOMETRY_FLAGS:
-        given, found = getattr(settings, flag), getattr(bundle.geometry, flag)
-        if given != found and given != getattr(TrainSettings, flag):
+        asked, recorded = getattr(settings, flag), getattr(snapshot.geometry, flag)
+        if asked != recorded and asked != getattr(TrainSettings, flag):
             raise InputError(
-                f"--{flag} {given} contradicts the checkpoint {bundle.prefix}, which has {found}: leave it out"
+                f"--{flag} {asked} contradicts the checkpoint {snapshot.prefix}, which has {recorded}: leave it out"
             )
 
 
 def _alphabet_and_layers(
-    settings: TrainSettings, bundle: Snapshot, data: DataAlphabet | None, collect: Callable[[], Alphabet]
+    settings: TrainSettings, snapshot: Snapshot, data: DataAlphabet | None, collect: Callable[[], Alphabet]
 ) -> tuple[Alphabet, int, str]:
     """The alphabet to train with, how many layers start fresh for it, and why.
 
     The checkpoint's alphabet wins, unless layers are to be dropped; raises InputError where the data's is another one.
     """
-    source, n_labels = snapshots.recorded_alphabet(bundle.prefix, bundle.geometry), bundle.geometry.n_labels
+    source, n_labels = alphabets.of_checkpoint(snapshot.prefix, snapshot.geometry), snapshot.geometry.n_labels
     if source is not None and len(source) != n_labels:
         source = None  # another model's: the folder is shared with a corpus, say
     drop = settings.drop_source_layers
@@ -138,38 +139,38 @@ def _alphabet_and_layers(
         return (data.alphabet if data else source or collect()), int(drop), f"--drop_source_layers {drop}"
     by = "--drop_source_layers auto: " if drop == "auto" else ""
     if data is None:
-        alphabet = source or snapshots.assumed_alphabet(bundle.geometry)
+        alphabet = source or alphabets.assumed(snapshot.geometry)
         if alphabet is None:
-            raise InputError(f"{bundle.prefix}: no {ALPHABET} beside the checkpoint: give --alphabet_config_path")
-        return alphabet, 0, by + ("the checkpoint's alphabet" if source else snapshots.describe_assumed(alphabet))
+            raise alphabets.missing(snapshot.prefix, snapshot.geometry)
+        return alphabet, 0, by + ("the checkpoint's alphabet" if source else alphabets.describe_assumed(alphabet))
     if source == data.alphabet:
         return data.alphabet, 0, f"{by}same alphabet"
-    assumed = snapshots.assumed_alphabet(bundle.geometry)
+    assumed = alphabets.assumed(snapshot.geometry)
     if source is None and len(data.alphabet) == n_labels and (data.asked_for or assumed in (None, data.alphabet)):
         what = "has as many symbols" if assumed != data.alphabet else "is that of the releases"
         return data.alphabet, 0, f"{by}the checkpoint carries no alphabet, and {data.where} {what}"
     if drop == "auto":
         return data.alphabet, 1, f"{by}another alphabet ({n_labels} -> {len(data.alphabet)} symbols)"
-    raise InputError(_disagreement(bundle, source, data))
+    raise InputError(_disagreement(snapshot, source, data))
 
 
-def _disagreement(bundle: Snapshot, source: Alphabet | None, data: DataAlphabet) -> str:
+def _disagreement(snapshot: Snapshot, source: Alphabet | None, data: DataAlphabet) -> str:
     """The two alphabets, how they differ, and the two ways on."""
     transfer = "a new output layer (transfer learning) is learned with --drop_source_layers 1, or auto"
-    assumed = snapshots.assumed_alphabet(bundle.geometry)
+    assumed = alphabets.assumed(snapshot.geometry)
     if source is None and assumed is not None and len(assumed) == len(data.alphabet):
         return (
-            f"{bundle.prefix} carries no alphabet, and {data.where} is not that of the releases: "
+            f"{snapshot.prefix} carries no alphabet, and {data.where} is not that of the releases: "
             f"{describe_difference(assumed, data.alphabet)}: --alphabet_config_path {data.where} says that the "
             f"checkpoint writes it nevertheless; {transfer}"
         )
     if source is None:
         return (
-            f"{bundle.prefix} writes {bundle.geometry.n_labels} symbols and carries no alphabet, {data.where} has "
+            f"{snapshot.prefix} writes {snapshot.geometry.n_labels} symbols and carries no alphabet, {data.where} has "
             f"{len(data.alphabet)}: {transfer}; --alphabet_config_path names the alphabet that the checkpoint was "
             "trained with, to keep its output layer"
         )
-    there = Path(bundle.prefix).parent / ALPHABET
+    there = Path(snapshot.prefix).parent / ALPHABET
     return (
         f"the checkpoint's alphabet {there} and {data.where} differ: {describe_difference(source, data.alphabet)}: "
         f"{transfer}; --alphabet_config_path {there} keeps the checkpoint's"
@@ -181,8 +182,8 @@ def describe_difference(source: Alphabet, other: Alphabet) -> str:
     if source.bytes_mode != other.bytes_mode:
         return f"the {'first' if source.bytes_mode else 'second'} writes the bytes of UTF-8"
     parts = []
-    for word, one, two in (("adds", other, source), ("lacks", source, other)):
-        if symbols := [symbol for symbol in one.symbols if symbol not in two.labels]:
+    for word, whole, lacking in (("adds", other, source), ("lacks", source, other)):
+        if symbols := [symbol for symbol in whole.symbols if symbol not in lacking.labels]:
             more = f" and {len(symbols) - SHOWN_SYMBOLS} more" if len(symbols) > SHOWN_SYMBOLS else ""
             parts.append(f"{word} {' '.join(map(repr, symbols[:SHOWN_SYMBOLS]))}{more}")
     if parts:
@@ -192,37 +193,37 @@ def describe_difference(source: Alphabet, other: Alphabet) -> str:
     return f"the same symbols in another order, from label {label} on ({here!r} in the first, {there!r} in the second)"
 
 
-def _learning_rate(settings: TrainSettings, bundle: Snapshot) -> float:
-    given = settings.force_initialize_learning_rate or settings.learning_rate != TrainSettings.learning_rate
-    if bundle.learning_rate is None or given:
+def _learning_rate(settings: TrainSettings, snapshot: Snapshot) -> float:
+    asked = settings.force_initialize_learning_rate or settings.learning_rate != TrainSettings.learning_rate
+    if snapshot.learning_rate is None or asked:
         return settings.learning_rate
-    return bundle.learning_rate
+    return snapshot.learning_rate
 
 
-def reinitialise(bundle: Snapshot, geometry: Geometry, layers: tuple[str, ...], seed: int) -> Snapshot:
+def reinitialise(snapshot: Snapshot, geometry: Geometry, layers: tuple[str, ...], seed: int) -> Snapshot:
     """Fresh weights and no moments for the variables of `layers`, sized for `geometry`; everything else is kept."""
     fresh = initial_weights(geometry, seed)
     weights: dict[str, np.ndarray] = {}
-    for name, value in bundle.weights.items():
+    for name, value in snapshot.weights.items():
         weights[name] = fresh[name] if layer_of(name) in layers else value
-    moments = {name: value for name, value in bundle.moments.items() if layer_of(name) not in layers}
-    return replace(bundle, geometry=geometry, weights=weights, moments=moments)
+    moments = {name: value for name, value in snapshot.moments.items() if layer_of(name) not in layers}
+    return replace(snapshot, geometry=geometry, weights=weights, moments=moments)
 
 
 def describe(start: Start, origin: dict[str, Any], settings: TrainSettings, run: dict[str, Any]) -> dict[str, Any]:
     """The sidecar that travels with the checkpoints; `origin` is where the run started when nothing had stopped it."""
     return {
-        "geometry": start.bundle.geometry.to_dict(),
+        "geometry": start.snapshot.geometry.to_dict(),
         "bytes_output_mode": start.alphabet.bytes_mode,
         **origin,
         **run,
-        "settings": {**asdict(settings), **{name: getattr(start.bundle.geometry, name) for name in GEOMETRY_FLAGS}},
+        "settings": {**asdict(settings), **{name: getattr(start.snapshot.geometry, name) for name in GEOMETRY_FLAGS}},
     }
 
 
 def flags_of_peer(start: Start, settings: TrainSettings) -> dict[str, Any]:
     """What Coqui STT reads from flags.txt beside a checkpoint."""
-    geometry = start.bundle.geometry
+    geometry = start.snapshot.geometry
     return {
         **{name: getattr(geometry, name) for name in GEOMETRY_FLAGS},
         "bytes_output_mode": start.alphabet.bytes_mode,

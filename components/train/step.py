@@ -149,7 +149,7 @@ def _train(
 
     started = time.monotonic()
     summaries = Summaries(settings.summary_dir if devices.is_chief else "")
-    augmenter = _augmenter(settings, begin.bundle.geometry)
+    augmenter = _augmenter(settings, begin.snapshot.geometry)
     cache = _feature_cache(settings, data.train, begin, augmenter, devices)
     training = TrainingRun(
         settings, trainer, sets.train, sets.dev, sets.metrics, augmenter, store, state, summaries, cache, begin.base
@@ -185,7 +185,7 @@ class _Sets:
 def _clip_sets(settings: TrainSettings, data: _Data, begin: Start) -> _Sets:
     def clip_set(manifests: Sequence[Manifest], limit: int = 0) -> ClipSet:
         allowance = Allowance(settings.allow_skipped)
-        geometry, resampling = begin.bundle.geometry, settings.normalize_sample_rate
+        geometry, resampling = begin.snapshot.geometry, settings.normalize_sample_rate
         return ClipSet(manifests, begin.alphabet, geometry, limit, resampling, allowance)
 
     return _Sets(
@@ -204,7 +204,7 @@ def _print_sets(sets: _Sets) -> None:
 
 def _trainer(settings: TrainSettings, begin: Start, compute: Compute, devices: Devices) -> Trainer:
     return Trainer(
-        begin.bundle,
+        begin.snapshot,
         _adam(settings),
         _dropout(settings),
         settings.learning_rate,
@@ -220,7 +220,7 @@ def _run_state(run_key: str, begin: Start) -> RunState:
     origin = {"start": begin.explanation, "dropped_layers": list(begin.dropped)}
     if not begin.resumed:
         return RunState(run_key, origin=origin)
-    state = RunState.from_dict(begin.bundle.training_state)
+    state = RunState.from_dict(begin.snapshot.training_state)
     state.origin = state.origin or origin
     return state
 
@@ -287,7 +287,7 @@ def _feature_cache(
     if not augmenter.empty:
         print("note: --feature_cache is not used: augmented features differ each time", file=sys.stderr, flush=True)
         return None
-    geometry = begin.bundle.geometry
+    geometry = begin.snapshot.geometry
     chosen = (settings.limit_train, settings.normalize_sample_rate, begin.alphabet.symbols)
     prefix = settings.feature_cache + (f"-{devices.worker}" if devices.n_workers > 1 else "")
     return FeatureCache(prefix, _digest(repr((geometry, chosen)), manifests), geometry.n_input)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+import numpy as np
 import numpy.typing as npt
 
 from speech.errors import InputError
 from speech.model_files import graph_tensors, wire
-from speech.model_files.crc32c import masked
 from speech.model_files.wire import Bytes
 
 _FOOTER_BYTES = 48
@@ -27,6 +28,8 @@ _NOT_COMPRESSED = 0
 _HEADER_KEY = b""
 _SLICE_KEY = b"\0"  # what keys of parts of a sliced tensor begin with
 _BIG_ENDIAN = 1
+_STRING = 7  # TensorFlow's number of the type
+_MASK_DELTA = 0xA282EAD8
 
 _HEADER_SHARDS, _HEADER_ENDIANNESS = 1, 2
 _DTYPE, _SHAPE, _SHARD, _OFFSET, _SIZE, _CRC, _SLICES = 1, 2, 3, 4, 5, 6, 7
@@ -89,13 +92,32 @@ class Bundle:
         if dtype is None or dtype.array.kind == "O" or entry.sliced:
             kind = "stored in slices" if entry.sliced else graph_tensors.dtype_name(entry.dtype)
             raise InputError(f"{where} is {kind}: expected numbers in one piece")
+        content = self._content(entry, where)
+        if masked_crc32c(content) != entry.crc:
+            raise InputError(f"{where}: its checksum is wrong: the data file is damaged")
+        return graph_tensors.from_bytes(content, dtype, entry.shape, where)
+
+    def string(self, name: str) -> bytes:
+        """A string that is alone in its tensor. Raises InputError if it is missing, damaged or something else."""
+        entry = self.entries.get(name)
+        where = f"{self.prefix}: {name}"
+        if entry is None or entry.dtype != _STRING or entry.shape or entry.sliced:
+            raise InputError(f"{where} is no single string")
+        content = self._content(entry, where)
+        try:
+            length, start = wire.read_varint(content, 0, len(content))
+        except ValueError as error:
+            raise InputError(f"{where}: {error}: the data file is damaged") from error
+        # Behind the length its own checksum, then the bytes; the checksum of all takes the length as four bytes.
+        if masked_crc32c(length.to_bytes(8, "little")[:4] + bytes(content[start:])) != entry.crc:
+            raise InputError(f"{where}: its checksum is wrong: the data file is damaged")
+        return bytes(content[start + 4 :])
+
+    def _content(self, entry: Entry, where: str) -> memoryview:
         shard = self._shard(entry.shard)
         if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > len(shard):
             raise InputError(f"{where}: bytes {entry.offset} to {entry.offset + entry.size} are not there: cut short")
-        content = shard[entry.offset : entry.offset + entry.size]
-        if masked(content) != entry.crc:
-            raise InputError(f"{where}: its checksum is wrong: the data file is damaged")
-        return graph_tensors.from_bytes(content, dtype, entry.shape, where)
+        return shard[entry.offset : entry.offset + entry.size]
 
     def _shard(self, number: int) -> memoryview:
         if number not in self._shards:
@@ -140,7 +162,7 @@ def _block(data: Bytes, handle: tuple[int, int], path: str) -> Iterator[tuple[by
         raise ValueError(f"a block reaches to byte {end}, the file has {len(data)}")
     if data[end] != _NOT_COMPRESSED:
         raise InputError(f"{path}: its blocks are compressed (kind {data[end]}), which TensorFlow's bundles are not")
-    if masked(data[offset : end + 1]) != int.from_bytes(data[end + 1 : end + _TRAILER_BYTES], "little"):
+    if masked_crc32c(data[offset : end + 1]) != int.from_bytes(data[end + 1 : end + _TRAILER_BYTES], "little"):
         raise ValueError(f"wrong checksum of the block at byte {offset}")
     restarts = int.from_bytes(data[end - 4 : end], "little")
     end -= 4 * (restarts + 1)
@@ -191,3 +213,9 @@ def _entry(data: bytes) -> Entry:
         crc=values.get(_CRC, 0),
         sliced=any(True for _ in _messages(data, _SLICES)),
     )
+
+
+def masked_crc32c(data: Bytes) -> int:
+    """The CRC-32C of `data` as TensorFlow and LevelDB store it: rotated, plus a constant."""
+    crc = google_crc32c.value(np.frombuffer(data, np.uint8))  # takes no memoryview, and numpy's arrays without a copy
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF

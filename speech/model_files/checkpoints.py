@@ -1,4 +1,4 @@
-"""Checkpoint folders without TensorFlow: which bundle to take, its geometry, its weights, its alphabet.
+"""Checkpoint folders without TensorFlow: which bundle to take, its geometry, its weights.
 
 Reads ours, DeepSpeech's and Coqui STT's, release checkpoints (trained with cuDNN, without state files) included.
 """
@@ -7,20 +7,21 @@ import glob
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from speech.alphabet import BYTES_MODE_LABELS, Alphabet
-from speech.artifacts import ALPHABET, Checkpoint
+from speech.artifacts import Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.model_files.bundle import Bundle
 from speech.model_files.variables import KERNEL, weight_shapes
 
-ENGLISH = tuple(" abcdefghijklmnopqrstuvwxyz'")
+T = TypeVar("T")
+
+STATE_BEGINS = b"model_checkpoint_path:"
 _PATH_LINE = re.compile(r'^(model_checkpoint_path|all_model_checkpoint_paths): "((?:[^"\\]|\\.)*)"', re.MULTILINE)
 
 
@@ -31,17 +32,17 @@ def find(folder: str | Path, load: str = "auto") -> list[str]:
     (a release archive may lack them) gives its bundles, the highest step first. Where our runs wrote into folders of
     their own inside it, the newest run's are meant, and a line says so. Raises InputError if there is none.
     """
-    given, folder = Path(folder), Checkpoint.open(folder).folder
-    if folder != given:
-        print(f"note: {given}: taking its newest run's checkpoint, {folder}", file=sys.stderr, flush=True)
+    place = Checkpoint.open(folder).folder
+    if place != Path(folder):
+        print(f"note: {folder}: taking its newest run's checkpoint, {place}", file=sys.stderr, flush=True)
     files = {"best": (Checkpoint.BEST,), "last": (Checkpoint.LAST,), "auto": (Checkpoint.BEST, Checkpoint.LAST)}[load]
-    prefixes = [prefix for name in files for prefix in read_state(folder, name)]
+    prefixes = [prefix for name in files for prefix in read_state(place, name)]
     if not prefixes and load != "best":
-        bundles = (path.with_suffix("") for path in folder.glob("*.index"))
+        bundles = (path.with_suffix("") for path in place.glob("*.index"))
         prefixes = [str(path) for path in sorted(bundles, key=_step_of, reverse=True)]
     if not prefixes:
         raise InputError(
-            f"{folder}: no {files[0]} state file: expected a checkpoint folder with a best dev checkpoint (a training "
+            f"{place}: no {files[0]} state file: expected a checkpoint folder with a best dev checkpoint (a training "
             "without dev sets has none: its newest is taken by `last` and `auto`)"
         )
     return list(dict.fromkeys(prefixes))
@@ -52,9 +53,9 @@ def read_state(folder: Path, state_file: str) -> list[str]:
     path = folder / state_file
     if not path.is_file():
         return []
-    found = _PATH_LINE.findall(path.read_text(encoding="utf-8", errors="replace"))
-    current = [name for key, name in found if key == "model_checkpoint_path"]
-    others = [name for key, name in found if key == "all_model_checkpoint_paths" and name not in current]
+    entries = _PATH_LINE.findall(path.read_text(encoding="utf-8", errors="replace"))
+    current = [name for key, name in entries if key == "model_checkpoint_path"]
+    others = [name for key, name in entries if key == "all_model_checkpoint_paths" and name not in current]
     return [_locate(folder, name) for name in (*current, *reversed(others))]
 
 
@@ -67,8 +68,8 @@ def state_text(names: Sequence[str]) -> str:
 def bundle_files(folder: Path, name: str) -> list[Path]:
     """A bundle's files, those of an interrupted write included, the index first; nothing else that begins like it."""
     of_bundle = re.compile(re.escape(name) + r"\.(index|data-\d{5}-of-\d{5})(\.tempstate\d+)?")
-    found = (path for path in folder.glob(f"{glob.escape(name)}.*") if of_bundle.fullmatch(path.name))
-    return sorted(found, key=lambda path: (not path.name.endswith(".index"), path.name))
+    paths = (path for path in folder.glob(f"{glob.escape(name)}.*") if of_bundle.fullmatch(path.name))
+    return sorted(paths, key=lambda path: (not path.name.endswith(".index"), path.name))
 
 
 def remove(folder: Path, name: str) -> None:
@@ -88,21 +89,23 @@ def _step_of(prefix: Path) -> int:
     return int(number.group(1)) if number else -1
 
 
-def open_first(prefixes: Sequence[str]) -> tuple[Bundle, list[str]]:
-    """The first bundle of `prefixes` that opens, and a line for each one before it that did not."""
+def first_whole(prefixes: Sequence[str], read: Callable[[str], T]) -> tuple[T, list[str]]:
+    """What `read` makes of the first bundle that it can read, and a line for each one before it that it could not."""
     problems: list[str] = []
     for prefix in prefixes:
         try:
-            return Bundle.open(prefix), problems
+            return read(prefix), problems
         except InputError as error:
             problems.append(str(error))
     raise InputError("; ".join(problems))
 
 
-def read_weights(bundle: Bundle) -> tuple[Geometry, dict[str, np.ndarray]]:
-    """The model in a bundle; raises InputError if it is another network's."""
-    geometry = geometry_of(bundle.prefix, bundle.shapes)
-    return geometry, {name: bundle.tensor(name) for name in weight_shapes(geometry)}
+def read_weights(bundle: Bundle, geometry: Geometry) -> dict[str, np.ndarray]:
+    """The model's weights, over the files. Raises InputError for a variable that is missing, damaged or misshapen."""
+    for name, shape in weight_shapes(geometry).items():
+        if name in bundle.shapes and tuple(bundle.shapes[name]) != shape:
+            raise InputError(f"{bundle.prefix}: {name} has the shape {bundle.shapes[name]}, expected {list(shape)}")
+    return {name: bundle.tensor(name) for name in weight_shapes(geometry)}
 
 
 def geometry_of(prefix: str, shapes: Mapping[str, Sequence[int]]) -> Geometry:
@@ -113,8 +116,8 @@ def geometry_of(prefix: str, shapes: Mapping[str, Sequence[int]]) -> Geometry:
             f"{prefix}: not a DeepSpeech checkpoint: expected layer_1/bias ... {KERNEL}, found {known} ..."
         )
     folder = Path(prefix).parent
-    recorded = {**sidecar(folder / Checkpoint.FLAGS), **sidecar(folder / Checkpoint.MODEL).get("geometry", {})}
-    names = ("audio_sample_rate", "feature_win_len", "feature_win_step", "relu_clip")
+    facts = {**sidecar(folder / Checkpoint.FLAGS), **sidecar(folder / Checkpoint.MODEL).get("geometry", {})}
+    not_in_shapes = ("audio_sample_rate", "feature_win_len", "feature_win_step", "relu_clip")
     rows = shapes["layer_1/weights"][0] if "layer_1/weights" in shapes else 0
     frames, rest = divmod(rows, Geometry.n_input)
     if rest or frames % 2 == 0:
@@ -126,42 +129,8 @@ def geometry_of(prefix: str, shapes: Mapping[str, Sequence[int]]) -> Geometry:
         n_labels=shapes["layer_6/bias"][0] - 1,
         layer_norm="layer_1/LayerNorm/beta" in shapes,
         n_context=(frames - 1) // 2,
-        **{name: recorded[name] for name in names if recorded.get(name) is not None},
+        **{name: facts[name] for name in not_in_shapes if facts.get(name) is not None},
     )
-
-
-def find_alphabet(prefix: str, geometry: Geometry) -> Alphabet | None:
-    """The alphabet beside a bundle, else that of the releases with as many labels, and a line says so."""
-    found = recorded_alphabet(prefix, geometry)
-    if found is None and (found := assumed_alphabet(geometry)) is not None:
-        print(f"note: {prefix} carries no alphabet: {describe_assumed(found)}", file=sys.stderr, flush=True)
-    return found
-
-
-def recorded_alphabet(prefix: str, geometry: Geometry) -> Alphabet | None:
-    """The alphabet beside a bundle; None if there is none (release checkpoints carry none)."""
-    folder = Path(prefix).parent
-    recorded = sidecar(folder / Checkpoint.MODEL) or sidecar(folder / Checkpoint.FLAGS)
-    if geometry.n_labels == BYTES_MODE_LABELS and recorded.get("bytes_output_mode"):
-        return Alphabet.bytes_output_mode()
-    path = folder / ALPHABET
-    return Alphabet.load(path) if path.is_file() else None
-
-
-def assumed_alphabet(geometry: Geometry) -> Alphabet | None:
-    """What a checkpoint without an alphabet writes: English or bytes, by the number of its labels.
-
-    DeepSpeech's trainer takes English where no alphabet is named; its Mandarin release writes bytes.
-    """
-    if geometry.n_labels == BYTES_MODE_LABELS:
-        return Alphabet.bytes_output_mode()
-    return Alphabet(ENGLISH) if geometry.n_labels == len(ENGLISH) else None
-
-
-def describe_assumed(alphabet: Alphabet) -> str:
-    """The words for an alphabet that `assumed_alphabet` gave."""
-    which = "the bytes of UTF-8" if alphabet.bytes_mode else "the releases' English (space, a to z, apostrophe)"
-    return f"its {len(alphabet)} labels are taken for {which}; --alphabet_config_path says otherwise"
 
 
 def sidecar(path: Path) -> dict[str, Any]:

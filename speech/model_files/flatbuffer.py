@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from speech.model_files.wire import Bytes
 
@@ -56,8 +56,23 @@ class Table:
 
     def integers(self, number: int) -> list[int]:
         """A vector of int32."""
+        return list(self.numbers(number, "i"))
+
+    def numbers(self, number: int, kind: str) -> tuple[Any, ...]:
+        """A vector of numbers of the struct type `kind`."""
         start, length = self._vector(number)
-        return list(struct.unpack_from(f"<{length}i", self._data, start))
+        if start + length * struct.calcsize(f"<{kind}") > len(self._data):
+            raise struct.error(f"{length} numbers at {start}")
+        return struct.unpack_from(f"<{length}{kind}", self._data, start)
+
+    def table(self, number: int) -> "Table | None":
+        """The table in a field; None if it is left out."""
+        position = self._field(number)
+        if not position:
+            return None
+        inner = Table(self._data, position + self._read("<I", position))
+        inner._read("<H", inner._fields)
+        return inner
 
     def tables(self, number: int, make: "Callable[[Table], T]") -> list[T]:
         """A vector of tables, each wrapped by `make`."""

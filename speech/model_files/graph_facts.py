@@ -1,9 +1,10 @@
-"""What a frozen streaming graph says about itself: its geometry, alphabet, frames a call, and its weights by name.
+"""What a frozen streaming graph says about itself: geometry, alphabet, frames a call, metadata, weights by name.
 
 Node names and shapes are those of DeepSpeech 0.9.3 and Coqui STT 1.4.0 (`speech.nn.graph` builds them); graphs of
 theirs and memory-mapped ones are read as well as ours.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,11 @@ from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.model_files.graphdef import FrozenGraph
 
+METADATA, ALPHABET_NODE = "metadata_", "metadata_alphabet"
 REQUIRED_NODES = (
     *("input_samples", "mfccs", "input_node", "input_lengths", "previous_state_c", "previous_state_h"),
     *("logits", "new_state_c", "new_state_h"),
-    *("metadata_sample_rate", "metadata_feature_win_len", "metadata_feature_win_step", "metadata_alphabet"),
+    *("metadata_sample_rate", "metadata_feature_win_len", "metadata_feature_win_step", ALPHABET_NODE),
 )
 OUTPUT_BIAS = "layer_6/bias"
 WEIGHT_ENDINGS = ("/weights", "/bias", "/kernel", "/beta", "/gamma")
@@ -30,6 +32,7 @@ class GraphFacts:
     geometry: Geometry
     alphabet: Alphabet
     n_steps: int  # frames a call
+    metadata: Mapping[str, Any]  # what else the graph's metadata nodes say: beam_width, language, ...
 
 
 def read_facts(graph: FrozenGraph) -> GraphFacts:
@@ -41,10 +44,10 @@ def read_facts(graph: FrozenGraph) -> GraphFacts:
             "`python -m components.export` makes"
         )
     _, n_steps, window_frames, n_input = _shape(graph, "input_node", 4)
-    alphabet = Alphabet.deserialize(_constant(graph, "metadata_alphabet"), f"{graph.source}: metadata_alphabet")
+    alphabet = Alphabet.deserialize(_constant(graph, ALPHABET_NODE), f"{graph.source}: {ALPHABET_NODE}")
     if OUTPUT_BIAS in graph.nodes and (classes := graph.constant(OUTPUT_BIAS).size) != len(alphabet) + 1:
         raise InputError(
-            f"{graph.source}: metadata_alphabet has {len(alphabet)} symbols, but the model has {classes - 1} labels "
+            f"{graph.source}: {ALPHABET_NODE} has {len(alphabet)} symbols, but the model has {classes - 1} labels "
             "and the blank: export it again with the alphabet that it was trained with"
         )
     geometry = Geometry(
@@ -58,7 +61,17 @@ def read_facts(graph: FrozenGraph) -> GraphFacts:
         n_input=n_input,
         n_context=window_frames // 2,
     )
-    return GraphFacts(geometry, alphabet, n_steps)
+    return GraphFacts(geometry, alphabet, n_steps, _metadata(graph))
+
+
+def _metadata(graph: FrozenGraph) -> dict[str, Any]:
+    nodes = (name for name in graph.constants() if name.startswith(METADATA) and name != ALPHABET_NODE)
+    return {name.removeprefix(METADATA): plain(_constant(graph, name)) for name in nodes}
+
+
+def plain(value: Any) -> Any:
+    """A constant's value as Python has it: strings are UTF-8."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else np.asarray(value).item()
 
 
 def read_weights(graph: FrozenGraph) -> dict[str, np.ndarray]:

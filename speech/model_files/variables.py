@@ -1,7 +1,10 @@
 """DeepSpeech's variables: the names, shapes and initial values of what its checkpoints and frozen graphs hold."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from speech.errors import InputError
 from speech.geometry import Geometry
 
 LSTM_SCOPE = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
@@ -32,6 +35,23 @@ def weight_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
     shapes[KERNEL] = (2 * hidden, 4 * hidden)
     shapes[BIAS] = (4 * hidden,)
     return shapes
+
+
+class NoFloatWeights(InputError):
+    """A file that runs, and from which the weights cannot be taken: quantized ones, those of another network."""
+
+
+def check_weights(weights: Mapping[str, np.ndarray], geometry: Geometry, where: str) -> None:
+    """Raise NoFloatWeights unless every variable of the model is there, in float32 and in its shape."""
+    for name, shape in weight_shapes(geometry).items():
+        value = weights.get(name)
+        if value is None:
+            raise NoFloatWeights(f"{where}: it lacks {name} in float32: expected a DeepSpeech acoustic model")
+        if value.shape != shape or value.dtype != np.float32:
+            kind = "" if value.dtype == np.float32 else f"{value.dtype} and "
+            raise NoFloatWeights(
+                f"{where}: {name} is {kind}of the shape {list(value.shape)}, expected float32 {list(shape)}"
+            )
 
 
 def layer_of(variable: str) -> str:

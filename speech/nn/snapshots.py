@@ -6,7 +6,7 @@ A bundle is `NAME-STEP.index` and `NAME-STEP.data-00000-of-00001`. The state fil
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,35 +14,23 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from speech import model_files
 from speech.errors import InputError
 from speech.geometry import Geometry
-from speech.model_files.checkpoints import (
-    assumed_alphabet,
-    bundle_files,
-    describe_assumed,
-    find,
-    find_alphabet,
-    geometry_of,
-    read_state,
-    recorded_alphabet,
-    remove,
-    state_text,
-)
-from speech.model_files.variables import MOMENTS, weight_shapes
+from speech.model_files import Kind, checkpoints
+from speech.model_files.bundle import Bundle
+from speech.model_files.checkpoints import bundle_files, find, read_state, remove, state_text
+from speech.model_files.variables import MOMENTS
 from speech.storage.files import fsync_folder, write_text
 
 __all__ = [
     "Snapshot",
-    "assumed_alphabet",
     "bundle_files",
-    "describe_assumed",
     "find",
-    "find_alphabet",
     "load",
     "load_first",
     "read_state",
     "read_training_state",
-    "recorded_alphabet",
     "remove",
     "save",
     "write_state",
@@ -78,13 +66,7 @@ class Snapshot:
 
 def load_first(prefixes: Sequence[str]) -> tuple[Snapshot, list[str]]:
     """The first bundle of `prefixes` that loads, and a line for each one before it that did not."""
-    problems: list[str] = []
-    for prefix in prefixes:
-        try:
-            return load(prefix), problems
-        except InputError as error:
-            problems.append(str(error))
-    raise InputError("; ".join(problems))
+    return checkpoints.first_whole(prefixes, load)
 
 
 def load(prefix: str) -> Snapshot:
@@ -92,44 +74,27 @@ def load(prefix: str) -> Snapshot:
 
     Raises InputError when it is missing, corrupt, or another network's.
     """
+    model = model_files.open(f"{prefix}.index", kinds=(Kind.CHECKPOINT,))
+    bundle: Bundle = model.container
+    moments = [f"{name}/{moment}" for name in model.weights for moment in MOMENTS]
+    return Snapshot(
+        model.geometry,
+        {name: np.array(value) for name, value in model.weights.items()},  # the file may be replaced while they live
+        {name: np.array(bundle.tensor(name)) for name in moments if name in bundle.shapes},
+        training_state=_training_state(bundle),
+        prefix=prefix,
+        **{name: bundle.tensor(name).item() for name in SCALARS if name in bundle.shapes},
+    )
+
+
+def _training_state(bundle: Bundle) -> dict[str, Any]:
+    """Our own state in a bundle; empty in one of others. Raises InputError for a damaged one."""
+    if TRAINING_STATE not in bundle.shapes:
+        return {}
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        shapes = reader.get_variable_to_shape_map()
-        geometry = geometry_of(prefix, shapes)
-        expected = weight_shapes(geometry)
-        _check_shapes(prefix, shapes, expected)
-        moments = [f"{name}/{moment}" for name in expected for moment in MOMENTS]
-        return Snapshot(
-            geometry,
-            weights={name: reader.get_tensor(name) for name in expected},
-            moments={name: reader.get_tensor(name) for name in moments if name in shapes},
-            training_state=_training_state(reader),
-            prefix=prefix,
-            **{name: reader.get_tensor(name).item() for name in SCALARS if name in shapes},
-        )
-    except (tf.errors.OpError, ValueError, RuntimeError, LookupError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{prefix}: the checkpoint cannot be read: {reason}") from error
-
-
-def _check_shapes(prefix: str, shapes: Mapping[str, list[int]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    for name, shape in expected.items():
-        if name not in shapes:
-            raise InputError(f"{prefix}: the checkpoint lacks {name}")
-        if tuple(shapes[name]) != shape:
-            raise InputError(f"{prefix}: {name} has the shape {shapes[name]}, expected {list(shape)}")
-
-
-def _training_state(reader: Any) -> dict[str, Any]:
-    return json.loads(reader.get_tensor(TRAINING_STATE)) if reader.has_tensor(TRAINING_STATE) else {}
-
-
-def read_training_state(prefix: str) -> dict[str, Any] | None:
-    """Our own state in a bundle, without its weights; empty in a bundle of others, None where it cannot be read."""
-    try:
-        return _training_state(tf.train.load_checkpoint(prefix))
-    except (tf.errors.OpError, ValueError, RuntimeError, LookupError):
-        return None
+        return dict(json.loads(bundle.string(TRAINING_STATE)))
+    except ValueError as error:
+        raise InputError(f"{bundle.prefix}: {TRAINING_STATE} is no JSON: {error}") from error
 
 
 def save(folder: Path, name: str, snapshot: Snapshot) -> str:
@@ -170,3 +135,11 @@ def _tensors(snapshot: Snapshot) -> dict[str, Any]:
 def write_state(folder: Path, state_file: str, names: Sequence[str]) -> None:
     """Point a state file at bundles in its folder, oldest first; the last one is the current one."""
     write_text(folder / state_file, state_text(names))
+
+
+def read_training_state(prefix: str) -> dict[str, Any] | None:
+    """Our own state in a bundle, without its weights; empty in a bundle of others, None where it cannot be read."""
+    try:
+        return _training_state(Bundle.open(prefix))
+    except InputError:
+        return None

@@ -48,7 +48,7 @@ class Trainer:
 
     def __init__(
         self,
-        bundle: Snapshot,
+        snapshot: Snapshot,
         adam: Adam,
         dropout: DropoutRates,
         learning_rate: float,
@@ -58,31 +58,31 @@ class Trainer:
         devices: Devices | None = None,
         parts: int = 1,
     ) -> None:
-        """Start from `bundle`; what it lacks (moments, learning rate, beta powers) starts fresh."""
-        self.geometry, self.adam, self.dropout, self.seed = bundle.geometry, adam, dropout, seed
+        """Start from `snapshot`; what it lacks (moments, learning rate, beta powers) starts fresh."""
+        self.geometry, self.adam, self.dropout, self.seed = snapshot.geometry, adam, dropout, seed
         self.devices, self.parts = devices or single(), parts
         compute = compute or Compute(cudnn=self.devices.on_gpu)
         with self.devices.strategy.scope():
-            self.model = AcousticModel(bundle.geometry, bundle.weights, compute=compute)
+            self.model = AcousticModel(snapshot.geometry, snapshot.weights, compute=compute)
             self._moments = {
                 f"{name}/{moment}": tf.Variable(
-                    bundle.moments.get(f"{name}/{moment}", np.zeros(variable.shape, np.float32)), trainable=False
+                    snapshot.moments.get(f"{name}/{moment}", np.zeros(variable.shape, np.float32)), trainable=False
                 )
                 for name, variable in self.model.variables.items()
                 for moment in MOMENTS
             }
-            self._learning_rate = _scalar(learning_rate if bundle.learning_rate is None else bundle.learning_rate)
-            self._beta1_power = _scalar(adam.beta1 if bundle.beta1_power is None else bundle.beta1_power)
-            self._beta2_power = _scalar(adam.beta2 if bundle.beta2_power is None else bundle.beta2_power)
-            self._global_step = tf.Variable(bundle.global_step, dtype=tf.int64, trainable=False)
+            self._learning_rate = _scalar(learning_rate if snapshot.learning_rate is None else snapshot.learning_rate)
+            self._beta1_power = _scalar(adam.beta1 if snapshot.beta1_power is None else snapshot.beta1_power)
+            self._beta2_power = _scalar(adam.beta2 if snapshot.beta2_power is None else snapshot.beta2_power)
+            self._global_step = tf.Variable(snapshot.global_step, dtype=tf.int64, trainable=False)
         self.variables = list(self.model.variables.values())
         self._loss_scale = 1.0
         self._steps_at_scale = 0
         if compute.dtype == tf.float16:
-            state = bundle.training_state
+            state = snapshot.training_state
             self._loss_scale = float(state.get("loss_scale", FIRST_LOSS_SCALE))
             self._steps_at_scale = int(state.get("steps_at_loss_scale", 0))
-        features = tf.TensorSpec([None, None, bundle.geometry.n_input], tf.float32)
+        features = tf.TensorSpec([None, None, snapshot.geometry.n_input], tf.float32)
         counts, scalar = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float32)
         clips = [features, counts, tf.TensorSpec([None, None], tf.int32), counts, tf.TensorSpec([None], tf.float32)]
         step = [*clips, tf.TensorSpec([], tf.int32), scalar, scalar, tf.TensorSpec([], tf.bool)]
@@ -292,17 +292,17 @@ class Trainer:
             training_state=training_state,
         )
 
-    def restore(self, bundle: Snapshot | None) -> None:
+    def restore(self, snapshot: Snapshot | None) -> None:
         """Put weights, moments and beta powers of a checkpoint back; step count and learning rate stay.
 
-        Of several workers the chief gives the bundle and the others None; they all take part.
+        Of several workers the chief gives the snapshot and the others None; they all take part.
         """
         powers = {"beta1_power": self._beta1_power, "beta2_power": self._beta2_power}
         for name, variable in {**self.model.variables, **self._moments, **powers}.items():
             value = np.zeros(variable.shape, np.float32)
-            if bundle is not None:
-                values = {**bundle.weights, **bundle.moments}
-                value = values[name] if name in values else np.asarray(getattr(bundle, name), np.float32)
+            if snapshot is not None:
+                values = {**snapshot.weights, **snapshot.moments}
+                value = values[name] if name in values else np.asarray(getattr(snapshot, name), np.float32)
             variable.assign(self.sum_of_workers(value).astype(np.float32))
 
 

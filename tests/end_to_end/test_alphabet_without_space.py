@@ -21,6 +21,7 @@ from components.publish import step as publish
 from components.publish.settings import PublishSettings
 from components.train import step as train
 from components.train.settings import TrainSettings
+from speech import model_files
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Evaluation, ExportedModel
 from speech.clips.audio import wav_header
@@ -28,7 +29,6 @@ from speech.decoding import beam_search, portable
 from speech.decoding.packaging import write_scorer
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
-from speech.nn.runners.frozen import FrozenModel
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.emissions import synthesize
 from tests.fixtures.tones import make_corpus
@@ -70,7 +70,7 @@ def test_checkpoint_and_model_carry_it(checkpoint: Path, model: Path) -> None:
     assert Alphabet.load(checkpoint / ALPHABET).symbols == SYMBOLS
     assert json.loads((checkpoint / Checkpoint.MODEL).read_text())["geometry"]["n_labels"] == 4
     for name in (ExportedModel.FROZEN, ExportedModel.MAPPED):
-        assert FrozenModel.load(model / name).alphabet.symbols == SYMBOLS
+        assert model_files.open(model / name).alphabet.symbols == SYMBOLS
 
 
 def test_a_sentence_is_one_word(corpus: Path, model: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import yaml
 from components.export import step
 from components.export.selfcheck import probe_signal
 from components.export.settings import ExportSettings
-from speech import model_card
+from speech import model_card, model_files
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel
 from speech.geometry import Geometry
@@ -65,7 +65,7 @@ def ours(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_frozen_graphs(theirs: Path, ours: Path) -> None:
     graphs = [path / "output_graph.pb" for path in (theirs / "pb", ours / "int8")]
-    emissions = [FrozenModel.load(path).emissions(probe_signal(GEOMETRY)) for path in graphs]
+    emissions = [FrozenModel(model_files.open(path)).emissions([probe_signal(GEOMETRY)])[0] for path in graphs]
     np.testing.assert_allclose(emissions[0], emissions[1], atol=1e-6)
     their_nodes, our_nodes = (set(memmapped_file.open_graph(path).nodes) for path in graphs)
     assert our_nodes - their_nodes == {"logits_shape"}
@@ -75,8 +75,8 @@ def test_frozen_graphs(theirs: Path, ours: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["float", "int8"])
 def test_tflite_models(theirs: Path, ours: Path, kind: str) -> None:
-    models = [TFLiteModel(folder / kind / "output_graph.tflite") for folder in (theirs, ours)]
-    emissions = [model.emissions([probe_signal(GEOMETRY)])[0] for model in models]
+    models = [model_files.open(folder / kind / "output_graph.tflite") for folder in (theirs, ours)]
+    emissions = [TFLiteModel(model).emissions([probe_signal(GEOMETRY)])[0] for model in models]
     np.testing.assert_allclose(emissions[0], emissions[1], atol=1e-6)
     assert models[0].alphabet == models[1].alphabet
     assert models[0].geometry == models[1].geometry

@@ -16,6 +16,7 @@ from components.import_cv import step as import_cv
 from components.import_cv.settings import ImportSettings
 from components.train import step as train
 from components.train.settings import TrainSettings
+from speech import model_files
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, ExportedModel
 from speech.clips.audio import ClipReader, wav_header
@@ -25,7 +26,6 @@ from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.metrics import character_error_table, word_error_table
 from speech.model_files import memmapped_file
-from speech.model_files.graph_facts import read_facts, read_weights
 from speech.model_files.variables import initial_weights
 from speech.nn import snapshots
 from speech.nn.runners.frozen import FrozenModel
@@ -49,8 +49,8 @@ def write_formats(checkpoint: Path, folder: Path, settings: ExportSettings) -> P
     export.convert_tflite(folder, folder, quantize=True)
     graph = memmapped_file.open_graph(folder / PB)
     metadata = {name: graph.constant(name) for name in graph.nodes if name.startswith("metadata_")}
-    facts = read_facts(graph)
-    tflite.write(folder / FLOAT, read_weights(graph), facts.geometry, metadata, facts.n_steps, quantize=False)
+    frozen = model_files.open(folder / PB)
+    tflite.write(folder / FLOAT, frozen.weights, frozen.geometry, metadata, frozen.n_steps, quantize=False)
     return folder
 
 
@@ -102,8 +102,9 @@ def test_every_format_says_what_was_said(peer: Find, model: Path, clips: Manifes
 
 
 def test_the_clients_hear_what_the_evaluation_does(peer: Find, model: Path, clips: Manifest) -> None:
-    frozen, reader = FrozenModel.load(model / PB), ClipReader(clips, 16_000)
-    ours = [best_path(frozen.emissions(reader.samples(clip)), frozen.alphabet) for clip in clips]
+    opened, reader = model_files.open(model / PB), ClipReader(clips, 16_000)
+    frozen = FrozenModel(opened)
+    ours = [best_path(frozen.emissions([reader.samples(clip)])[0], opened.alphabet) for clip in clips]
     theirs = hear(peer("deepspeech"), model / PB, clips)
     assert character_error_table(theirs, ours).total.rate < 0.1  # they search a beam, and hear one frame more
 
@@ -250,8 +251,8 @@ def test_an_alphabet_that_does_not_fit_is_a_clean_error(peer: Find, model: Path,
     metadata = {name: graph.constant(name) for name in graph.nodes if name.startswith("metadata_")}
     longer = Alphabet((*ExportedModel.open(model).alphabet.symbols, "é")).serialize()
     metadata["metadata_alphabet"] = np.array([longer], object)
-    facts = read_facts(graph)
-    tflite.write(tmp_path / "bad.tflite", read_weights(graph), facts.geometry, metadata, 16, quantize=True)
+    frozen = model_files.open(model / PB)
+    tflite.write(tmp_path / "bad.tflite", frozen.weights, frozen.geometry, metadata, 16, quantize=True)
     for client in ("stt", "deepspeech-tflite"):
         with pytest.raises(PeerFailed, match="cannot load") as failed:
             peer(client).drive("native_client", "--model", tmp_path / "bad.tflite")

@@ -26,8 +26,8 @@ FILES = {
 }
 # Modules whose distribution has another name, or comes with another one for certain.
 DISTRIBUTIONS = {
-    "google": "protobuf", "botocore": "boto3", "urllib3": "boto3", "markupsafe": "jinja2", "simple_parsing":
-    "simple-parsing", "yaml": "kfp", "kfp_server_api": "kfp",
+    "google": "protobuf", "google_crc32c": "google-crc32c", "botocore": "boto3", "urllib3": "boto3", "markupsafe":
+    "jinja2", "simple_parsing": "simple-parsing", "yaml": "kfp", "kfp_server_api": "kfp",
 }  # fmt: skip
 COMMANDS = {  # extra -> the module that the command runs, and those of its later phases
     "import-cv": ["components.import_cv.__main__"],
@@ -45,13 +45,17 @@ STEPS_OWN = r"components\.\w+\.(?!component$|settings$)[\w.]+"  # a pipeline see
 ELSEWHERE = {  # reachable, and needed for something else alone
     ("train", "openvino"): "a test of a checkpoint opens no IR",
     ("train", "optuna"): "the test phase searches for no weights",
-    ("train", "onnxruntime"): "--export_onnx is no flag of the training",
-    ("export", "onnxruntime"): "the extra onnx",
+    ("train", "onnx"): "--export_onnx is no flag of the training",
+    ("train", "onnxruntime"): "as onnx",
+    ("export", "onnx"): "the extra onnx",
+    ("export", "onnxruntime"): "as onnx",
     ("pipeline", "soundfile"): "settings are checked by the augmentations' parser; audio is opened in the step",
     ("pipeline", "soxr"): "as soundfile",
     ("export", "soundfile"): "of a corpus the card reads tables; a look at files is a training's or an evaluation's",
     ("build-scorer", "soundfile"): "as export",
     ("publish", "soundfile"): "as export",
+    ("convert-mmap", "soundfile"): "as export",
+    ("convert-mmap", "google_crc32c"): "graphs carry no checksums, checkpoints do",
     ("publish", "rapidfuzz"): "the gate draws from counts that the evaluation made",
 }
 
@@ -133,7 +137,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 ABSENT = {
     "soundfile", "soxr", "pydub", "jinja2", "markupsafe", "tensorflow", "matplotlib", "rapidfuzz", "google", "openvino",
-    "flatbuffers", "onnxruntime", "optuna", "pandas", "kfp", "docker", "tomli", "audioop",
+    "flatbuffers", "onnx", "onnxruntime", "google_crc32c", "optuna", "pandas", "kfp", "docker", "tomli", "audioop",
 }  # fmt: skip
 CALLS = {  # command -> arguments of a small piece of work, and the extra that it lacks
     "components.import_cv": (["release", "--corpus_dir", "corpus"], "import-cv"),

@@ -9,10 +9,10 @@ import numpy as np
 import openvino as ov
 from openvino import opset8 as ops
 
-from components.convert_openvino.ir import names
 from components.convert_openvino.ir.network import ANY, Builder, constant, output, parameter
 from speech.features.mfcc import LOG_FLOOR, dct_matrix, fft_length, hann, mel_matrix
 from speech.geometry import Geometry
+from speech.ir import names
 
 # What keeps a node out of bf16 and f16. OpenVINO 2026 reads this name and writes another, which 2023 does not know.
 _PRECISE = "precise_0"

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import openvino as ov
 from openvino import opset8 as ops
 
-from components.convert_openvino.ir import names
 from components.convert_openvino.ir.quantize import quantize_rows
 from speech.geometry import Geometry
+from speech.ir import names
 from speech.model_files.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, LSTM_SCOPE
 
 Array = npt.NDArray[Any]
@@ -44,8 +44,8 @@ class Builder:
         """The network whose caller keeps the states; `ANY` makes a dimension dynamic. `outputs` in this order."""
         windows = self.windows(n_steps, batch)
         state_c, state_h = (parameter(name, [batch, self.geometry.n_hidden]) for name in (names.STATE_C, names.STATE_H))
-        made = dict(zip((*names.OUTPUTS, names.RAW_LOGITS), self.layers(windows, state_c, state_h), strict=True))
-        results = [output(name, made[name]) for name in outputs]
+        values = dict(zip((*names.OUTPUTS, names.RAW_LOGITS), self.layers(windows, state_c, state_h), strict=True))
+        results = [output(name, values[name]) for name in outputs]
         return self.network(results, [windows, state_c, state_h])
 
     def stateful(self, n_steps: int = ANY, batch: int = 1) -> ov.Model:
@@ -60,11 +60,11 @@ class Builder:
 
     def network(self, results: list[Any], parameters: list[Any], sinks: Sequence[Any] = ()) -> ov.Model:
         """The finished network."""
-        made = ov.Model(results, list(sinks), parameters, "DeepSpeech")
+        network = ov.Model(results, list(sinks), parameters, "DeepSpeech")
         if self.precision == "int8":
-            made.set_rt_info(str(_input_group(self.geometry.n_hidden)), _INPUT_GROUP_OPTION)
-        _number_nodes(made)
-        return made
+            network.set_rt_info(str(_input_group(self.geometry.n_hidden)), _INPUT_GROUP_OPTION)
+        _number_nodes(network)
+        return network
 
     def windows(self, n_steps: int, batch: int) -> Any:
         """The input for frames with their context."""
@@ -211,9 +211,9 @@ def gates_for_openvino(gates: Array) -> Array:
 
 def parameter(name: str, shape: list[int]) -> Any:
     """A float32 input that answers to all its names."""
-    made = ops.parameter(ov.PartialShape(shape), np.float32, name=name)
-    made.output(0).set_names(names.aliases(name))
-    return made
+    node = ops.parameter(ov.PartialShape(shape), np.float32, name=name)
+    node.output(0).set_names(names.aliases(name))
+    return node
 
 
 def output(name: str, value: Any) -> Any:
@@ -226,7 +226,7 @@ def output(name: str, value: Any) -> Any:
 def constant(value: Array | np.generic, name: str | None = None) -> Any:
     """A constant node; large ones, which are made for it, are not copied."""
     array = np.asarray(value, order="C")
-    made = ov.op.Constant(array, shared_memory=array.flags.writeable)
+    node = ov.op.Constant(array, shared_memory=array.flags.writeable)
     if name:
-        made.set_friendly_name(name)
-    return made
+        node.set_friendly_name(name)
+    return node

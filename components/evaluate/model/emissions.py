@@ -4,16 +4,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from components.evaluate.model.emission_cache import EmissionCache, clip_key
-from components.evaluate.model.models import Runtime, Subject
+from components.evaluate.model.models import Subject
 from components.evaluate.score.sets import EvaluationClip
 from components.evaluate.settings import EvaluateSettings
 from speech.clips.tally import Allowance
 from speech.errors import InputError
 from speech.progress import Progress
+
+if TYPE_CHECKING:
+    from speech.nn.runners.runtimes import Runner
 
 MOST_BATCH_FRAMES = 16_384  # frames a batch, padding included: bounds the memory
 CHECKED_S = 1.0  # of each checked clip: several calls of the streaming graph, and a bounded share of the whole work
@@ -49,7 +53,7 @@ class Emitter:
                 f"--engine batch: the weights of {subject.path} cannot be read as float32: use --engine auto"
             )
         self._engine = "file" if self._weights is None else "batch"
-        self._opened: Runtime | None = None
+        self._opened: Runner | None = None
         self._cache = None
         if settings.emission_cache:
             folder, classes = Path(settings.emission_cache), subject.geometry.n_classes
@@ -61,7 +65,7 @@ class Emitter:
         lengths = [self._subject.geometry.n_frames(clip.about_samples) for clip in self._clips]
         with Progress("evaluate", len(self._clips), "clips") as progress:
             for batch in batches(lengths, self._settings.test_batch_size):
-                heard = [(number, one) for number in batch if (one := self._clips[number].heard()) is not None]
+                heard = [(number, clip) for number in batch if (clip := self._clips[number].heard()) is not None]
                 if len(heard) < len(batch):
                     self._check_tallies()
                 emissions = self._emissions([samples for _, samples in heard])
@@ -81,16 +85,16 @@ class Emitter:
             return []
         if self._cache is None:
             return self._compute(samples)
-        keys = [clip_key(one) for one in samples]
-        frames = [self._subject.geometry.n_frames(len(one)) for one in samples]
-        found = [self._cache.get(*place) for place in zip(keys, frames, strict=True)]
-        missing = [number for number, emissions in enumerate(found) if emissions is None]
+        keys = [clip_key(clip) for clip in samples]
+        frames = [self._subject.geometry.n_frames(len(clip)) for clip in samples]
+        cached = [self._cache.get(*place) for place in zip(keys, frames, strict=True)]
+        missing = [number for number, emissions in enumerate(cached) if emissions is None]
         computed = self._compute([samples[number] for number in missing]) if missing else []
         if computed:
             self._cache.put([keys[number] for number in missing], computed)
         self.facts.cached_clips += len(samples) - len(missing)
         new = iter(computed)
-        return [next(new) if emissions is None else emissions for emissions in found]
+        return [next(new) if emissions is None else emissions for emissions in cached]
 
     def _compute(self, samples: list[np.ndarray]) -> list[np.ndarray]:
         runtime = self._runtime()
@@ -100,7 +104,7 @@ class Emitter:
         self.facts.audio_s += sum(map(len, samples)) / self._subject.geometry.audio_sample_rate
         return emissions
 
-    def _runtime(self) -> Runtime:
+    def _runtime(self) -> "Runner":
         """The engine, opened at its first use: what is all in the cache needs none."""
         if self._opened is None:
             self.facts.engine = self._engine
@@ -113,7 +117,7 @@ class Emitter:
                 self._cross_check(self._opened)
         return self._opened
 
-    def _cross_check(self, batched: Runtime) -> None:
+    def _cross_check(self, batched: "Runner") -> None:
         """Compare the weights in batches with the file in its own runtime, on the first second of some of the clips."""
         lengths = [clip.about_samples for clip in self._clips]
         checked = int(CHECKED_S * self._subject.geometry.audio_sample_rate)

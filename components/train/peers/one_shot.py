@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-import tensorflow as tf
-
+from speech import model_files
 from speech.alphabet import Alphabet
 from speech.clips.audio import ClipReader
 from speech.clips.manifest import Clip, Manifest
 from speech.decoding.beam_search import ctc_beam_search_decoder
 from speech.decoding.scorer import Scorer
-from speech.errors import InputError
-from speech.features.mfcc import mfcc
-from speech.nn import snapshots
-from speech.nn.model import AcousticModel
+from speech.model_files import Kind
+from speech.nn.runners.checkpoint_model import BatchedModel
 
 
 def transcribe(
@@ -27,15 +24,10 @@ def transcribe(
     beam_width: int = 500,
 ) -> str:
     """The transcript of an audio file by the checkpoint's weights; raises InputError for what cannot be read."""
-    bundle, _ = snapshots.load_first(snapshots.find(checkpoint, load))
-    own_alphabet = snapshots.find_alphabet(bundle.prefix, bundle.geometry)
-    alphabet = Alphabet.load(alphabet_path) if alphabet_path else own_alphabet
-    if alphabet is None:
-        raise InputError(f"{bundle.prefix}: no alphabet.txt beside the checkpoint: give --alphabet_config_path")
-    clip = Clip(audio.name, 0, "")
-    reader = ClipReader(Manifest(audio, [clip]), bundle.geometry.audio_sample_rate)
-    features = mfcc(reader.samples(clip), bundle.geometry)  # [T, n_input]
-    model = AcousticModel(bundle.geometry, bundle.weights, trainable=False)
-    emissions = tf.nn.softmax(model.logits(features[None])[:, 0]).numpy()  # [T, n_classes]
+    named = Alphabet.load(alphabet_path) if alphabet_path else None
+    model = model_files.open(checkpoint, kinds=(Kind.CHECKPOINT,), load=load, alphabet=named)
+    alphabet, clip = model.alphabet, Clip(audio.name, 0, "")
+    reader = ClipReader(Manifest(audio, [clip]), model.geometry.audio_sample_rate)
+    (emissions,) = BatchedModel(model.geometry, model.weights).emissions([reader.samples(clip)])  # [T, n_classes]
     scorer = Scorer(lm_alpha, lm_beta, scorer_path, alphabet) if scorer_path else None
     return ctc_beam_search_decoder(emissions, alphabet, beam_width, scorer=scorer)[0].transcript

@@ -9,7 +9,7 @@ import components
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET
 from speech.errors import InputError
-from speech.model_files.checkpoints import ENGLISH
+from speech.model_files.alphabets import ENGLISH
 from speech.storage.files import write_text
 
 EVALUATE, SCORER = "components.evaluate", "components.build_scorer"

@@ -1,27 +1,24 @@
 """An exported graph, run as native clients run it: windows of samples, then a few frames a call, with the state."""
 
 import io
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from speech.errors import InputError
 from speech.features.streaming import run_in_steps
-from speech.model_files.graph_facts import read_facts
+from speech.model_files import Model
 from speech.model_files.graphdef import FrozenGraph
-from speech.model_files.memmapped_file import open_graph
 
 
 class FrozenModel:
-    """A frozen graph in a TensorFlow session; its facts are in `geometry`, `alphabet` and `n_steps`."""
+    """A frozen graph, plain or memory-mapped, in a TensorFlow session."""
 
-    def __init__(self, graph: FrozenGraph) -> None:
-        """Raises InputError if TensorFlow refuses the graph, or it is not a streaming acoustic model."""
-        facts = read_facts(graph)
-        self.source = graph.source
-        self.geometry, self.alphabet, self.n_steps = facts.geometry, facts.alphabet, facts.n_steps
+    def __init__(self, model: Model) -> None:
+        """Raises InputError if TensorFlow refuses the graph."""
+        graph: FrozenGraph = model.container
+        self._source, self._geometry, self._n_steps = graph.source, model.geometry, model.n_steps
         serialized = io.BytesIO()
         graph.write(serialized)
         imported = tf.Graph()
@@ -37,25 +34,20 @@ class FrozenModel:
             ["input_node:0", "input_lengths:0", "previous_state_c:0", "previous_state_h:0"],
         )
 
-    @classmethod
-    def load(cls, path: str | Path) -> "FrozenModel":
-        """Open a `.pb` or `.pbmm` file; raises InputError for one that is truncated or of another kind."""
-        return cls(open_graph(path))
-
     def mfccs(self, samples: np.ndarray) -> np.ndarray:
         """int16 samples `[N]` -> features `[T, n_input]`, a call a window as the native client makes them."""
-        geometry = self.geometry
+        geometry = self._geometry
         scaled = samples.astype(np.float32) / 32768.0
         starts = range(0, geometry.n_frames(len(samples)) * geometry.step_samples, geometry.step_samples)
         rows = [self._mfccs(scaled[start : start + geometry.window_samples]).reshape(-1) for start in starts]
         return np.array(rows, np.float32).reshape(-1, geometry.n_input)  # [T, n_input]
 
-    def emissions(self, samples: np.ndarray) -> np.ndarray:
-        """int16 samples `[N]` of a whole clip -> probabilities `[T, n_classes]`, blank last."""
+    def emissions(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """int16 samples `[N]` of each clip -> probabilities `[T, n_classes]` of each, blank last."""
         try:
-            return run_in_steps(self.mfccs(samples), self.geometry, self.n_steps, self._run_step)
+            return [run_in_steps(self.mfccs(clip), self._geometry, self._n_steps, self._run_step) for clip in clips]
         except tf.errors.OpError as error:
-            raise InputError(f"{self.source}: TensorFlow cannot run the graph: {_first_line(error)}") from error
+            raise InputError(f"{self._source}: TensorFlow cannot run the graph: {_first_line(error)}") from error
 
     def _run_step(
         self, windows: np.ndarray, length: int, state_c: np.ndarray, state_h: np.ndarray

@@ -92,7 +92,7 @@ def test_short_flags_and_names(mapped: Path, tmp_path: Path, capsys: pytest.Capt
 def test_wrong_input_is_one_line_and_code_2(frozen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, expected in (
         ((), "--input_model is missing"),
-        (("--input_model", tmp_path / "no.pb"), "No such file"),
+        (("--input_model", tmp_path / "no.pb"), "no such file"),
         (("--input_model", frozen, "--precision", "int4"), "precision"),
         (("--input_model", frozen, "--n_steps", -1), "--n_steps -1 is not allowed"),
         (("--input_model", frozen, "--n_steps", 8, "--input", "input_lengths->[16]"), "--n_steps 8"),

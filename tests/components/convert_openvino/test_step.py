@@ -11,8 +11,8 @@ import openvino as ov
 import pytest
 
 from components.convert_openvino import step
-from components.convert_openvino.ir.runner import Runner
 from components.convert_openvino.settings import OpenVinoSettings
+from speech import model_files
 from speech.artifacts import ExportedModel, IntermediateRepresentation, describe_files, write_sidecar
 from speech.clips.manifest import Clip, write_manifest
 from speech.decoding.greedy import best_path
@@ -20,6 +20,7 @@ from speech.errors import InputError
 from speech.features.mfcc import mfcc
 from speech.features.streaming import context_windows
 from speech.geometry import Geometry
+from speech.ir.runner import IrRunner
 from speech.storage.files import sha256
 from speech.storage.objects import upload_file
 from tests.components.convert_openvino.conftest import GEOMETRY
@@ -74,7 +75,7 @@ def test_files_and_their_description(frozen: Path, tmp_path: Path, precision: st
     samples = chirp(1.5)
     expected = expected_emissions(samples)
     for form in forms:
-        emissions = Runner(made.folder / f"{form}.xml", precision="f32").emissions(samples)
+        (emissions,) = IrRunner(model_files.open(made.folder / f"{form}.xml"), precision="f32").emissions([samples])
         assert emissions.shape == expected.shape
         assert np.abs(emissions - expected).max() < {"f32": 2e-5, "f16": 2e-3, "int8": 5e-2}[precision]
 
@@ -92,8 +93,8 @@ def test_an_ir_alone_knows_its_geometry_and_alphabet(frozen: Path, tmp_path: Pat
     made = step.run(OpenVinoSettings(), str(frozen), tmp_path / "ir")
     (made.folder / "alphabet.txt").unlink()
     (made.folder / "openvino.json").unlink()
-    description = Runner(made.folder / "output_graph.xml").description
-    assert (description.geometry, description.alphabet) == (GEOMETRY, ALPHABET)
+    model = model_files.open(made.folder / "output_graph.xml")
+    assert (model.geometry, model.alphabet, model.metadata["precision"]) == (GEOMETRY, ALPHABET, "f16")
     network = ov.Core().read_model(made.folder / "output_graph.xml")
     assert json.loads(network.get_rt_info(["speechmill", "settings"]).astype(str))["precision"] == "f16"
 
@@ -167,9 +168,9 @@ def relabelled(dev: Path, graph: Path) -> Path:
     from speech.clips.manifest import read_manifest
 
     made = step.run(OpenVinoSettings(precision="f32"), str(graph), dev.parent / "labels")
-    runner, manifest = Runner(made.xml, precision="f32"), read_manifest(dev)
+    runner, manifest = IrRunner(model_files.open(made.xml), precision="f32"), read_manifest(dev)
     reader = ClipReader(manifest, 16_000)
-    texts = [best_path(runner.emissions(reader.samples(clip)), ALPHABET) for clip in manifest]
+    texts = [best_path(runner.emissions([reader.samples(clip)])[0], ALPHABET) for clip in manifest]
     clips = [replace(clip, transcript=text) for clip, text in zip(manifest, texts, strict=True)]
     write_manifest(dev.with_name("relabelled.csv"), clips)
     return dev.with_name("relabelled.csv")

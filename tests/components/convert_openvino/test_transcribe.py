@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from components.convert_openvino import step
-from components.convert_openvino.ir.runner import Runner
 from components.convert_openvino.settings import OpenVinoSettings
 from components.convert_openvino.transcribe import Transcriber, main
+from speech import model_files
 from speech.alphabet import Alphabet
 from speech.errors import InputError
+from speech.ir.runner import IrRunner
 from tests.components.convert_openvino.models import chirp, write_wav
 from tests.fixtures.commands import exit_code
 
@@ -68,9 +69,11 @@ def test_audio_shorter_than_a_frame_has_no_text(ir: Path, seconds: float) -> Non
 
 def test_long_audio_goes_through_in_blocks(ir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = chirp(2.0)
-    whole = Runner(ir / "output_graph.xml", precision="f32").emissions(samples)
-    monkeypatch.setattr("components.convert_openvino.ir.runner.MAX_FRAMES", 10)
-    assert np.abs(Runner(ir / "output_graph.xml", precision="f32").emissions(samples) - whole).max() < 1e-5
+    model = model_files.open(ir / "output_graph.xml")
+    (whole,) = IrRunner(model, precision="f32").emissions([samples])
+    monkeypatch.setattr("speech.ir.runner.MAX_FRAMES", 10)
+    (blocks,) = IrRunner(model, precision="f32").emissions([samples])
+    assert np.abs(blocks - whole).max() < 1e-5
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -134,8 +137,11 @@ def test_wrong_inputs_are_one_line(ir: Path, frozen: Path, tmp_path: Path, capsy
         (("--audio", wav), "--model and --audio are needed"),
         (("--model", tmp_path / "no.xml", "--audio", wav), "no such file"),
         (("--model", lonely, "--audio", wav), "lonely.bin: no such file"),
-        (("--model", broken, "--audio", wav), "OpenVINO cannot read it"),
-        (("--model", frozen, "--audio", wav), "expected the .xml file"),
+        (("--model", broken, "--audio", wav), "not readable as an OpenVINO IR"),
+        (
+            ("--model", frozen, "--audio", wav),
+            "frozen graph: expected a folder of `python -m components.convert_openvino`, or a file: .xml",
+        ),
         (("--model", ir / "output_graph.xml", "--audio", tmp_path / "no.wav"), "no such audio file"),
         (("--model", ir / "output_graph.xml", "--audio", text), "not readable as audio"),
         (("--model", ir / "output_graph_audio.xml", "--audio", wav, "--chunk_ms", 100), "takes whole utterances"),

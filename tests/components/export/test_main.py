@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from components.export.__main__ import main
+from speech import model_files
 from speech.artifacts import ALPHABET, ExportedModel
-from speech.nn.runners.tflite_model import TFLiteModel
 from speech.storage.objects import delete_objects, download_folder, list_keys, upload_folder, write_object
 from tests.components.export.conftest import make_checkpoint
 
@@ -70,7 +70,7 @@ def test_command_lines_of_coqui(checkpoint: Path, tmp_path: Path, monkeypatch: p
     model = ExportedModel.open(tmp_path / "x")
     assert {"welsh.pb", "welsh.pbmm", "welsh.tflite"} <= set(model.sidecar["files"])
     assert not any(path.name.startswith("output_graph") for path in (tmp_path / "x").iterdir())
-    assert TFLiteModel(tmp_path / "x" / "welsh.tflite").n_steps == 4
+    assert model_files.open(tmp_path / "x" / "welsh.tflite").n_steps == 4
     assert (model.sidecar["beam_width"], model.sidecar["language"]) == (77, "cy")
     assert model.sidecar["tflite_weights"] == "float32"
     page = (tmp_path / "x" / CARD).read_text()

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from tensorflow.lite.python import schema_py_generated as schema
 
 from components.export import tflite
+from speech import model_files
 from speech.alphabet import Alphabet
 from speech.geometry import Geometry
 from speech.model_files.variables import BIAS, KERNEL
@@ -70,9 +71,10 @@ def probabilities(weights: dict[str, np.ndarray], geometry: Geometry) -> np.ndar
 )
 def test_float_models_compute_what_the_checkpoint_does(tmp_path: Path, geometry: Geometry, n_steps: int) -> None:
     weights = write(tmp_path / "m.tflite", geometry, n_steps)
-    model = TFLiteModel(tmp_path / "m.tflite")
+    model = model_files.open(tmp_path / "m.tflite")
+    assert model.geometry == geometry
     assert (model.n_steps, model.alphabet) == (n_steps, alphabet_of(geometry.n_labels))
-    np.testing.assert_allclose(model.emissions([clip()])[0], probabilities(weights, geometry), atol=1e-5)
+    np.testing.assert_allclose(TFLiteModel(model).emissions([clip()])[0], probabilities(weights, geometry), atol=1e-5)
 
 
 @pytest.mark.parametrize("geometry", [Geometry(64, 29), Geometry(48, 5, layer_norm=True)])
@@ -83,7 +85,7 @@ def test_int8_models_compute_about_that(tmp_path: Path, geometry: Geometry) -> N
         if value.size >= 1024 and value.ndim == 2:
             steps, scale = tflite.quantized(value)
             rounded[name] = steps.astype(np.float32) * np.float32(scale)
-    (found,) = TFLiteModel(tmp_path / "m.tflite").emissions([clip()])
+    (found,) = TFLiteModel(model_files.open(tmp_path / "m.tflite")).emissions([clip()])
     # What is left is the rounding of the activations, which the runtime does as it goes.
     assert np.abs(found - probabilities(rounded, geometry)).max() < 0.1
     assert np.abs(found - probabilities(weights, geometry)).mean() < 0.01

@@ -95,7 +95,7 @@ def test_a_release_carries_no_alphabet(tmp_path: Path) -> None:
     mandarin = checkpoint(tmp_path / "mandarin", Geometry(8, 255), alphabet=None)
     assert choose(mandarin, tmp_path / "new").alphabet.bytes_mode
     other = checkpoint(tmp_path / "other", alphabet=None)
-    with pytest.raises(InputError, match=r"no alphabet.txt beside the checkpoint: give --alphabet_config_path"):
+    with pytest.raises(InputError, match=r"no alphabet: .* lies beside it: give .* as --alphabet_config_path"):
         choose(other, tmp_path / "new")
 
 
@@ -137,9 +137,9 @@ def test_a_peer_s_default_that_is_given_counts(flag: str, default: object, other
     write_json(folder / Checkpoint.MODEL, {"geometry": {flag: other}})
     with pytest.raises(InputError, match=f"--{flag} {default} contradicts the checkpoint .*, which has {other}"):
         choose(folder, tmp_path / "new", **{flag: default})
-    assert choose(folder, tmp_path / "new").bundle.geometry == geometry
-    assert choose(folder, tmp_path / "new", **{flag: other}).bundle.geometry == geometry
-    assert getattr(choose(None, tmp_path / "new").bundle.geometry, flag) == default
+    assert choose(folder, tmp_path / "new").snapshot.geometry == geometry
+    assert choose(folder, tmp_path / "new", **{flag: other}).snapshot.geometry == geometry
+    assert getattr(choose(None, tmp_path / "new").snapshot.geometry, flag) == default
 
 
 def test_a_checkpoint_that_is_named_has_to_be_there(tmp_path: Path) -> None:
@@ -172,6 +172,6 @@ def test_dropped_layers_start_fresh_and_the_others_are_the_checkpoint_s(tmp_path
     folder = checkpoint(tmp_path / "base")
     found = choose(folder, tmp_path / "new", drop_source_layers="2", random_seed=9)
     before = snapshots.load(str(folder / "best_dev-720")).weights
-    changed = {name for name, value in found.bundle.weights.items() if not np.array_equal(value, before[name])}
+    changed = {name for name, value in found.snapshot.weights.items() if not np.array_equal(value, before[name])}
     assert (changed, found.dropped) == ({"layer_5/weights", "layer_6/weights"}, ("layer_5", "layer_6"))
     assert found.alphabet == OWN

@@ -10,6 +10,7 @@ from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
+from speech.model_files import alphabets
 from speech.model_files.variables import BIAS, KERNEL, MOMENTS, initial_weights
 from speech.nn import snapshots
 from speech.nn.snapshots import Snapshot
@@ -18,7 +19,7 @@ from speech.storage.files import write_json
 GEOMETRY = Geometry(8, 4)
 
 
-def make_bundle(geometry: Geometry = GEOMETRY, step: int = 7) -> Snapshot:
+def make_snapshot(geometry: Geometry = GEOMETRY, step: int = 7) -> Snapshot:
     weights = initial_weights(geometry, 1)
     moments = {f"{name}/{moment}": np.full_like(value, 0.5) for name, value in weights.items() for moment in MOMENTS}
     return Snapshot(geometry, weights, moments, step, 0.002, 0.81, 0.998, {"epoch": 3})
@@ -31,7 +32,7 @@ def save_raw(prefix: str, tensors: dict[str, np.ndarray]) -> None:
 
 
 def test_names_and_types_are_deepspeechs(tmp_path) -> None:
-    prefix = snapshots.save(tmp_path, "train-7", make_bundle())
+    prefix = snapshots.save(tmp_path, "train-7", make_snapshot())
     reader = tf.train.load_checkpoint(prefix)
     dtypes = reader.get_variable_to_dtype_map()
     assert dtypes.pop("speechmill/training_state") == tf.string
@@ -46,7 +47,7 @@ def test_names_and_types_are_deepspeechs(tmp_path) -> None:
 
 @pytest.mark.parametrize("geometry", [GEOMETRY, Geometry(12, 29, layer_norm=True), Geometry(8, 255)])
 def test_geometry_comes_from_the_checkpoint(tmp_path, geometry: Geometry) -> None:
-    loaded = snapshots.load(snapshots.save(tmp_path, "train-7", make_bundle(geometry)))
+    loaded = snapshots.load(snapshots.save(tmp_path, "train-7", make_snapshot(geometry)))
     assert loaded.geometry == geometry
     assert (loaded.global_step, loaded.learning_rate) == (7, pytest.approx(0.002))
     assert loaded.missing_moments == []
@@ -54,7 +55,7 @@ def test_geometry_comes_from_the_checkpoint(tmp_path, geometry: Geometry) -> Non
 
 def test_windows_and_rates_come_from_the_sidecars(tmp_path) -> None:
     geometry = replace(GEOMETRY, audio_sample_rate=8000, feature_win_len=40)
-    prefix = snapshots.save(tmp_path, "train-7", make_bundle())
+    prefix = snapshots.save(tmp_path, "train-7", make_snapshot())
     write_json(tmp_path / Checkpoint.FLAGS, {"n_hidden": 8, "audio_sample_rate": 8000, "feature_win_len": 40})
     assert snapshots.load(prefix).geometry == geometry
     write_json(tmp_path / Checkpoint.MODEL, {"geometry": {"audio_sample_rate": 44_100}})
@@ -66,21 +67,21 @@ def test_windows_and_rates_come_from_the_sidecars(tmp_path) -> None:
 
 def test_release_checkpoint_trained_with_cudnn(tmp_path) -> None:
     """No LSTM moments, opaque cuDNN tensors instead, no learning_rate, no alphabet.txt."""
-    bundle = make_bundle()
-    tensors = {**bundle.weights, "global_step": np.array(9, np.int64)}
-    tensors |= {name: value for name, value in bundle.moments.items() if not name.startswith("cudnn_lstm/")}
+    snapshot = make_snapshot()
+    tensors = {**snapshot.weights, "global_step": np.array(9, np.int64)}
+    tensors |= {name: value for name, value in snapshot.moments.items() if not name.startswith("cudnn_lstm/")}
     tensors |= {f"cudnn_lstm/opaque_kernel{m}": np.zeros(40, np.float32) for m in ("", "/Adam", "/Adam_1")}
     tensors |= {"beta1_power": np.array(0.5, np.float32), "beta2_power": np.array(0.9, np.float32)}
     save_raw(str(tmp_path / "best_dev-9"), tensors)
     loaded = snapshots.load(snapshots.find(tmp_path)[0])
     assert loaded.learning_rate is None
     assert loaded.missing_moments == [f"{name}/{moment}" for name in (KERNEL, BIAS) for moment in MOMENTS]
-    assert snapshots.find_alphabet(loaded.prefix, loaded.geometry) is None
+    assert alphabets.of_checkpoint(loaded.prefix, loaded.geometry) is None
 
 
 def test_find_follows_the_state_files(tmp_path) -> None:
     for name in ("train-1", "train-2", "best_dev-1"):
-        snapshots.save(tmp_path, name, make_bundle())
+        snapshots.save(tmp_path, name, make_snapshot())
     snapshots.write_state(tmp_path, Checkpoint.LAST, ["train-1", "train-2"])
     snapshots.write_state(tmp_path, Checkpoint.BEST, ["best_dev-1"])
     at = [str(tmp_path / name) for name in ("train-2", "train-1", "best_dev-1")]
@@ -90,14 +91,14 @@ def test_find_follows_the_state_files(tmp_path) -> None:
 
 
 def test_state_files_with_paths_of_another_machine(tmp_path) -> None:
-    prefix = snapshots.save(tmp_path, "best_dev-1", make_bundle())
+    prefix = snapshots.save(tmp_path, "best_dev-1", make_snapshot())
     (tmp_path / Checkpoint.BEST).write_text('model_checkpoint_path: "/home/ci/ckpt/best_dev-1"\n')
     assert snapshots.find(tmp_path, "best") == [prefix]
 
 
 def test_folder_without_state_files(tmp_path) -> None:
     for name in ("train-9", "train-10"):
-        snapshots.save(tmp_path, name, make_bundle())
+        snapshots.save(tmp_path, name, make_snapshot())
     assert [prefix.rsplit("/", 1)[1] for prefix in snapshots.find(tmp_path)] == ["train-10", "train-9"]
 
 
@@ -105,7 +106,7 @@ def test_folder_without_state_files(tmp_path) -> None:
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
 def test_a_damaged_checkpoint_falls_back(tmp_path, suffix: str, damage: str) -> None:
     for name in ("train-1", "train-2"):
-        snapshots.save(tmp_path, name, make_bundle(step=int(name[-1])))
+        snapshots.save(tmp_path, name, make_snapshot(step=int(name[-1])))
     path = tmp_path / f"train-2{suffix}"
     content = bytearray(path.read_bytes())
     if damage == "remove":
@@ -113,8 +114,8 @@ def test_a_damaged_checkpoint_falls_back(tmp_path, suffix: str, damage: str) -> 
     else:
         content[len(content) // 2] ^= 0x55
         path.write_bytes(content if damage == "flip" else content[: len(content) // 2])
-    bundle, problems = snapshots.load_first([str(tmp_path / "train-2"), str(tmp_path / "train-1")])
-    assert bundle.global_step == 1
+    snapshot, problems = snapshots.load_first([str(tmp_path / "train-2"), str(tmp_path / "train-1")])
+    assert snapshot.global_step == 1
     assert len(problems) == 1
     assert "train-2" in problems[0]
     assert "\n" not in problems[0]
@@ -133,11 +134,20 @@ def test_other_networks_and_empty_folders(tmp_path) -> None:
         snapshots.load(str(tmp_path / "y-1"))
 
 
-def test_find_alphabet(tmp_path) -> None:
+def test_the_alphabet_beside_a_bundle(tmp_path) -> None:
     Alphabet((" ", "a")).save(tmp_path / ALPHABET)
-    found = snapshots.find_alphabet(str(tmp_path / "train-1"), GEOMETRY)
-    assert found is not None
-    assert found.symbols == (" ", "a")
+    assert alphabets.of_checkpoint(tmp_path / "train-1", GEOMETRY) == Alphabet((" ", "a"))
     write_json(tmp_path / Checkpoint.FLAGS, {"bytes_output_mode": True})
-    found = snapshots.find_alphabet(str(tmp_path / "train-1"), Geometry(8, 255))
-    assert found == Alphabet.bytes_output_mode()
+    assert alphabets.of_checkpoint(tmp_path / "train-1", Geometry(8, 255)) == Alphabet.bytes_output_mode()
+
+
+def test_what_is_loaded_does_not_change_with_its_file(tmp_path) -> None:
+    prefix = snapshots.save(tmp_path, "train-7", make_snapshot())
+    loaded = snapshots.load(prefix)
+    assert loaded.training_state == {"epoch": 3}
+    assert snapshots.read_training_state(prefix) == {"epoch": 3}
+    data = tmp_path / "train-7.data-00000-of-00001"
+    data.write_bytes(bytes(data.stat().st_size))
+    for name, value in make_snapshot().weights.items():
+        np.testing.assert_array_equal(loaded.weights[name], value)
+    assert snapshots.read_training_state(prefix) is None

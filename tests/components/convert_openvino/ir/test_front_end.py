@@ -7,12 +7,12 @@ import openvino as ov
 import pytest
 from openvino import opset8
 
-from components.convert_openvino.ir import names
 from components.convert_openvino.ir.front_end import audio_network, portable, windows_of
 from components.convert_openvino.ir.network import ANY, Builder, parameter
 from speech.features.mfcc import mfcc
 from speech.features.streaming import context_windows
 from speech.geometry import Geometry
+from speech.ir import names
 from tests.components.convert_openvino.models import chirp, make_weights
 
 GEOMETRY = Geometry(n_hidden=64, n_labels=28)

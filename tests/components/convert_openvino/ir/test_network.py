@@ -8,9 +8,9 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from components.convert_openvino.ir import names
 from components.convert_openvino.ir.network import ANY, Builder, to_f16
 from speech.geometry import Geometry
+from speech.ir import names
 from tests.components.convert_openvino.models import make_weights, reference, states, windows
 
 GEOMETRY = Geometry(n_hidden=64, n_labels=28)

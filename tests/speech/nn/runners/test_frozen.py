@@ -5,16 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from speech import model_files
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.model_files import memmapped_file
-from speech.model_files.graph_facts import read_weights
 from speech.nn.features import batch_features
 from speech.nn.runners.checkpoint_model import BatchedModel, padded
 from speech.nn.runners.frozen import FrozenModel
 from tests.components.evaluate.conftest import GEOMETRY, LETTERS, write_frozen
 from tests.fixtures.tones import speak
 from tests.speech.nn.test_model import random_weights
+
+
+def open_frozen(path: Path) -> FrozenModel:
+    return FrozenModel(model_files.open(path))
 
 
 def clips() -> list[np.ndarray]:
@@ -26,20 +30,22 @@ def clips() -> list[np.ndarray]:
 def test_batches_and_streaming_agree(tmp_path: Path, layer_norm: bool, n_steps: int) -> None:
     geometry = Geometry(20, len(LETTERS), layer_norm=layer_norm)
     path = write_frozen(tmp_path / "g.pb", geometry, n_steps=n_steps)
-    frozen, batched = FrozenModel.load(path), BatchedModel(geometry, random_weights(geometry))
-    for samples, emissions in zip(clips(), batched.emissions(clips()), strict=True):
+    frozen, batched = open_frozen(path), BatchedModel(geometry, random_weights(geometry))
+    for samples, emissions, streamed in zip(
+        clips(), batched.emissions(clips()), frozen.emissions(clips()), strict=True
+    ):
         assert emissions.shape == (geometry.n_frames(len(samples)), geometry.n_classes)
-        np.testing.assert_allclose(frozen.emissions(samples), emissions, atol=1e-5)
+        np.testing.assert_allclose(streamed, emissions, atol=1e-5)
         np.testing.assert_allclose(emissions.sum(axis=1), 1.0, atol=1e-5)
     assert np.ptp(emissions_of(frozen), axis=0).max() > 0.05  # the outputs do depend on the sound
 
 
 def emissions_of(frozen: FrozenModel) -> np.ndarray:
-    return frozen.emissions(clips()[1])
+    return frozen.emissions(clips()[1:2])[0]
 
 
 def test_features_of_the_graph_are_those_of_training(tmp_path: Path) -> None:
-    frozen = FrozenModel.load(write_frozen(tmp_path / "g.pb"))
+    frozen = open_frozen(write_frozen(tmp_path / "g.pb"))
     for samples in clips()[:3]:
         expected = batch_features(samples[np.newaxis], np.array([len(samples)], np.int32), GEOMETRY)[0]
         np.testing.assert_allclose(frozen.mfccs(samples), expected[0], atol=2e-3)
@@ -48,8 +54,8 @@ def test_features_of_the_graph_are_those_of_training(tmp_path: Path) -> None:
 def test_a_memory_mapped_graph_is_the_same_model(tmp_path: Path) -> None:
     plain = write_frozen(tmp_path / "g.pb")
     memmapped_file.convert(plain, tmp_path / "g.pbmm")
-    assert np.array_equal(emissions_of(FrozenModel.load(plain)), emissions_of(FrozenModel.load(tmp_path / "g.pbmm")))
-    weights = read_weights(memmapped_file.open_graph(tmp_path / "g.pbmm"))
+    assert np.array_equal(emissions_of(open_frozen(plain)), emissions_of(open_frozen(tmp_path / "g.pbmm")))
+    weights = model_files.open(tmp_path / "g.pbmm").weights
     assert all(np.array_equal(weights[name], value) for name, value in random_weights(GEOMETRY).items())
 
 
@@ -58,7 +64,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "short.pb").write_bytes(content[: len(content) // 2])
     for name in ("short.pb", "absent.pb"):
         with pytest.raises(InputError, match=name):
-            FrozenModel.load(tmp_path / name)
+            open_frozen(tmp_path / name)
 
 
 def test_clips_without_a_frame() -> None:

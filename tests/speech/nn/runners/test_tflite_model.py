@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from speech import model_files
 from speech.errors import InputError
 from speech.geometry import Geometry
+from speech.model_files.variables import NoFloatWeights
 from speech.nn.runners.checkpoint_model import BatchedModel
 from speech.nn.runners.tflite_model import TFLiteModel
 from tests.components.evaluate.conftest import LETTERS
@@ -16,6 +18,10 @@ from tests.speech.nn.test_model import random_weights
 
 GEOMETRY = Geometry(n_hidden=40, n_labels=len(LETTERS))
 CLIPS = [speak("ab", 1), speak("dacbdcbda", 2), speak("a", 4)[:300]]
+
+
+def open_tflite(path: Path) -> TFLiteModel:
+    return TFLiteModel(model_files.open(path))
 
 
 @pytest.fixture(scope="module")
@@ -28,23 +34,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
 
 
 def test_float_model_and_its_weights_are_the_network(models: dict[bool, Path]) -> None:
-    model = TFLiteModel(models[False])
+    model = model_files.open(models[False])
     assert (model.geometry, model.alphabet, model.n_steps) == (GEOMETRY, LETTERS, 8)
     expected = BatchedModel(GEOMETRY, random_weights(GEOMETRY)).emissions(CLIPS)
-    for ours, theirs in zip(expected, model.emissions(CLIPS), strict=True):
+    for ours, theirs in zip(expected, TFLiteModel(model).emissions(CLIPS), strict=True):
         np.testing.assert_allclose(theirs, ours, atol=2e-5)
-    weights = model.weights()
-    assert weights is not None
     for name, value in random_weights(GEOMETRY).items():
-        np.testing.assert_array_equal(weights[name], value)
+        np.testing.assert_array_equal(model.weights[name], value)
 
 
 def test_quantized_model_has_no_float_weights_and_about_the_same_output(models: dict[bool, Path]) -> None:
-    model = TFLiteModel(models[True])
-    assert model.weights() is None
+    model = model_files.open(models[True])
+    assert model.geometry == GEOMETRY
+    with pytest.raises(NoFloatWeights, match="a quantized TFLite model"):
+        _ = model.weights
     assert models[True].stat().st_size < models[False].stat().st_size / 2
-    exact = TFLiteModel(models[False]).emissions(CLIPS)
-    found = model.emissions(CLIPS)
+    exact = open_tflite(models[False]).emissions(CLIPS)
+    found = TFLiteModel(model).emissions(CLIPS)
     assert [emissions.shape for emissions in found] == [emissions.shape for emissions in exact]
     difference = np.abs(np.concatenate(exact) - np.concatenate(found))
     assert 1e-4 < difference.mean() < 0.02
@@ -57,7 +63,8 @@ def test_layer_normalisation_is_not_taken_for_plain_weights(tmp_path: Path, monk
     normalise = lambda x: x * tflite_model.tf.math.rsqrt(tflite_model.tf.reduce_mean(x * x, 1, keepdims=True) + 1e-6)  # noqa: E731
     monkeypatch.setattr(tflite_model.tf, "minimum", lambda x, clip: normalise(plain(x, clip)))
     path = write_tflite(tmp_path / "m.tflite", GEOMETRY, random_weights(GEOMETRY), LETTERS, n_steps=2, quantize=False)
-    assert TFLiteModel(path).weights() is None
+    with pytest.raises(NoFloatWeights, match="layer-normalised"):
+        _ = model_files.open(path).weights
 
 
 def test_damaged_and_foreign_files_are_named(models: dict[bool, Path], tmp_path: Path) -> None:
@@ -66,16 +73,16 @@ def test_damaged_and_foreign_files_are_named(models: dict[bool, Path], tmp_path:
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(data)
         with pytest.raises(InputError, match=f"{name}.tflite"):
-            TFLiteModel(path)
+            open_tflite(path)
     with pytest.raises(InputError, match="no such file"):
-        TFLiteModel(tmp_path / "absent.tflite")
+        open_tflite(tmp_path / "absent.tflite")
     import tensorflow as tf
 
     function = tf.function(lambda x: x * 2, input_signature=[tf.TensorSpec([3], tf.float32)])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
     (tmp_path / "other.tflite").write_bytes(converter.convert())
     with pytest.raises(InputError, match="it has no input_node"):
-        TFLiteModel(tmp_path / "other.tflite")
+        open_tflite(tmp_path / "other.tflite")
 
 
 def test_an_alphabet_of_another_size_is_named(tmp_path: Path) -> None:
@@ -85,4 +92,4 @@ def test_an_alphabet_of_another_size_is_named(tmp_path: Path) -> None:
         tmp_path / "m.tflite", GEOMETRY, random_weights(GEOMETRY), Alphabet((" ", "a")), n_steps=1, quantize=False
     )
     with pytest.raises(InputError, match="2 symbols, but the model has 5 labels"):
-        TFLiteModel(path)
+        open_tflite(path)

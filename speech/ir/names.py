@@ -1,4 +1,4 @@
-"""The names that clients know the IR's tensors by.
+"""The names that clients know an IR's tensors by.
 
 A tensor may carry any number of names, so one IR answers to DeepSpeech's own, to those that the Model Optimizer left
 (with the port behind a colon), and to both profiles of the Open Model Zoo's speech_recognition_deepspeech_demo: the

@@ -1,0 +1,44 @@
+"""The one runner of IRs, on those of another converter: fixed frames, `input_lengths`, and names with ports."""
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import pytest
+
+from speech import model_files
+from speech.geometry import Geometry
+from speech.ir.runner import IrRunner
+from speech.nn.runners.checkpoint_model import BatchedModel
+from tests.components.convert_openvino.models import ALPHABET, chirp, make_weights, write_frozen
+
+GEOMETRY = Geometry(n_hidden=24, n_labels=28)
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What OpenVINO's own converter makes of the frozen graph, with the alphabet beside it."""
+    folder = tmp_path_factory.mktemp("converted")
+    frozen = write_frozen(folder / "graph.pb", make_weights(GEOMETRY), GEOMETRY)
+    shapes: list[tuple[str, list[int]]] = [
+        ("input_node:0", [1, 16, 19, 26]),
+        ("previous_state_c:0", [1, GEOMETRY.n_hidden]),
+        ("previous_state_h:0", [1, GEOMETRY.n_hidden]),
+        ("input_lengths:0", [1]),
+    ]
+    network = ov.convert_model(frozen, input=shapes, output=["logits:0", "new_state_c:0", "new_state_h:0"])
+    ov.save_model(network, folder / "theirs.xml", compress_to_fp16=False)
+    ALPHABET.save(folder / "alphabet.txt")
+    return folder / "theirs.xml"
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_an_ir_of_openvinos_converter(converted: Path, batches: bool) -> None:
+    model = model_files.open(converted)
+    assert (model.geometry, model.alphabet, model.n_steps) == (GEOMETRY, ALPHABET, 16)
+    clips = [chirp(0.9), chirp(0.01), chirp(0.4, seed=8)]
+    expected = BatchedModel(GEOMETRY, make_weights(GEOMETRY)).emissions(clips)
+    runner = IrRunner(model, precision="f32", batches=batches)
+    for ours, theirs in zip(runner.emissions(clips), expected, strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, atol=5e-5)
