@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-import tensorflow as tf
-
 from speech.alphabet import Alphabet
 from speech.clips.audio import ClipReader
 from speech.clips.manifest import Clip, Manifest
 from speech.decoding.beam_search import ctc_beam_search_decoder
 from speech.decoding.scorer import Scorer
 from speech.errors import InputError
-from speech.features.mfcc import mfcc
 from speech.nn import snapshots
-from speech.nn.model import AcousticModel
+from speech.nn.runners.checkpoint_model import BatchedModel
 
 
 def transcribe(
@@ -34,8 +31,6 @@ def transcribe(
         raise InputError(f"{bundle.prefix}: no alphabet.txt beside the checkpoint: give --alphabet_config_path")
     clip = Clip(audio.name, 0, "")
     reader = ClipReader(Manifest(audio, [clip]), bundle.geometry.audio_sample_rate)
-    features = mfcc(reader.samples(clip), bundle.geometry)  # [T, n_input]
-    model = AcousticModel(bundle.geometry, bundle.weights, trainable=False)
-    emissions = tf.nn.softmax(model.logits(features[None])[:, 0]).numpy()  # [T, n_classes]
+    (emissions,) = BatchedModel(bundle.geometry, bundle.weights).emissions([reader.samples(clip)])  # [T, n_classes]
     scorer = Scorer(lm_alpha, lm_beta, scorer_path, alphabet) if scorer_path else None
     return ctc_beam_search_decoder(emissions, alphabet, beam_width, scorer=scorer)[0].transcript
