@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -31,11 +30,13 @@ from speech.storage.objects import (
     upload_file,
     write_object,
 )
+from speech.storage.retries import attempts
 
 DESCRIPTION = "version.json"  # written last: a version with it is complete
 SUMS = "SHA256SUMS"
 CLAIM = ".publishing.json"  # in an object store only: the digest of what a version's name is being written with
 CREATE_ATTEMPTS = 5
+CREATE_DELAY_S = 0.1  # doubled after each attempt
 
 
 class ModelBucket(Protocol):
@@ -224,7 +225,7 @@ class ObjectStore:
         from botocore.exceptions import ClientError
 
         data = text.encode("utf-8")
-        for attempt in range(CREATE_ATTEMPTS):
+        for _ in attempts(CREATE_ATTEMPTS, CREATE_DELAY_S):  # 409: another writer is at it, and may yet fail
             with storage_errors(f"{self.uri}/{name}"):
                 try:
                     self._client.put_object(
@@ -237,7 +238,6 @@ class ObjectStore:
                         raise
             if status == 412:  # it exists, perhaps by an attempt of ours whose answer was lost
                 return self.get(name) == json.loads(text)
-            time.sleep(0.1 * 2**attempt)  # 409: another writer is at it, and may yet fail
         return False
 
     def _delete(self, name: str) -> None:
