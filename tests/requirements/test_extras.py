@@ -46,7 +46,6 @@ ELSEWHERE = {  # in reach of an extra's modules, and needed for something else a
 }
 NOT_BY_US = {  # in an extra, and imported by none of its modules
     ("import-cv", "audioop-lts"): "pydub imports audioop, which Python 3.13 has no longer, and does not say so",
-    ("import-cv", "pandas"): "of the stack that the project was asked for",
     ("pipeline", "kfp-kubernetes"): "kfp.kubernetes, which is in kfp by name",
 }
 
