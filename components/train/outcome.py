@@ -1,6 +1,7 @@
 """What the pipeline keeps and shows of a training; without TensorFlow."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from components.train.report import PAGE
