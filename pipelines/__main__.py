@@ -45,10 +45,9 @@ class CompileFlags:
 def run(argv: Sequence[str]) -> None:
     """Run the pipeline on this machine."""
     from pipelines.parameters import flags_class
-    from pipelines.retrain import retrain
 
     command(
-        flags_class(retrain.pipeline_func, RunBase),
+        flags_class(RunBase),
         _run,
         prog="speechmill run",
         usage="--corpus_uri RELEASE",

@@ -1,9 +1,12 @@
 """The shape of a model and of its features: what travels inside checkpoints and exported models."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from speech.errors import InputError
+
+N = TypeVar("N", bound=Any)  # a number of samples: int, an array or a tensor of them
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class Geometry:
         """Width of the logits: the symbols and the blank."""
         return self.n_labels + 1
 
-    def n_frames(self, samples: int) -> int:
-        """Feature frames of a signal of `samples`."""
-        return 0 if samples < self.window_samples else 1 + (samples - self.window_samples) // self.step_samples
+    def n_frames(self, samples: N, largest: Callable[[Any, Any], Any] = max) -> N:
+        """Feature frames of a signal of `samples`, or of many: with numpy's or TensorFlow's `maximum` as `largest`."""
+        return largest(0, 1 + (samples - self.window_samples) // self.step_samples)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

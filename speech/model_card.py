@@ -35,13 +35,17 @@ SHOWN_SETTINGS = ("epochs", "train_batch_size", "learning_rate", "dropout_rate",
 class CardSettings:
     """What the model card says beyond what the files say."""
 
-    export_author_id: str = setting("author", "who made the model, as one word", group="Model card")
-    export_model_name: str = setting("model", "name of the model")
-    export_model_version: str = setting("0.0.1", "version of the model")
-    export_contact_info: str = setting(PLACEHOLDER, "how to reach the author")
-    export_license: str = setting(PLACEHOLDER, "licence of the model, an SPDX identifier")
-    export_data_license: str = setting("CC0-1.0", "licence of the training data; Common Voice's by default")
-    export_description: str = setting("", "description in Markdown: what the data and the model are, what it is for")
+    export_author_id: str = setting("author", "who made the model, as one word", group="Model card", component=True)
+    export_model_name: str = setting("model", "name of the model", pipeline=True)
+    export_model_version: str = setting("0.0.1", "version of the model", component=True)
+    export_contact_info: str = setting(PLACEHOLDER, "how to reach the author", component=True)
+    export_license: str = setting(PLACEHOLDER, "licence of the model, an SPDX identifier", pipeline=True)
+    export_data_license: str = setting(
+        "CC0-1.0", "licence of the training data; Common Voice's by default", component=True
+    )
+    export_description: str = setting(
+        "", "description in Markdown: what the data and the model are, what it is for", component=True
+    )
     export_min_ds_version: str = setting("0.9.3", "oldest version of DeepSpeech's clients that loads the model")
     export_max_ds_version: str = setting("0.9.3", "newest version of DeepSpeech's clients that loads the model")
     export_min_stt_version: str = setting("1.4.0", "oldest version of Coqui STT's clients that loads the model")

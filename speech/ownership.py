@@ -10,7 +10,6 @@ after a kill knows its own unfinished files.
 
 import contextlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from speech.errors import InputError
-from speech.storage.files import write_json
-from speech.storage.objects import delete_objects, is_remote, list_folder, read_object, upload_folder, write_object
+from speech.storage.objects import is_remote, upload_folder
+from speech.storage.stores import Store, store_at
 
 _Claim = tuple[set[str], set[str]]  # the folders that were looked at, and what was foreign in them
 Names = Callable[[Mapping[str, Any]], Iterable[str]]  # what a record lists; nothing for a record of somebody else
@@ -43,8 +42,16 @@ class Place:
     the folder, `never` the endings of files that the step only reads.
     """
 
-    def __init__(self, folder: Path, records: Mapping[str, Names], flag: str, never: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        records: Mapping[str, Names],
+        flag: str,
+        never: tuple[str, ...] = (),
+        store: Store | None = None,
+    ) -> None:
         self.folder, self.records, self.flag, self.never = folder, records, flag, never
+        self.store = store or store_at(folder)
         self._claim = f".{next(iter(records))}.claim"
 
     @cached_property
@@ -83,15 +90,15 @@ class Place:
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove those of `names` that are the step's own."""
-        self._unlink([name for name in names if name in self.own])
+        self.store.remove([name for name in names if name in self.own])
 
     def _check(self, names: Iterable[str]) -> None:
         claim = self._claimed()
         for name in names:
             if self._is_foreign(name, claim):
                 raise InputError(
-                    f"{self._at(name)} would be replaced, but no record there says that this step wrote it: give "
-                    f"another {self.flag}, or move the file away"
+                    f"{self.store.locate(name)} would be replaced, but no record there says that this step wrote it: "
+                    f"give another {self.flag}, or move the file away"
                 )
 
     @contextlib.contextmanager
@@ -99,14 +106,15 @@ class Place:
         began = self.read(self._claim) is None
         if began:
             folders = sorted({_folder_of(name) for name in names})
-            self._write_claim({"folders": folders, "foreign": sorted(self._others(folders))})
+            claim = {"folders": folders, "foreign": sorted(self._others(folders))}
+            self.store.write(self._claim, json.dumps(claim).encode("utf-8"))
         try:
             yield
         except InputError:
             if began:
-                self._unlink([self._claim])
+                self.store.remove([self._claim])
             raise
-        self._unlink([self._claim])
+        self.store.remove([self._claim])
 
     def _is_foreign(self, name: str, claim: _Claim | None) -> bool:
         known = name in self.own or (claim is not None and _folder_of(name) in claim[0] and name not in claim[1])
@@ -126,40 +134,24 @@ class Place:
         folders, foreign = claim.get("folders"), claim.get("foreign")
         return (set(folders), set(foreign)) if isinstance(folders, list) and isinstance(foreign, list) else None
 
-    # How the files are reached.
-
-    def _at(self, name: str) -> str:
-        return str(self.folder / name)
-
-    def _exists(self, name: str) -> bool:
-        return os.path.lexists(self.folder / name)
-
-    def _list(self, folder: str) -> Collection[str]:
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder / folder) as entries:
-            return [entry.name for entry in entries]
-        return []
-
     def read(self, name: str) -> bytes | None:
         """The content of a small file, whosesoever it is; None without one."""
-        try:
-            return (self.folder / name).read_bytes()
-        except OSError:
-            return None
+        with contextlib.suppress(OSError):
+            return self.store.read(name)
+        return None
 
-    def _write_claim(self, claim: dict[str, Any]) -> None:
-        write_json(self.folder / self._claim, claim)
+    def _exists(self, name: str) -> bool:
+        return self.store.exists(name)
 
-    def _unlink(self, names: Iterable[str]) -> None:
-        for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+    def _list(self, folder: str) -> Collection[str]:
+        return self.store.names(folder)
 
 
 class RemotePlace(Place):
     """The same under a prefix of an object store, whose objects are looked at when they are first asked for."""
 
     def __init__(self, uri: str, records: Mapping[str, Names], flag: str) -> None:
-        super().__init__(Path(), records, flag)
-        self.uri = uri.rstrip("/")
+        super().__init__(Path(), records, flag, store=store_at(uri))
         self._listed: dict[str, frozenset[str]] = {}
 
     def check(self, names: Iterable[str]) -> None:
@@ -183,28 +175,15 @@ class RemotePlace(Place):
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         with self.writing(names):
             self.remove([record, *sorted(self.own - {*names})])
-            upload_folder(folder, self.uri, last=record)
-
-    def _at(self, name: str) -> str:
-        return f"{self.uri}/{name}"
+            upload_folder(folder, self.store.uri, last=record)
 
     def _exists(self, name: str) -> bool:
         return name.rpartition("/")[2] in self._list(_folder_of(name))
 
     def _list(self, folder: str) -> Collection[str]:
         if folder not in self._listed:
-            self._listed[folder] = frozenset(list_folder(f"{self.uri}/{folder}" if folder else self.uri))
+            self._listed[folder] = frozenset(self.store.names(folder))
         return self._listed[folder]
-
-    def read(self, name: str) -> bytes | None:
-        """As a folder's."""
-        return read_object(self._at(name))
-
-    def _write_claim(self, claim: dict[str, Any]) -> None:
-        write_object(self._at(self._claim), json.dumps(claim).encode("utf-8"))
-
-    def _unlink(self, names: Iterable[str]) -> None:
-        delete_objects(map(self._at, names))
 
 
 def place_at(where: str | Path, records: Mapping[str, Names], flag: str) -> Place:

@@ -78,11 +78,16 @@ def setting(
     positional: bool = False,
     metavar: str = "",
     adds_up: bool = False,
+    pipeline: bool | str = False,
+    component: bool = False,
+    in_pipeline: Any = None,
 ) -> Any:
     """A field of a settings dataclass: default, help text, unit (`s`, `ms`, `Hz`, ...) and allowed values.
 
     A tuple default makes a list flag; repeated, the last one counts unless it `adds_up`. `group` is the heading of this
     setting and of those behind it in the class (see speech/flag_help.py), `metavar` the value's name in the help.
+    `pipeline` makes it a parameter of the pipeline, of its own name or of that name, with the default `in_pipeline`
+    there; `component` an argument of the step's component alone (see speech/arguments.py).
     """
     options: dict[str, Any] = {"help": help.replace("%", "%%")}
     if choices is not None:
@@ -93,6 +98,7 @@ def setting(
         options |= {"type": str, "nargs": "*", "action": _AddingList if adds_up else _LastList}
     made = parsed_field(default=default, positional=positional, **options)
     made.metadata = {**made.metadata, "help": help, "unit": unit, "group": group, "positional": positional}
+    made.metadata |= {"pipeline": pipeline, "component": component, "in_pipeline": in_pipeline}
     return made
 
 

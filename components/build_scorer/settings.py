@@ -9,14 +9,44 @@ BINARY_TYPES = ("trie", "probing")
 
 
 @dataclass(frozen=True)
+class ScorerInputs:
+    """What the pipeline hands the step besides its settings."""
+
+    build_scorer: bool = setting(
+        False, "build a scorer of the training transcripts, of scorer_text_uri, or of both", pipeline=True
+    )
+    scorer_uri: str = setting(
+        "", "scorer that is there already, a .scorer file or s3:// URI, if none is built; empty: none", pipeline=True
+    )
+    scorer_text_uri: str = setting(
+        "",
+        "text for the scorer, a sentence a line: .txt or .txt.gz, local or s3://, with commas between",
+        pipeline=True,
+    )
+    scorer_transcripts: bool = setting(True, "the training transcripts are text for the scorer", pipeline=True)
+    extra_flags: str = setting(
+        "",
+        "further flags of the build_scorer step, such as --keep_case --binary_type probing",
+        pipeline="scorer_flags",
+    )
+
+
+@dataclass(frozen=True)
 class BuildScorerSettings:
     """How the language model is estimated and packaged."""
 
-    top_k: int = setting(500_000, "most frequent words that make the vocabulary", unit="words", group="Language model")
-    arpa_order: int = setting(5, "longest n-gram; 2 to 6, as clients read them", unit="words")
-    arpa_prune: str = setting("0|0|1", "n-grams seen this often or less are dropped: one count an order, `|` between")
+    top_k: int = setting(
+        500_000, "most frequent words that make the vocabulary", unit="words", group="Language model", pipeline=True
+    )
+    arpa_order: int = setting(5, "longest n-gram; 2 to 6, as clients read them", unit="words", pipeline=True)
+    arpa_prune: str = setting(
+        "0|0|1", "n-grams seen this often or less are dropped: one count an order, `|` between", pipeline=True
+    )
     max_arpa_memory: str = setting(
-        "85%", "memory for lmplz at most: a share of the machine or container, or 4G, 500M", metavar="SIZE"
+        "85%",
+        "memory for lmplz at most: a share of the machine or container, or 4G, 500M",
+        metavar="SIZE",
+        component=True,
     )
     binary_a_bits: int = setting(255, "most bits of a trie pointer that may be moved to a table; 0: none", unit="bits")
     binary_q_bits: int = setting(8, "bits of a quantized probability or backoff in a trie; 0: float32", unit="bits")
@@ -26,9 +56,12 @@ class BuildScorerSettings:
     )
     keep_case: bool = setting(False, "do not lower-case the text")
     default_alpha: float = setting(
-        0.931289039105002, "weight of the language model that the scorer suggests", group="Scorer"
+        0.931289039105002,
+        "weight of the language model that the scorer suggests",
+        group="Scorer",
+        component=True,
     )
-    default_beta: float = setting(1.1834137581510284, "bonus for each word that the scorer suggests")
+    default_beta: float = setting(1.1834137581510284, "bonus for each word that the scorer suggests", component=True)
     force_bytes_output_mode: str = setting(
         "", "true: for a model in bytes output mode, false: for an alphabet; empty: as the model is"
     )

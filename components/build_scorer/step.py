@@ -37,7 +37,7 @@ from speech.decoding.scorer import Scorer, require_word_ends
 from speech.errors import InputError
 from speech.ownership import Place, listed
 from speech.storage.files import atomic_path, write_text
-from speech.storage.objects import download_file, is_remote
+from speech.storage.stores import fetched
 
 SHOWN = 5
 LANGUAGE_MODEL_RECORD = "lm.json"  # beside a language model without a scorer: what was written
@@ -180,11 +180,7 @@ def _buckets(settings: BuildScorerSettings, code_points: int) -> int:
 
 def _sentences(sources: TextSources, scratch: Path) -> Iterator[Iterable[str]]:
     for number, text in enumerate(sources.texts):
-        path = Path(text)
-        if is_remote(text):
-            path = scratch / f"{number}-{path.name}"
-            download_file(text, path)
-        yield read_lines(path)
+        yield read_lines(fetched(text, scratch, f"{number}-{Path(text).name}"))
     for csv in sources.csvs:
         yield (clip.transcript for clip in read_manifest(csv))
 
@@ -288,12 +284,10 @@ def adopt(uri: str, model: Path, folder: Path) -> ExternalScorer | None:
     alphabet = alphabet_in(model)
     place.check([ExternalScorer.SCORER, ALPHABET, ExternalScorer.MODEL])
     with atomic_path(folder / ExternalScorer.SCORER) as temporary:
-        if is_remote(uri):
-            download_file(uri, temporary)
-        elif Path(uri).is_file():
-            shutil.copyfile(uri, temporary)
-        else:
-            raise InputError(f"{uri}: no such scorer: expected a .scorer file, local or s3://")
+        if (source := fetched(uri, temporary.parent, temporary.name)) != temporary:
+            if not source.is_file():
+                raise InputError(f"{uri}: no such scorer: expected a .scorer file, local or s3://")
+            shutil.copyfile(source, temporary)
         try:
             opened = Scorer(None, None, temporary, alphabet)
         except InputError as error:

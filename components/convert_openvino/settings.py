@@ -12,23 +12,39 @@ class OpenVinoSettings:
     """The form of the IR, and how much accuracy it may cost."""
 
     model_name: str = setting(
-        "output_graph", "name of the files: MODEL_NAME.xml and MODEL_NAME.bin", group="Form of the IR"
+        "output_graph",
+        "name of the files: MODEL_NAME.xml and MODEL_NAME.bin",
+        group="Form of the IR",
+        component=True,
     )
-    precision: str = setting("f16", "how the file keeps the weights", choices=PRECISIONS)
-    n_steps: int = setting(0, "frames a call as a fixed dimension; 0: any number, chosen at each call", unit="frames")
-    batch: int = setting(1, "utterances a call as a fixed dimension; 0: any number, chosen at each call")
-    stateful: bool = setting(False, "also write MODEL_NAME_stateful, which keeps the LSTM's states from call to call")
+    precision: str = setting("f16", "how the file keeps the weights", choices=PRECISIONS, pipeline="openvino_precision")
+    n_steps: int = setting(
+        0, "frames a call as a fixed dimension; 0: any number, chosen at each call", unit="frames", component=True
+    )
+    batch: int = setting(
+        1, "utterances a call as a fixed dimension; 0: any number, chosen at each call", component=True
+    )
+    stateful: bool = setting(
+        False, "also write MODEL_NAME_stateful, which keeps the LSTM's states from call to call", component=True
+    )
     with_features: bool = setting(
-        False, "also write MODEL_NAME_audio, which takes the samples of a whole utterance and computes the MFCC itself"
+        False,
+        "also write MODEL_NAME_audio, which takes the samples of a whole utterance and computes the MFCC itself",
+        component=True,
     )
-    alphabet_config_path: str = setting("", "alphabet of the model, where it carries none or a wrong one")
+    alphabet_config_path: str = setting(
+        "", "alphabet of the model, where it carries none or a wrong one", component=True
+    )
     max_wer_increase: float = setting(
         0.5,
         "refuse an IR whose WER on the dev set is worse than the f32 one's by more than this",
         unit="points",
         group="Check of the accuracy",
+        component=True,
     )
-    limit_dev: int = setting(500, "clips of the dev set to measure that on, evenly spread; 0: all", unit="clips")
+    limit_dev: int = setting(
+        500, "clips of the dev set to measure that on, evenly spread; 0: all", unit="clips", component=True
+    )
 
     def __post_init__(self) -> None:
         if not self.model_name or "/" in self.model_name or self.model_name.startswith("."):

@@ -29,7 +29,8 @@ from speech.ir import ir_file, names
 from speech.model_files.door import WITH_WEIGHTS, Model
 from speech.ownership import Place, place_at
 from speech.storage.files import fsync_folder
-from speech.storage.objects import download_file, download_folder, is_remote
+from speech.storage.objects import local_folder
+from speech.storage.stores import fetched
 
 ENDINGS = (".bin", ".xml")
 RECORDS = {IntermediateRepresentation.MODEL: names_of_ir, IntermediateRepresentation.OLDER: names_of_ir}
@@ -183,11 +184,7 @@ def _fsync(path: Path) -> None:
 
 def _local(input_model: str, scratch: Path) -> Path:
     """The model as local files."""
-    if not is_remote(input_model):
-        return Path(input_model)
     name = input_model.rstrip("/").rsplit("/", 1)[-1]
     if Path(name).suffix in (".pb", ".pbmm", ".tflite"):
-        download_file(input_model, scratch / name)
-        return scratch / name
-    download_folder(input_model, scratch / name)
-    return scratch / name
+        return fetched(input_model, scratch)
+    return local_folder(input_model, scratch / name)

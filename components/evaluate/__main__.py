@@ -9,13 +9,14 @@ from components.evaluate import locations
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation, place_of_scorer
 from speech.clips.manifest import Manifest
-from speech.clips.sources import read_source
+from speech.clips.sources import fetch_source, read_source
 from speech.errors import InputError
 from speech.extras import require
 from speech.findings import Findings
 from speech.settings import command, setting
 from speech.storage.files import write_text
 from speech.storage.objects import is_remote
+from speech.storage.stores import fetched, put_file
 
 READ_FROM_MODEL = "it is read from the model"
 OF_TRAINING = "it is a setting of the training or the export"
@@ -130,15 +131,15 @@ def run(settings: EvaluateCommand) -> None:
         local = locations.fetch_settings(settings, scratch)
         if settings.tuned_scorer:
             check_copy(Path(local.scorer_path), settings.tuned_scorer)
-        csvs = [locations.fetch_set(uri, scratch / f"set-{n}") for n, uri in enumerate(settings.test_files)]
-        dev = [locations.fetch_set(uri, scratch / f"dev-{n}") for n, uri in enumerate(settings.dev_files)]
+        csvs = [fetch_source(uri, scratch / f"set-{n}") for n, uri in enumerate(settings.test_files)]
+        dev = [fetch_source(uri, scratch / f"dev-{n}") for n, uri in enumerate(settings.dev_files)]
         evaluation = step.run(
             local,
             locations.fetch_model(model, scratch / "model"),
             csvs,
             scratch / "evaluation" if is_remote(settings.evaluation) else Path(settings.evaluation),
             dev=dev if settings.n_trials else [],
-            history=locations.fetch_file(settings.history, scratch) if settings.history else None,
+            history=fetched(settings.history, scratch) if settings.history else None,
             tuned_scorer=locations.place(settings.tuned_scorer, scratch / "tuned") if settings.tuned_scorer else None,
         )
         del held
@@ -148,7 +149,7 @@ def run(settings: EvaluateCommand) -> None:
             )
         locations.deliver(evaluation.folder, settings.evaluation, step.place_of(settings.evaluation))
         if settings.test_output_file:
-            locations.deliver_file(evaluation.folder / evaluation.SAMPLES, settings.test_output_file)
+            put_file(evaluation.folder / evaluation.SAMPLES, settings.test_output_file)
         if settings.dump:
             _dump(evaluation, settings.dump, scratch)
         print(totals(evaluation.scores))
@@ -161,7 +162,7 @@ def _dump(evaluation: Evaluation, target: str, scratch: Path) -> None:
     for ending, key in ((".txt", "src"), (".out", "res")):
         lines = (f"{sample['wav_filename']} {sample[key]}\n" for sample in samples)
         write_text(scratch / f"dump{ending}", "".join(lines))
-        locations.deliver_file(scratch / f"dump{ending}", f"{target}{ending}")
+        put_file(scratch / f"dump{ending}", f"{target}{ending}")
 
 
 def main() -> None:

@@ -4,9 +4,12 @@ from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
 from components import images
+from components.evaluate.settings import EvaluateInputs, EvaluateSettings
+from speech.arguments import takes
 
 
 @dsl.component(base_image=images.EVALUATE, install_kfp_package=False)
+@takes(EvaluateInputs, EvaluateSettings)
 def evaluate(
     model: Input[Model],
     test_clips: Input[Dataset],
@@ -16,13 +19,14 @@ def evaluate(
     tuned_scorer: Output[Model],
     metrics: Output[Metrics],
     report: Output[HTML],
+    # made by `make tables` of settings.py
     test_sets: str = "test",
     test_batch_size: int = 64,
     limit_test: int = 0,
     engine: str = "auto",
     decoder: str = "auto",
     beam_width: int = 0,
-    n_trials: int = 0,
+    n_trials: int = 60,
     text_normalization: str = "spaces",
     bootstrap_unit: str = "clip",
     random_seed: int = 4568,
@@ -31,6 +35,7 @@ def evaluate(
     champion: str = "",
     champion_of: str = "",
     extra_flags: str = "",
+    # end
 ) -> None:
     """Measure the exported model on the corpus' test clips: WER, CER, loss, and a report to learn from.
 
@@ -43,21 +48,6 @@ def evaluate(
         tuned_scorer: The scorer with the weights that were found; as it came without a search, or none.
         metrics: WER, CER, loss and the number of clips.
         report: The report as one HTML file.
-        test_sets: Sets of the corpus to measure on, with commas between them.
-        test_batch_size: Clips that go through the model at once, at most.
-        limit_test: Use only the first clips of each set; 0: all.
-        engine: What computes the emissions: auto, batch or file.
-        decoder: How emissions become text: auto, beam, greedy or ds_ctcdecoder.
-        beam_width: Beams of the search; 0: what the model carries for its clients.
-        n_trials: Trials in the search for the scorer's weights on the dev set; 0: no search.
-        text_normalization: What is done to texts before they are compared: none, spaces, lower or letters.
-        bootstrap_unit: What is drawn for the confidence intervals: clip or speaker.
-        random_seed: Seed of the resampling.
-        report_count: Best, median and worst clips in the log, of each.
-        report_players: Worst clips that the report lets one hear.
-        champion: Evaluation to compare with, a folder or s3:// prefix; empty: none.
-        champion_of: Folder or s3:// prefix of published versions: compare with the champion there, if it has one.
-        extra_flags: Further flags as on the command line, e.g. --confidence 0.9 --reverse_test.
     """
     from pathlib import Path
 
@@ -66,25 +56,10 @@ def evaluate(
     with one_line_errors():
         from components.evaluate import step
         from components.evaluate.settings import EvaluateSettings
+        from speech.arguments import from_arguments
         from speech.artifacts import Clips
-        from speech.settings import with_extra_flags
 
-        given = EvaluateSettings(
-            test_batch_size=test_batch_size,
-            limit_test=limit_test,
-            engine=engine,
-            decoder=decoder,
-            beam_width=beam_width,
-            n_trials=n_trials,
-            text_normalization=text_normalization,
-            bootstrap_unit=bootstrap_unit,
-            random_seed=random_seed,
-            report_count=report_count,
-            report_players=report_players,
-            champion=champion,
-            champion_of=champion_of,
-        )
-        settings = with_extra_flags(given, extra_flags, "evaluate: extra_flags")
+        settings = from_arguments(EvaluateSettings, locals(), "evaluate: extra_flags")
         made = step.run_on_clips(
             settings,
             Path(model.path),
@@ -100,6 +75,7 @@ def evaluate(
 
 
 @dsl.component(base_image=images.EVALUATE, install_kfp_package=False)
+@takes(EvaluateInputs, EvaluateSettings, only=("test_sets", "text_normalization", "extra_flags"))
 def evaluate_openvino(
     ir: Input[Model],
     test_clips: Input[Dataset],
@@ -107,9 +83,11 @@ def evaluate_openvino(
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
+    # made by `make tables` of settings.py
     test_sets: str = "test",
     text_normalization: str = "spaces",
     extra_flags: str = "",
+    # end
 ) -> None:
     """Measure the OpenVINO IR on the clips that the exported model was measured on.
 
@@ -120,9 +98,6 @@ def evaluate_openvino(
         evaluation: The scores, every transcript and the report.
         metrics: WER, CER, loss and the number of clips.
         report: The report as one HTML file.
-        test_sets: Sets of the corpus to measure on, with commas between them; the dev set is left out.
-        text_normalization: What is done to texts before they are compared: none, spaces, lower or letters.
-        extra_flags: Further flags as on the command line, e.g. --confidence 0.9 --reverse_test.
     """
     from pathlib import Path
 
@@ -131,12 +106,10 @@ def evaluate_openvino(
     with one_line_errors():
         from components.evaluate import step
         from components.evaluate.settings import EvaluateSettings
+        from speech.arguments import from_arguments
         from speech.artifacts import Clips
-        from speech.settings import with_extra_flags
 
-        settings = with_extra_flags(
-            EvaluateSettings(text_normalization=text_normalization), extra_flags, "evaluate_openvino: extra_flags"
-        )
+        settings = from_arguments(EvaluateSettings, locals(), "evaluate_openvino: extra_flags")
         clips = Clips.open(test_clips.path)
         sets = step.without_dev(test_sets, clips)
         made = step.run_on_clips(

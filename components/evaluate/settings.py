@@ -15,11 +15,25 @@ USUAL_TRIALS = 60  # of a search for a scorer's weights
 
 
 @dataclass(frozen=True)
+class EvaluateInputs:
+    """What the pipeline hands the step besides its settings."""
+
+    test_sets: str = setting("test", "sets of the corpus to measure on, with commas between them", pipeline=True)
+    extra_flags: str = setting(
+        "",
+        "further flags of the evaluate steps, such as --hot_words mill:5 --bootstrap_unit speaker",
+        pipeline="evaluate_flags",
+    )
+
+
+@dataclass(frozen=True)
 class EvaluateSettings:
     """How a model is measured."""
 
-    test_batch_size: int = setting(64, "clips that go through the model at once, at most", unit="clips", group="Clips")
-    limit_test: int = setting(0, "use only the first clips of each set; 0: all", unit="clips")
+    test_batch_size: int = setting(
+        64, "clips that go through the model at once, at most", unit="clips", group="Clips", component=True
+    )
+    limit_test: int = setting(0, "use only the first clips of each set; 0: all", unit="clips", component=True)
     reverse_test: bool = setting(False, "take each set from its end")
     normalize_sample_rate: bool = setting(True, "resample clips of another sample rate; off: leave them out")
     allow_skipped: str = setting(
@@ -33,6 +47,7 @@ class EvaluateSettings:
         "out of the file and runs them in batches; `auto` is `batch` where the file allows it",
         choices=ENGINES,
         group="Emissions",
+        component=True,
     )
     check_clips: int = setting(
         3, "clips on whose first second `batch` is compared with the file in its own runtime", unit="clips"
@@ -47,11 +62,14 @@ class EvaluateSettings:
         "if its library is compiled or a scorer is given, else `greedy`",
         choices=DECODERS,
         group="Decoding",
+        component=True,
     )
     scorer_path: str = setting("", "scorer: a .scorer file or the folder of one; empty: none")
     lm_alpha: float | None = setting(None, "weight of the language model; not given: what the scorer suggests")
     lm_beta: float | None = setting(None, "bonus for each word; not given: what the scorer suggests")
-    beam_width: int = setting(0, "beams of the search; 0: what the model carries for its clients, else 500")
+    beam_width: int = setting(
+        0, "beams of the search; 0: what the model carries for its clients, else 500", component=True
+    )
     cutoff_prob: float = setting(1.0, "labels of a frame are searched until their probabilities add up to this")
     cutoff_top_n: int = setting(300, "labels of a frame that are searched at most, with a --cutoff_prob below 1")
     hot_words: tuple[str, ...] = setting(
@@ -68,6 +86,8 @@ class EvaluateSettings:
         0,
         "search the scorer's weights on the dev set first, with so many trials; 0: no search",
         group="Search for the scorer's weights",
+        pipeline=True,
+        in_pipeline=USUAL_TRIALS,
     )
     lm_alpha_max: float = setting(5.0, "upper end of the search for --lm_alpha")
     lm_beta_max: float = setting(5.0, "upper end of the search for --lm_beta")
@@ -81,29 +101,37 @@ class EvaluateSettings:
         "space (and Unicode NFC), `lower` also the case, `letters` also drops what is no letter, digit or apostrophe",
         choices=NORMALIZATIONS,
         group="Scores",
+        pipeline=True,
     )
     bootstrap_samples: int = setting(1000, "resamples behind each confidence interval; 0: no intervals")
     bootstrap_unit: str = setting(
         "clip",
         "what is drawn: clips, or speakers with all their clips (wider, and right for few speakers)",
         choices=UNITS,
+        component=True,
     )
     confidence: float = setting(0.95, "coverage of the intervals")
-    random_seed: int = setting(4568, "seed of the resampling")
+    random_seed: int = setting(4568, "seed of the resampling", component=True)
     report_count: int = setting(
-        5, "best, median and worst clips that are printed, of each", unit="clips", group="Report"
+        5,
+        "best, median and worst clips that are printed, of each",
+        unit="clips",
+        group="Report",
+        component=True,
     )
-    report_players: int = setting(10, "worst clips that the HTML report lets one hear", unit="clips")
+    report_players: int = setting(10, "worst clips that the HTML report lets one hear", unit="clips", component=True)
     champion: str = setting(
         "",
         "evaluation to compare with: the folder or s3:// prefix that has its samples.json",
         group="Comparison",
         metavar="FOLDER",
+        pipeline=True,
     )
     champion_of: str = setting(
         "",
         "folder or s3:// prefix of published versions: compare with the champion there, if it has one",
         metavar="FOLDER",
+        pipeline="publish_uri",
     )
     load_evaluate: str = setting(
         "auto",

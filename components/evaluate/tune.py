@@ -11,6 +11,7 @@ from components.evaluate import locations
 from components.evaluate.__main__ import ALIASES, RETIRED
 from components.evaluate.settings import USUAL_TRIALS, EvaluateSettings
 from speech.artifacts import place_of_scorer
+from speech.clips.sources import fetch_source
 from speech.errors import InputError
 from speech.extras import MODULES, require
 from speech.ownership import Place, place_at
@@ -64,7 +65,7 @@ def run(settings: TuneCommand) -> None:
         subject = open_subject(local, locations.fetch_model(model, scratch / "model"))
         scorer = open_scorer(local, subject.alphabet)
         assert scorer is not None
-        csvs = [locations.fetch_set(uri, scratch / f"dev-{n}") for n, uri in enumerate(settings.dev_files)]
+        csvs = [fetch_source(uri, scratch / f"dev-{n}") for n, uri in enumerate(settings.dev_files)]
         tuning = search(local, subject, scorer, csvs)
         if settings.tuned_scorer:
             tuned = place_of_scorer(settings.tuned_scorer, "--tuned_scorer")

@@ -4,24 +4,26 @@ from kfp import dsl
 from kfp.dsl import Input, Model, Output
 
 from components import images
+from components.export.settings import ExportSettings
+from speech.arguments import takes
 
 
 @dsl.component(base_image=images.EXPORT, install_kfp_package=False)
+@takes(ExportSettings, but=("export_quantize",))
 def freeze(
     checkpoint: Input[Model],
     model: Output[Model],
+    # made by `make tables` of settings.py
     n_steps: int = 16,
     export_beam_width: int = 500,
     export_language: str = "",
+    # end
 ) -> None:
     """Freeze the best checkpoint into the streaming graph that native clients run.
 
     Args:
         checkpoint: The trained checkpoint.
         model: The frozen graph, its alphabet and its sidecar.
-        n_steps: Frames a call of the streaming graph.
-        export_beam_width: Beam width that clients use by default.
-        export_language: Language code stored in the graph.
     """
     from pathlib import Path
 
@@ -30,8 +32,9 @@ def freeze(
     with one_line_errors():
         from components.export import step
         from components.export.settings import ExportSettings
+        from speech.arguments import from_arguments
 
-        settings = ExportSettings(n_steps=n_steps, export_beam_width=export_beam_width, export_language=export_language)
+        settings = from_arguments(ExportSettings, locals())
         made = step.freeze(settings, Path(checkpoint.path), Path(model.path))
         model.metadata["bytes"] = made.sidecar["files"][made.FROZEN]["bytes"]
         model.metadata["selfcheck_max_difference"] = made.sidecar["selfcheck_max_difference"]
@@ -56,17 +59,19 @@ def convert_mmap(model: Input[Model], mapped: Output[Model]) -> None:
 
 
 @dsl.component(base_image=images.EXPORT, install_kfp_package=False)
+@takes(ExportSettings, only=("export_quantize",))
 def convert_tflite(
     model: Input[Model],
     tflite: Output[Model],
+    # made by `make tables` of settings.py
     export_quantize: bool = True,
+    # end
 ) -> None:
     """Convert the frozen graph to TFLite.
 
     Args:
         model: The frozen graph.
         tflite: The TFLite model, its alphabet and its sidecar.
-        export_quantize: Store the weights as int8 rather than float32.
     """
     from pathlib import Path
 

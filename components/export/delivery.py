@@ -16,7 +16,8 @@ from speech.artifacts import (
 )
 from speech.errors import InputError
 from speech.ownership import RemotePlace, place_at
-from speech.storage.objects import is_remote, upload_file
+from speech.storage.objects import is_remote
+from speech.storage.stores import put_file
 
 STEM = Path(ExportedModel.FROZEN).stem
 
@@ -95,7 +96,7 @@ def deliver_archive(made: Path, destination: str) -> str:
     folder, name = _parted(destination)
     _check_archive(destination)
     if is_remote(folder):
-        upload_file(made, f"{folder}/{name}.zip")
+        put_file(made, f"{folder}/{name}.zip")
     else:
         made.replace(f"{folder}/{name}.zip")
     return f"{folder}/{name}.zip"

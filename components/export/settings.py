@@ -9,10 +9,12 @@ from speech.settings import setting, setting_error
 class ExportSettings:
     """The streaming graph and its metadata."""
 
-    n_steps: int = setting(16, "frames a call of the streaming graph", unit="frames", group="Graph")
-    export_beam_width: int = setting(500, "beam width that clients use by default")
-    export_language: str = setting("", "language code stored in the graph and in the model card, e.g. cy")
-    export_quantize: bool = setting(True, "int8 weights in the TFLite model; false: float32")
+    n_steps: int = setting(16, "frames a call of the streaming graph", unit="frames", group="Graph", pipeline=True)
+    export_beam_width: int = setting(500, "beam width that clients use by default", pipeline=True)
+    export_language: str = setting(
+        "", "language code stored in the graph and in the model card, e.g. cy", pipeline=True
+    )
+    export_quantize: bool = setting(True, "int8 weights in the TFLite model; false: float32", pipeline=True)
     load_evaluate: str = setting(
         "auto", "checkpoint to export; auto: best, else last", choices=("auto", "best", "last"), group="Checkpoint"
     )

@@ -10,6 +10,24 @@ LAYOUTS = ("shards", "clips")
 
 
 @dataclass(frozen=True)
+class ImportInputs:
+    """What the pipeline hands the step besides its settings."""
+
+    corpus_uri: str = setting(
+        "", "Common Voice release: the locale's folder or its .tar.gz, local or s3://", pipeline=True
+    )
+    corpus_revision: str = setting(
+        "",
+        "text that changes when the corpus does, so that a cached import is not taken for the new one; "
+        "`speechmill run` and `submit` find it out",
+        pipeline=True,
+    )
+    extra_flags: str = setting(
+        "", "further flags of the import step, such as --normalize --max_chars_per_s 30", pipeline="import_flags"
+    )
+
+
+@dataclass(frozen=True)
 class ImportSettings:
     """What to import of a Common Voice release, and how."""
 
@@ -18,6 +36,7 @@ class ImportSettings:
         f"sets to write, of {' '.join(ALL_SETS)}; train-all is validated without dev's and test's",
         group="Corpus",
         metavar="SET",
+        component=True,
     )
     filter_alphabet: str = setting(
         "",
@@ -25,27 +44,41 @@ class ImportSettings:
         "(several lines); empty: the alphabet is collected from the transcripts",
         group="Transcripts",
         metavar="FILE",
+        pipeline=True,
     )
     normalize: bool = setting(
-        False, "turn letters with diacritics into their base letters (ASCII)", group="Transcripts"
+        False,
+        "turn letters with diacritics into their base letters (ASCII)",
+        group="Transcripts",
+        pipeline=True,
     )
     validate_label_locale: str = setting(
         "",
         "Python file with a function validate_label(sentence) -> transcript or None",
         group="Transcripts",
         metavar="FILE",
+        component=True,
     )
     space_after_every_character: bool = setting(
-        False, "write a space after every character of the transcript", group="Transcripts"
+        False,
+        "write a space after every character of the transcript",
+        group="Transcripts",
+        component=True,
     )
     max_chars_per_s: float = setting(
-        50.0, "drop clips with more characters a second than this", unit="characters/s", group="Transcripts"
+        50.0,
+        "drop clips with more characters a second than this",
+        unit="characters/s",
+        group="Transcripts",
+        component=True,
     )
     audio_dir: str = setting(
         "", "folder of the audio, if it is not `clips` beside the TSV files (folders only)", group="Audio"
     )
-    audio_sample_rate: int = setting(16000, "sample rate of the clips written", unit="Hz", group="Audio")
-    max_duration_s: float = setting(10.0, "drop longer clips", unit="s", group="Audio")
+    audio_sample_rate: int = setting(
+        16000, "sample rate of the clips written", unit="Hz", group="Audio", component=True
+    )
+    max_duration_s: float = setting(10.0, "drop longer clips", unit="s", group="Audio", pipeline=True)
     max_clip_mb: float = setting(16.0, "drop larger audio files without reading them", unit="MB", group="Audio")
     layout: str = setting(
         "shards",
@@ -64,6 +97,7 @@ class ImportSettings:
         "corpus of an earlier import: clips whose audio has not changed are taken from it",
         group="Corpus",
         metavar="FOLDER",
+        pipeline=True,
     )
     partition: str = setting(
         "", "i/n: import the i-th of n parts of the clips; merge the parts afterwards", group="Corpus", metavar="I/N"

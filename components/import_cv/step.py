@@ -30,7 +30,7 @@ from speech.alphabet import Alphabet
 from speech.artifacts import Corpus, CorpusPart
 from speech.errors import InputError, RetryError
 from speech.native.processors import cores
-from speech.storage.objects import download_file, is_remote
+from speech.storage.stores import fetched
 
 SHARD_FORMAT = 2  # how clips are divided into shards, and how the journal says it
 NOT_IN_FINGERPRINT = ("workers", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "partition")
@@ -181,21 +181,13 @@ def _given_alphabet(settings: ImportSettings, target: CorpusFolder) -> Alphabet 
         return None
     if "\n" in value:
         return Alphabet.from_text(value, "--filter_alphabet")
-    return Alphabet.load(_local_file(value, target))
+    return Alphabet.load(fetched(value, target.staging / "settings"))
 
 
 def _validator(settings: ImportSettings, target: CorpusFolder) -> Validator | None:
     if not settings.validate_label_locale:
         return None
-    return load_validator(_local_file(settings.validate_label_locale, target))
-
-
-def _local_file(uri: str, target: CorpusFolder) -> Path:
-    if not is_remote(uri):
-        return Path(uri)
-    path = target.staging / "settings" / uri.rsplit("/", 1)[-1]
-    download_file(uri, path)
-    return path
+    return load_validator(fetched(settings.validate_label_locale, target.staging / "settings"))
 
 
 def _require_rows(plan: Plan, settings: ImportSettings, alphabet: Alphabet | None) -> None:

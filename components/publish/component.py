@@ -4,9 +4,13 @@ from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Markdown, Model, Output
 
 from components import images
+from components.publish.settings import PublishInputs, PublishSettings
+from speech.arguments import takes
+from speech.model_card import CardSettings
 
 
 @dsl.component(base_image=images.PUBLISH, install_kfp_package=False)
+@takes(CardSettings, PublishInputs, PublishSettings)
 def publish(
     model: Input[Model],
     mapped: Input[Model],
@@ -18,11 +22,7 @@ def publish(
     corpus: Input[Dataset],
     published: Output[Model],
     report: Output[Markdown],
-    publish_uri: str = "",
-    version: str = "",
-    force: bool = False,
-    corpus_uri: str = "",
-    corpus_revision: str = "",
+    # made by `make tables` of settings.py
     export_author_id: str = "author",
     export_model_name: str = "model",
     export_model_version: str = "0.0.1",
@@ -31,6 +31,12 @@ def publish(
     export_data_license: str = "CC0-1.0",
     export_description: str = "",
     card_flags: str = "",
+    publish_uri: str = "",
+    corpus_uri: str = "",
+    corpus_revision: str = "",
+    version: str = "",
+    force: bool = False,
+    # end
 ) -> None:
     """Put a version of the model where clients fetch it, and make it the champion there if it is better.
 
@@ -45,19 +51,6 @@ def publish(
         corpus: What describes the corpus that the model was trained on.
         published: The version; only its description if it went to `publish_uri`.
         report: The decision, the scores, the files, and the model card.
-        publish_uri: Folder or s3:// prefix that takes the version; empty: the run's own artifact.
-        version: Name of the version; empty: the date and a hash.
-        force: Make the version the champion whatever the comparison says.
-        corpus_uri: The release that the model was trained on, for the record.
-        corpus_revision: Its revision: a scheduled run trains on each revision once.
-        export_author_id: For the model card: who made the model, as one word.
-        export_model_name: Name of the model.
-        export_model_version: Version of the model.
-        export_contact_info: How to reach the author.
-        export_license: Licence of the model, an SPDX identifier.
-        export_data_license: Licence of the training data; Common Voice's by default.
-        export_description: Description in Markdown.
-        card_flags: Further flags of the card as on the command line, e.g. --export_min_ds_version 0.7.0.
     """
     import tempfile
     from pathlib import Path
@@ -68,21 +61,13 @@ def publish(
         from components.publish import step
         from components.publish.settings import PublishSettings
         from speech import model_card
+        from speech.arguments import from_arguments
         from speech.artifacts import Corpus, Evaluation, ExportedModel
-        from speech.settings import with_extra_flags
 
-        given = model_card.CardSettings(
-            export_author_id=export_author_id,
-            export_model_name=export_model_name,
-            export_model_version=export_model_version,
-            export_contact_info=export_contact_info,
-            export_license=export_license,
-            export_data_license=export_data_license,
-            export_description=export_description,
-        )
+        card = from_arguments(model_card.CardSettings, locals(), "card_flags", "card_flags")
         models = [ExportedModel.open(one.path) for one in (model, mapped, tflite)]
         sources = model_card.CardSources(models, Evaluation.open(evaluation.path), Corpus.open(corpus.path))
-        model_card.write(with_extra_flags(given, card_flags, "card_flags"), sources, Path(scratch))
+        model_card.write(card, sources, Path(scratch))
         artifacts = {
             "model": model.path,
             "mapped": mapped.path,
@@ -94,7 +79,7 @@ def publish(
             "scorer": scorer.path,
         }
         made = step.run_in_pipeline(
-            PublishSettings(version=version, force=force),
+            from_arguments(PublishSettings, locals()),
             {name: Path(path) for name, path in artifacts.items()},
             publish_uri,
             Path(published.path),

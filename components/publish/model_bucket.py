@@ -5,120 +5,89 @@ write this version. Two runs that write at once end with one version per name, m
 versions lie small JSON records, each whole at any moment: `create` lets one of many writers at once win.
 """
 
-import contextlib
 import json
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Mapping
-from functools import cached_property
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from components.publish.contents import File
 from speech.errors import InputError
-from speech.storage.files import fsync_folder, write_text
-from speech.storage.objects import (
-    client,
-    delete_objects,
-    encryption,
-    is_remote,
-    list_keys,
-    read_object,
-    split_uri,
-    storage_errors,
-    upload_file,
-    write_object,
-)
+from speech.storage.files import fsync_folder
+from speech.storage.objects import list_keys, split_uri, upload_file
+from speech.storage.stores import FolderStore, Store, store_at
 
 DESCRIPTION = "version.json"  # written last: a version with it is complete
 SUMS = "SHA256SUMS"
 CLAIM = ".publishing.json"  # in an object store only: the digest of what a version's name is being written with
-CREATE_ATTEMPTS = 5
 
 
-class ModelBucket(Protocol):
+class ModelBucket(ABC):
     """A place for versions."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
     def locate(self, version: str) -> str:
         """The URI of a version."""
+        return self.store.locate(version)
 
     def find(self, digest: str) -> str:
         """The name of a complete version with this digest; empty if there is none."""
-
-    def read(self, version: str) -> dict[str, Any] | None:
-        """The description of a complete version, or None."""
-
-    def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
-        """Write `files` (copied) and `written` (name -> text, in order, the description last); False if it exists."""
-
-    def get(self, name: str) -> Any:
-        """The content of the JSON file `name`, or None if there is none."""
-
-    def put(self, name: str, text: str) -> None:
-        """Write the file `name`, or replace it as a whole."""
-
-    def create(self, name: str, text: str) -> bool:
-        """Create the file `name` as a whole; False if it exists: of many writers at once exactly one gets True."""
-
-    def names(self, folder: str) -> list[str]:
-        """The names of the files in `folder`, sorted; empty if there is no such folder."""
-
-
-def open_target(uri: str) -> ModelBucket:
-    """The target at a local path or an `s3://` URI."""
-    return ObjectStore(uri) if is_remote(uri) else LocalFolder(Path(uri))
-
-
-class LocalFolder:
-    """Versions as sub-folders: written beside their place under a temporary name, then renamed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def locate(self, version: str) -> str:
-        return str(self.folder / version)
-
-    def find(self, digest: str) -> str:
-        if not self.folder.is_dir():
-            return ""
-        for path in sorted(self.folder.glob(f"*{digest[:12]}/{DESCRIPTION}")):
-            if _content(json.loads(path.read_text(encoding="utf-8"))) == digest:
-                return path.parent.name
+        for version in self._complete(digest[:12]):
+            description = self.read(version)
+            if description is not None and _content(description) == digest:
+                return version
         return ""
 
     def read(self, version: str) -> dict[str, Any] | None:
+        """The description of a complete version, or None."""
         return self.get(f"{version}/{DESCRIPTION}")
 
     def get(self, name: str) -> Any:
-        path = self.folder / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        """The content of the JSON file `name`, or None if there is none."""
+        text = self.store.read(name)
+        return None if text is None else json.loads(text)
 
     def put(self, name: str, text: str) -> None:
-        write_text(self.folder / name, text)
+        """Write the file `name`, or replace it as a whole."""
+        self.store.write(name, text.encode("utf-8"))
 
     def create(self, name: str, text: str) -> bool:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode("utf-8"))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o444)
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)  # unlike a rename it refuses to replace
-                fsync_folder(path.parent)
-                return True
-            return False
-        finally:
-            Path(temporary).unlink()
+        """Create the file `name` as a whole; False if it exists: of many writers at once exactly one gets True."""
+        return self.store.create(name, text.encode("utf-8"))
 
     def names(self, folder: str) -> list[str]:
-        path = self.folder / folder
-        return sorted(file.name for file in path.glob("[!.]*") if file.is_file()) if path.is_dir() else []
+        """The names of the files in `folder`, sorted; empty if there is no such folder."""
+        return sorted(name for name in self.store.names(folder) if not name.startswith("."))
+
+    @abstractmethod
+    def _complete(self, ending: str) -> Iterable[str]:
+        """The complete versions whose names end so."""
+
+    @abstractmethod
+    def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
+        """Write `files` (copied) and `written` (name -> text, in order, the description last); False if it exists."""
+
+
+def open_target(uri: str) -> ModelBucket:
+    """The place for versions at a local path or an `s3://` URI."""
+    store = store_at(uri)
+    return LocalVersions(store, store.folder) if isinstance(store, FolderStore) else StoredVersions(store)
+
+
+class LocalVersions(ModelBucket):
+    """Versions as sub-folders: written beside their place under a temporary name, then renamed."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        super().__init__(store)
+        self.folder = folder
+
+    def _complete(self, ending: str) -> Iterable[str]:
+        return sorted(path.parent.name for path in self.folder.glob(f"*{ending}/{DESCRIPTION}"))
 
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
         try:
@@ -159,31 +128,15 @@ def _make_durable(staging: Path) -> None:
         fsync_folder(Path(folder))
 
 
-class ObjectStore:
+class StoredVersions(ModelBucket):
     """Versions as prefixes. The name is claimed by an atomic create before the first file is written."""
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/")
-        self.bucket, self.prefix = split_uri(self.uri)
-
-    def locate(self, version: str) -> str:
-        return f"{self.uri}/{version}"
-
-    def find(self, digest: str) -> str:
-        for key, _ in list_keys(f"{self.uri}/"):
-            version, _, name = key[len(self.prefix) :].lstrip("/").partition("/")
-            if name == DESCRIPTION and version.endswith(digest[:12]):
-                description = self.read(version)
-                if description is not None and _content(description) == digest:
-                    return version
-        return ""
-
-    def read(self, version: str) -> dict[str, Any] | None:
-        return self.get(f"{version}/{DESCRIPTION}")
-
-    def names(self, folder: str) -> list[str]:
-        start = len(self._key(f"{folder}/"))
-        return sorted(name for key, _ in list_keys(f"{self.uri}/{folder}/") if "/" not in (name := key[start:]))
+    def _complete(self, ending: str) -> Iterable[str]:
+        start = len(split_uri(self.store.uri)[1])
+        for key, _ in list_keys(f"{self.store.uri}/"):
+            version, _, name = key[start:].lstrip("/").partition("/")
+            if name == DESCRIPTION and version.endswith(ending):
+                yield version
 
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
         claim = f"{version}/{CLAIM}"
@@ -195,7 +148,7 @@ class ObjectStore:
                     "choose another --version, or delete what is under that prefix"
                 )
         if self.read(version) is not None:  # looked at under the claim: whoever finished has released it since
-            self._delete(claim)
+            self.store.remove([claim])
             return False
         for name, file in files.items():
             upload_file(file.source, f"{self.locate(version)}/{name}")
@@ -203,45 +156,8 @@ class ObjectStore:
         for name, text in texts:
             self.put(f"{version}/{name}", text)
         created = self.create(f"{version}/{last}", description)
-        self._delete(claim)
+        self.store.remove([claim])
         return created
-
-    @cached_property
-    def _client(self) -> Any:
-        return client()
-
-    def _key(self, name: str) -> str:
-        return f"{self.prefix}/{name}" if self.prefix else name
-
-    def get(self, name: str) -> Any:
-        text = read_object(f"{self.uri}/{name}")
-        return None if text is None else json.loads(text)
-
-    def put(self, name: str, text: str) -> None:
-        write_object(f"{self.uri}/{name}", text.encode("utf-8"))
-
-    def create(self, name: str, text: str) -> bool:
-        from botocore.exceptions import ClientError
-
-        data = text.encode("utf-8")
-        for attempt in range(CREATE_ATTEMPTS):
-            with storage_errors(f"{self.uri}/{name}"):
-                try:
-                    self._client.put_object(
-                        Bucket=self.bucket, Key=self._key(name), Body=data, IfNoneMatch="*", **encryption()
-                    )
-                    return True
-                except ClientError as error:
-                    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-                    if status not in (409, 412):
-                        raise
-            if status == 412:  # it exists, perhaps by an attempt of ours whose answer was lost
-                return self.get(name) == json.loads(text)
-            time.sleep(0.1 * 2**attempt)  # 409: another writer is at it, and may yet fail
-        return False
-
-    def _delete(self, name: str) -> None:
-        delete_objects([f"{self.uri}/{name}"])
 
 
 def _content(description: dict[str, Any]) -> str:

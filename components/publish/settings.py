@@ -10,6 +10,24 @@ UNITS = ("clip", "speaker")
 
 
 @dataclass(frozen=True)
+class PublishInputs:
+    """What the pipeline hands the step besides its settings."""
+
+    card_flags: str = setting(
+        "",
+        "further flags of the model card, such as --export_author_id mill --export_contact_info mail@example",
+        pipeline=True,
+    )
+    publish_uri: str = setting(
+        "",
+        "folder or s3:// prefix that takes the version and has the champion; empty: the run's own artifact",
+        pipeline=True,
+    )
+    corpus_uri: str = setting("", "the release that the model was trained on, for the record", pipeline=True)
+    corpus_revision: str = setting("", "its revision: a scheduled run trains on each revision once", pipeline=True)
+
+
+@dataclass(frozen=True)
 class PublishSettings:
     """How a version of the model is named, and when it becomes the champion."""
 
@@ -17,8 +35,11 @@ class PublishSettings:
         "",
         "name of the version's folder; empty: the date and a hash of the model, such as 2026-03-01-4f2a9c01d3b7",
         group="Version",
+        pipeline=True,
     )
-    force: bool = setting(False, "make the version the champion whatever the comparison says", group="Champion")
+    force: bool = setting(
+        False, "make the version the champion whatever the comparison says", group="Champion", pipeline=True
+    )
     confidence: float = setting(
         0.95, "the champion moves if the interval of this coverage of the difference in WER lies below zero"
     )

@@ -11,13 +11,14 @@ from typing import ClassVar
 from components.train.peers import afterwards
 from components.train.peers.afterwards import ExportFlags, TestFlags
 from components.train.settings import TrainSettings
-from speech.artifacts import Checkpoint
+from speech.artifacts import ALPHABET, Checkpoint
 from speech.augmentation import FLAG_ALIASES
 from speech.clips.sources import fetch_source
 from speech.errors import InputError
 from speech.extras import require
 from speech.settings import command, setting, setting_error
-from speech.storage.objects import download_file, is_remote, list_keys, local_folder
+from speech.storage.objects import is_remote, list_keys, local_folder
+from speech.storage.stores import fetched
 
 SEARCH = "the search for the scorer's weights is `python -m components.evaluate --n_trials N`"
 RETIRED = {
@@ -199,9 +200,9 @@ def _train(command: TrainCommand) -> bool:
         save_dir, mirror = (scratch / "save", save_uri) if is_remote(save_uri) else (Path(save_uri), "")
         _check_base(command, save_uri)
         load_dir = save_dir if load_uri in ("", save_uri) else local_folder(load_uri, scratch / "load")
-        if is_remote(settings.alphabet_config_path):
-            download_file(settings.alphabet_config_path, scratch / "alphabet.txt")
-            settings = replace(settings, alphabet_config_path=str(scratch / "alphabet.txt"))
+        if settings.alphabet_config_path:
+            alphabet = fetched(settings.alphabet_config_path, scratch, ALPHABET)
+            settings = replace(settings, alphabet_config_path=str(alphabet))
         if command.corpus:
             corpus = local_folder(command.corpus, scratch / "corpus")
             step.run_on_corpus(settings, corpus, save_dir, load_dir, mirror)

@@ -4,15 +4,19 @@ from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
 from components import images
+from components.train.settings import TrainInputs, TrainMachines, TrainSettings
+from speech.arguments import takes
 
 
 @dsl.component(base_image=images.TRAIN, install_kfp_package=False)
+@takes(TrainInputs, TrainSettings, TrainMachines)
 def train(
     train_clips: Input[Dataset],
     dev_clips: Input[Dataset],
     checkpoint: Output[Model],
     metrics: Output[Metrics],
     report: Output[HTML],
+    # made by `make tables` of settings.py
     base_checkpoint_uri: str = "",
     checkpoint_uri: str = "",
     n_hidden: int = 0,
@@ -20,18 +24,19 @@ def train(
     train_batch_size: int = 32,
     learning_rate: float = 0.001,
     dropout_rate: float = 0.05,
+    random_seed: int = 4568,
     early_stop: bool = False,
     es_epochs: int = 25,
     reduce_lr_on_plateau: bool = False,
     plateau_epochs: int = 10,
     drop_source_layers: str = "auto",
-    random_seed: int = 4568,
     extra_flags: str = "",
     train_workers: int = 1,
-    train_gpu_type: str = "",
+    train_gpu_type: str = "nvidia.com/gpu",
     train_gpus: str = "0",
-    train_cpu: str = "",
-    train_memory: str = "",
+    train_cpu: str = "2",
+    train_memory: str = "8Gi",
+    # end
 ) -> None:
     """Train the acoustic model, from scratch or from a checkpoint.
 
@@ -41,25 +46,6 @@ def train(
         checkpoint: The best checkpoint: with the lowest dev loss, or without a dev set the newest.
         metrics: Losses and counts.
         report: The loss curves.
-        base_checkpoint_uri: Folder or s3:// prefix of the checkpoint to start from; empty: from scratch.
-        checkpoint_uri: s3:// prefix for running checkpoints, from which a retry of the same run goes on; empty: none.
-        n_hidden: Width of the hidden layers and of the LSTM; 0 is the checkpoint's, else 2048.
-        epochs: Passes over the training set.
-        train_batch_size: Clips an optimizer step.
-        learning_rate: Adam's step size.
-        dropout_rate: Dropout behind the dense layers.
-        early_stop: Stop when the dev loss stalls.
-        es_epochs: Epochs without improvement before stopping.
-        reduce_lr_on_plateau: Cut the learning rate when the dev loss stalls.
-        plateau_epochs: Epochs without improvement before cutting.
-        drop_source_layers: Layers to re-initialise, from the output; auto decides by the alphabets.
-        random_seed: Seed of weights, dropout and shuffling.
-        extra_flags: Further flags as on the command line, e.g. --layer_norm --checkpoint_secs 300.
-        train_workers: Machines that train together, started by the Kubeflow Trainer; 1: this pod trains.
-        train_gpu_type: Kind of GPU of each of several machines, as Kubernetes names it.
-        train_gpus: GPUs of each of several machines.
-        train_cpu: Cores of each of several machines, at most; empty: no limit.
-        train_memory: Memory of each of several machines, at most; empty: no limit.
     """
     from pathlib import Path
 
@@ -71,22 +57,9 @@ def train(
         from components.train.cluster.jobs import Nodes
         from components.train.data import TrainingClips
         from components.train.settings import TrainSettings
-        from speech.settings import with_extra_flags
+        from speech.arguments import from_arguments
 
-        given = TrainSettings(
-            n_hidden=n_hidden,
-            epochs=epochs,
-            train_batch_size=train_batch_size,
-            learning_rate=learning_rate,
-            dropout_rate=dropout_rate,
-            early_stop=early_stop,
-            es_epochs=es_epochs,
-            reduce_lr_on_plateau=reduce_lr_on_plateau,
-            plateau_epochs=plateau_epochs,
-            drop_source_layers=drop_source_layers,
-            random_seed=random_seed,
-        )
-        settings = with_extra_flags(given, extra_flags, "extra_flags of train")
+        settings = from_arguments(TrainSettings, locals(), "extra_flags of train")
         nodes = Nodes(train_workers, train_gpu_type, train_gpus, train_cpu, train_memory)
         settings = launcher.with_gpus(settings, nodes)
         handed = Path(train_clips.path), train_clips.uri, Path(dev_clips.path), dev_clips.uri

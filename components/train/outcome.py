@@ -1,60 +1,14 @@
-"""What names a training in the pipeline, and what the pipeline shows of it; without TensorFlow."""
+"""What the pipeline keeps and shows of a training; without TensorFlow."""
 
-import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from components.train.data import TrainingClips
 from components.train.report import PAGE
 from components.train.saving.record import RunRecord
-from components.train.settings import TrainSettings
 from speech.artifacts import Checkpoint
 from speech.model_files.checkpoints import find, read_state, remove, state_text
 from speech.storage.files import write_text
-
-# Settings that change nothing about the weights that a run ends with.
-NOT_IN_RUN_KEY: dict[str, Any] = {
-    "checkpoint_secs": 0,
-    "upload_secs": 0,
-    "upload_patience_secs": 0,
-    "max_to_keep": 1,
-    "alphabet_config_path": "",
-    "skip_batch_test": False,
-    "summary_dir": "",
-    "allow_skipped": TrainSettings.allow_skipped,
-    "show_progressbar": True,
-    "feature_cache": "",
-    "cache_for_epochs": 0,
-    "lstm": "auto",
-    "devices": "auto",
-    "worker_timeout": 0,
-    "log_placement": False,
-}
-
-
-def checkpoints_at(checkpoint_uri: str, settings: TrainSettings, clips: TrainingClips, base_uri: str) -> str:
-    """The prefix of a training's checkpoints below `checkpoint_uri`.
-
-    It is named by all that the training depends on, so that others may share `checkpoint_uri`.
-    """
-    values = asdict(replace(settings, **NOT_IN_RUN_KEY))
-    digest = hashlib.sha256(json.dumps([values, base_uri], sort_keys=True).encode())
-    _add_clips(digest, clips)
-    return f"{checkpoint_uri.rstrip('/')}/{digest.hexdigest()[:16]}"
-
-
-def clips_copy_at(checkpoint_uri: str, clips: TrainingClips) -> str:
-    """The prefix below `checkpoint_uri` for a copy of the clips, where their own place cannot be read."""
-    digest = hashlib.sha256()
-    _add_clips(digest, clips)
-    return f"{checkpoint_uri.rstrip('/')}/corpus-{digest.hexdigest()[:16]}"
-
-
-def _add_clips(digest: Any, clips: TrainingClips) -> None:
-    for text in clips.identity():
-        digest.update(text + b"\0")
 
 
 def keep_best(folder: Path) -> Checkpoint:

@@ -15,11 +15,52 @@ DEVICES = r"auto|(cpu|gpu)(:[1-9]\d*)?"
 # Set by the compiled pipeline in a pod that is too small to train: it starts a TrainJob also for one worker.
 LAUNCHER_VARIABLE = "SPEECHMILL_TRAIN_LAUNCHER"
 DROP_CHOICES = ("0", "1", "2", "3", "4", "5", "auto")
-# What the pipeline's parameters have as their defaults instead: nobody is there to answer a question.
-IN_PIPELINE = {"drop_source_layers": "auto"}
 # A checkpoint brings these along. Left at their defaults they were not given; from scratch, Geometry has the values.
 GEOMETRY_FLAGS = ("n_hidden", "layer_norm", "relu_clip", "audio_sample_rate", "feature_win_len", "feature_win_step")
 DEFAULT_N_HIDDEN = 2048
+
+
+@dataclass(frozen=True)
+class TrainInputs:
+    """What the pipeline hands the step besides its settings."""
+
+    base_checkpoint_uri: str = setting(
+        "", "checkpoint to start from, a folder or s3:// prefix; empty: from scratch", pipeline=True
+    )
+    checkpoint_uri: str = setting(
+        "",
+        "s3:// prefix for running checkpoints, from which an interrupted training goes on; empty: none",
+        pipeline=True,
+    )
+    extra_flags: str = setting(
+        "", "further flags of the train step, such as --layer_norm --checkpoint_secs 300", pipeline="train_flags"
+    )
+
+
+@dataclass(frozen=True)
+class TrainMachines:
+    """What a training on a cluster has; a deployment has its own defaults."""
+
+    train_workers: int = setting(
+        1,
+        "on a cluster: machines that train together, started by the Kubeflow Trainer (then checkpoint_uri is needed, "
+        "too); 1: the step's own pod trains",
+        pipeline=True,
+    )
+    train_gpu_type: str = setting(
+        "nvidia.com/gpu",
+        "on a cluster: the training's kind of GPU, as Kubernetes names it, such as nvidia.com/gpu",
+        pipeline=True,
+    )
+    train_gpus: str = setting("0", "on a cluster: GPUs of the training, on each machine; 0: none", pipeline=True)
+    train_cpu: str = setting(
+        "2",
+        "on a cluster: cores of the training on each machine, at most, such as 4 or 500m; 0: no limit",
+        pipeline=True,
+    )
+    train_memory: str = setting(
+        "8Gi", "on a cluster: memory of the training on each machine, at most, such as 16Gi; 0: no limit", pipeline=True
+    )
 
 
 @dataclass(frozen=True)
@@ -39,7 +80,10 @@ class TrainSettings(LegacyFlags):
     )
 
     n_hidden: int = setting(
-        0, f"width of the hidden layers and of the LSTM; 0: the checkpoint's, else {DEFAULT_N_HIDDEN}", group="Model"
+        0,
+        f"width of the hidden layers and of the LSTM; 0: the checkpoint's, else {DEFAULT_N_HIDDEN}",
+        group="Model",
+        pipeline=True,
     )
     layer_norm: bool | None = setting(
         None, "layer normalisation behind the dense layers, except the last; not given: as in the checkpoint, else off"
@@ -57,8 +101,8 @@ class TrainSettings(LegacyFlags):
     )
     bytes_output_mode: bool = setting(False, "write UTF-8 bytes instead of an alphabet's symbols")
 
-    epochs: int = setting(75, "passes over the training set", group="Optimisation")
-    train_batch_size: int = setting(32, "clips a batch, over all devices", unit="clips")
+    epochs: int = setting(75, "passes over the training set", group="Optimisation", pipeline=True)
+    train_batch_size: int = setting(32, "clips a batch, over all devices", unit="clips", pipeline=True)
     train_batch_frames: int = setting(
         0, "batches by size instead: frames of features, padding included; 0: --train_batch_size counts", unit="frames"
     )
@@ -68,16 +112,18 @@ class TrainSettings(LegacyFlags):
     dev_batch_size: int = setting(
         1, "clips whose losses are averaged first in the dev loss, as the peers do", unit="clips"
     )
-    learning_rate: float = setting(0.001, "Adam's step size; left at its default, a checkpoint's own value wins")
+    learning_rate: float = setting(
+        0.001, "Adam's step size; left at its default, a checkpoint's own value wins", pipeline=True
+    )
     force_initialize_learning_rate: bool = setting(False, "use --learning_rate even where the checkpoint has one")
     beta1: float = setting(0.9, "Adam's decay of the first moment")
     beta2: float = setting(0.999, "Adam's decay of the second moment")
     epsilon: float = setting(1e-8, "Adam's guard against division by zero")
-    dropout_rate: float = setting(0.05, "dropout behind layer 1")
+    dropout_rate: float = setting(0.05, "dropout behind layer 1", pipeline=True)
     dropout_rate2: float = setting(-1.0, "dropout behind layer 2; -1: --dropout_rate")
     dropout_rate3: float = setting(-1.0, "dropout behind layer 3; -1: --dropout_rate")
     dropout_rate6: float = setting(-1.0, "dropout behind layer 5; -1: --dropout_rate")
-    random_seed: int = setting(4568, "seed of weights, dropout and shuffling")
+    random_seed: int = setting(4568, "seed of weights, dropout and shuffling", pipeline=True)
 
     shuffle_batches: bool = setting(
         True, "draw new batches of like lengths each epoch; off: always by length", group="Data"
@@ -107,20 +153,26 @@ class TrainSettings(LegacyFlags):
     )
     augmentations_per_epoch: int = setting(1, "passes over the training set in an epoch, augmented anew each time")
 
-    early_stop: bool = setting(False, "stop when the dev loss stalls", group="When the dev loss stalls")
-    es_epochs: int = setting(25, "epochs without improvement before stopping")
+    early_stop: bool = setting(False, "stop when the dev loss stalls", group="When the dev loss stalls", pipeline=True)
+    es_epochs: int = setting(25, "epochs without improvement before stopping", pipeline=True)
     es_min_delta: float = setting(0.05, "what counts as an improvement of the dev loss")
     reduce_lr_on_plateau: bool = setting(
-        False, "reload the best weights and cut the learning rate when the dev loss stalls"
+        False,
+        "reload the best weights and cut the learning rate when the dev loss stalls",
+        pipeline=True,
     )
-    plateau_epochs: int = setting(10, "epochs without improvement before cutting")
+    plateau_epochs: int = setting(10, "epochs without improvement before cutting", pipeline=True)
     plateau_reduction: float = setting(0.1, "factor of the cut")
 
     load_train: str = setting(
         "auto", "checkpoint to start from; auto: best, else last, else init", choices=LOAD_METHODS, group="Checkpoints"
     )
     drop_source_layers: str = setting(
-        "0", "layers to re-initialise, from the output; auto: 0 for the same alphabet, else 1", choices=DROP_CHOICES
+        "0",
+        "layers to re-initialise, from the output; auto: 0 for the same alphabet, else 1",
+        choices=DROP_CHOICES,
+        pipeline=True,
+        in_pipeline="auto",  # nobody is there to answer a question
     )
     checkpoint_secs: int = setting(600, "time between checkpoints within an epoch", unit="s")
     upload_secs: int = setting(

@@ -1,22 +1,20 @@
 """Train the acoustic model: Corpus or CSVs -> Checkpoint."""
 
 import contextlib
-import hashlib
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.train import preflight, start
+from components.train import identity, preflight, start
 from components.train.data import TrainingClips
 from components.train.loop import RunState, TrainingRun
-from components.train.outcome import NOT_IN_RUN_KEY, checkpoints_at, keep_best
+from components.train.outcome import keep_best
 from components.train.report import PAGE, write_report
 from components.train.saving.store import CheckpointStore
 from components.train.saving.uploads import patiently
@@ -59,7 +57,7 @@ def run_in_pipeline(
     the best one is left.
     """
     if checkpoint_uri:
-        checkpoint_uri = checkpoints_at(checkpoint_uri, settings, clips, base_uri)
+        checkpoint_uri = identity.checkpoints_at(checkpoint_uri, settings, clips, base_uri)
     with tempfile.TemporaryDirectory() as scratch:
         base = local_folder(base_uri, Path(scratch, "base")) if base_uri else None
         clips = clips.fetched(Path(scratch, "clips"))
@@ -90,7 +88,7 @@ def run(
         [read_source(path, "dev") for path in metrics_sources],
         _alphabet(settings, train_sources),
     )
-    run_key = _run_key(settings, data.train, data.dev, data.alphabet.alphabet if data.alphabet else None)
+    run_key = identity.run_key(settings, data.train, data.dev, data.alphabet.alphabet if data.alphabet else None)
     # Before several workers wait for each other: of those that finished a run, none comes back.
     if mirror and _is_finished(settings, save_dir, mirror, run_key):
         print(f"{mirror} holds this run, finished: nothing to train", flush=True)
@@ -260,24 +258,6 @@ def _alphabet(settings: TrainSettings, sources: Sequence[Path]) -> DataAlphabet 
     return DataAlphabet(Alphabet.load(beside), str(beside)) if beside else None
 
 
-def _run_key(
-    settings: TrainSettings, train: Sequence[Manifest], dev: Sequence[Manifest], alphabet: Alphabet | None
-) -> str:
-    """What must be equal for a rerun to go on where a killed run stopped: the settings and the data."""
-    values = asdict(replace(settings, **NOT_IN_RUN_KEY))
-    facts = [json.dumps(values, sort_keys=True), repr(alphabet.symbols if alphabet else None)]
-    return _digest("".join(facts), (*train, *dev))
-
-
-def _digest(facts: str, manifests: Sequence[Manifest]) -> str:
-    digest = hashlib.sha256(facts.encode())
-    for manifest in manifests:
-        for clip in manifest:
-            digest.update(f"{clip.wav_filename}\t{clip.wav_filesize}\t{clip.transcript}\n".encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
 def _feature_cache(
     settings: TrainSettings, manifests: Sequence[Manifest], begin: Start, augmenter: Augmenter, devices: Devices
 ) -> FeatureCache | None:
@@ -290,7 +270,7 @@ def _feature_cache(
     geometry = begin.snapshot.geometry
     chosen = (settings.limit_train, settings.normalize_sample_rate, begin.alphabet.symbols)
     prefix = settings.feature_cache + (f"-{devices.worker}" if devices.n_workers > 1 else "")
-    return FeatureCache(prefix, _digest(repr((geometry, chosen)), manifests), geometry.n_input)
+    return FeatureCache(prefix, identity.of_clips(repr((geometry, chosen)), manifests), geometry.n_input)
 
 
 def _augmenter(settings: TrainSettings, geometry: Geometry) -> Augmenter:

@@ -10,6 +10,7 @@ from pipelines.cluster.api import ENDED, SUCCEEDED, KubeflowApi
 from pipelines.cluster.workflow import Step
 from pipelines.local.screen import Screen
 from speech.errors import EXIT_INPUT, EXIT_RETRY, InputError, RetryError
+from speech.storage.retries import attempts
 
 T = TypeVar("T")
 
@@ -112,14 +113,12 @@ class Following:
         return finished == self._ended_before != "" and time.monotonic() - self._retried_s < STALE_S
 
     def _asked(self, call: Callable[[], T]) -> T:
-        for lost in range(LOST_ANSWERS + 1):
+        for _ in attempts(LOST_ANSWERS + 1, self.poll_s, growth=1):
             try:
                 return call()
-            except RetryError:
-                if lost == LOST_ANSWERS:
-                    raise
-                time.sleep(self.poll_s)
-        raise AssertionError
+            except RetryError as error:
+                lost = error
+        raise lost
 
     def _look_at(self, step: Step) -> None:
         """Say what is new of a step: its end, tries that Kubeflow itself made again, and what it waits for."""

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 from components.build_scorer.settings import BuildScorerSettings
 from components.evaluate.settings import EvaluateSettings
@@ -11,7 +10,7 @@ from components.import_cv.settings import ImportSettings
 from components.publish.releases import is_watched
 from components.train.settings import TrainSettings
 from pipelines.cluster.deployment import NO_LIMIT, QUANTITY, Deployment
-from pipelines.parameters import SETTINGS, setting_of
+from pipelines.parameters import COMPONENTS
 from speech.errors import InputError
 from speech.model_card import CardSettings
 from speech.settings import with_extra_flags
@@ -104,13 +103,12 @@ def _check_quantities(values: Mapping[str, Any]) -> None:
 
 def _check_settings(values: Mapping[str, Any]) -> None:
     """Make the settings that the steps will make."""
-    of_class: dict[type, dict[str, Any]] = {settings: {} for settings in SETTINGS}
-    for name, value in values.items():
-        setting = setting_of(name)
-        if setting is not None:
-            settings, field_name = setting
-            kind = next(field.type for field in fields(settings) if field.name == field_name)
-            of_class[settings][field_name] = int(value) if kind is int else value
+    of_class: dict[type, dict[str, Any]] = {}
+    for argument in (argument for component in COMPONENTS for argument in component.python_func.arguments):
+        chosen = of_class.setdefault(argument.settings, {})
+        if (value := values.get(argument.parameter)) is not None:
+            is_count = int in (argument.type, *get_args(argument.type))  # a compiled pipeline's numbers are floats
+            chosen[argument.name] = int(value) if is_count else value
     built = {settings: settings(**chosen) for settings, chosen in of_class.items()}
     for name, settings in FURTHER_FLAGS.items():
         try:

@@ -113,7 +113,7 @@ def _command(
     flags: type, work: Callable[[Any, dict[str, Any]], None], name: str, description: str, argv: Sequence[str]
 ) -> None:
     command(
-        flags_class(retrain.pipeline_func, flags),
+        flags_class(flags),
         lambda parsed: work(parsed, given_parameters(parsed, flags, argv)),
         prog=f"speechmill {name}",
         description=f"{description} Every parameter of the pipeline is a flag; those not given keep the defaults that "

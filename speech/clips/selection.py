@@ -21,17 +21,11 @@ def samples_of(manifest: Manifest, sample_rate: int) -> np.ndarray:
     return np.where(known, np.rint(np.where(known, seconds, 0.0) * sample_rate).astype(np.int64), by_size)
 
 
-def frames_of(n_samples: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Feature frames of signals of `n_samples` `[N]`."""
-    frames = 1 + (n_samples - geometry.window_samples) // geometry.step_samples
-    return np.where(n_samples < geometry.window_samples, 0, frames)
-
-
 def trainable(
     manifest: Manifest, alphabet: Alphabet, geometry: Geometry, tally: Tally, *, resampling: bool = True
 ) -> np.ndarray:
     """The positions of the clips that can be trained on; the others are noted in `tally`, which lists all of them."""
-    n_frames = frames_of(samples_of(manifest, geometry.audio_sample_rate), geometry).tolist()
+    n_frames = geometry.n_frames(samples_of(manifest, geometry.audio_sample_rate), np.maximum).tolist()
     lengths_known = (~np.isnan(manifest.survey.seconds)).tolist()
     unusable = _unreadable(manifest, geometry.audio_sample_rate, resampling)
     for position, (clip, frames, known) in enumerate(zip(manifest, n_frames, lengths_known, strict=True)):

@@ -7,7 +7,8 @@ from speech.artifacts import ALPHABET, Corpus
 from speech.clips import sample_database, webdataset
 from speech.clips.manifest import Manifest, read_manifest
 from speech.errors import InputError
-from speech.storage.objects import download_file, download_folder, is_remote
+from speech.storage.objects import download_folder, is_remote, local_folder
+from speech.storage.stores import fetched
 
 # What somebody still holds is not read again: a check before the work, and the work, read the same lists.
 _held: weakref.WeakValueDictionary[tuple[str, int, int], Manifest] = weakref.WeakValueDictionary()
@@ -57,11 +58,9 @@ def fetch_source(uri: str, scratch: Path) -> Path:
     folder, _, name = uri.rstrip("/").rpartition("/")
     suffix = Path(name).suffix.lower()
     if suffix in (sample_database.SUFFIX, webdataset.SUFFIX):
-        download_file(uri, scratch / name)
-        return scratch / name
+        return fetched(uri, scratch)
     if suffix != ".csv":
-        download_folder(uri, scratch)
-        return scratch
+        return local_folder(uri, scratch)
     download_folder(folder, scratch)
     if not (scratch / name).is_file():
         raise InputError(f"{uri}: no such object")

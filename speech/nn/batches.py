@@ -12,7 +12,7 @@ from speech.alphabet import Alphabet
 from speech.augmentation import Augmenter, Draw
 from speech.clips.audio import ClipReader
 from speech.clips.manifest import Clip, Manifest
-from speech.clips.selection import frames_of, samples_of, trainable
+from speech.clips.selection import samples_of, trainable
 from speech.clips.tally import (
     FOUND_IN_TRAINING,
     OF_THE_MODEL,
@@ -93,7 +93,7 @@ class ClipSet:
             self._sources, self.n_samples, self._rows = (
                 values[shortest] for values in (self._sources, self.n_samples, self._rows)
             )
-        self.n_frames = frames_of(self.n_samples, geometry)  # [N], by the files' headers
+        self.n_frames = geometry.n_frames(self.n_samples, np.maximum)  # [N], by the files' headers
         self._before = dict(self.tally.counts)  # and what is added to them is found while reading
 
     def __len__(self) -> int:

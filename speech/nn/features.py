@@ -35,7 +35,7 @@ def batch_features(samples: tf.Tensor, n_samples: tf.Tensor, geometry: Geometry)
 
     Frames behind a clip's end are zero, as padding of the features (not of the signal) makes them.
     """
-    n_frames = tf.maximum(0, 1 + (n_samples - geometry.window_samples) // geometry.step_samples)
+    n_frames = geometry.n_frames(n_samples, tf.maximum)
     scaled = tf.transpose(tf.cast(samples, tf.float32) / 32768.0)  # [N, B]
     features = mfcc(scaled, geometry)  # [B, T, n_input]
     mask = tf.sequence_mask(n_frames, tf.shape(features)[1])[:, :, tf.newaxis]

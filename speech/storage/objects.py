@@ -193,7 +193,7 @@ def upload_file(path: Path, uri: str, *, patient: bool = True) -> None:
         if patient:
             transfer.upload(client(), Path(path), bucket, key, encryption())
         else:
-            transfer.upload(client(IMPATIENT), Path(path), bucket, key, encryption(), attempts=1, connections=2)
+            transfer.upload(client(IMPATIENT), Path(path), bucket, key, encryption(), most_attempts=1, connections=2)
 
 
 def download_folder(uri: str, folder: Path) -> None:

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from speech.errors import InputError, RetryError
+from speech.storage.retries import attempts
 
 PART_BYTES = 32 << 20
 CONNECTIONS = 8  # of one file
@@ -98,7 +98,7 @@ class _Fetch:
         """Get part `number`; every attempt asks for what is still missing of it."""
         position, end = number * PART_BYTES, min((number + 1) * PART_BYTES, self.size)
         failure: Exception | None = None
-        for attempt in range(ATTEMPTS):
+        for _ in attempts(ATTEMPTS, RETRY_DELAY_S):
             try:
                 for data in self._stream(position, end):
                     os.pwrite(self.descriptor, data, position)
@@ -110,7 +110,6 @@ class _Fetch:
                 failure = error
             if position == end:  # also where the connection broke behind the last byte
                 return
-            time.sleep(RETRY_DELAY_S * 2**attempt)
         raise RetryError(f"s3://{self.bucket}/{self.key}: broke off at byte {position}: {failure}")
 
     def _stream(self, position: int, end: int) -> Iterator[bytes]:
@@ -185,7 +184,7 @@ def upload(
     bucket: str,
     key: str,
     extra: dict[str, str],
-    attempts: int = ATTEMPTS,
+    most_attempts: int = ATTEMPTS,
     connections: int = CONNECTIONS,
 ) -> None:
     """Copy a file to the store, which shows the object only once it is complete; checked by size and ETag."""
@@ -199,9 +198,7 @@ def upload(
     )
     arguments = {"Metadata": {DIGEST: sha256}, **extra}
     failure: object = ""
-    for attempt in range(attempts):
-        if attempt:
-            time.sleep(RETRY_DELAY_S * 2 ** (attempt - 1))
+    for _ in attempts(most_attempts, RETRY_DELAY_S):
         try:
             client.upload_file(str(path), bucket, key, ExtraArgs=arguments, Config=config)
             head = client.head_object(Bucket=bucket, Key=key)

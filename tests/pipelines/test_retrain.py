@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -14,95 +14,60 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components import images
-from components.build_scorer.component import build_scorer
-from components.build_scorer.settings import BuildScorerSettings
-from components.convert_openvino.component import convert_openvino
-from components.convert_openvino.settings import OpenVinoSettings
-from components.evaluate.component import evaluate, evaluate_openvino
-from components.evaluate.settings import EvaluateSettings
-from components.export.component import convert_mmap, convert_tflite, freeze
-from components.export.settings import ExportSettings
 from components.import_cv.component import import_cv, import_part
-from components.import_cv.settings import ImportSettings
-from components.publish.component import publish
 from components.publish.settings import PublishSettings
-from components.train.component import train
-from components.train.settings import IN_PIPELINE, TrainSettings
 from pipelines import __main__ as speechmill
-from pipelines import tables
+from pipelines import parameters, tables
 from pipelines.cluster import compiled
-from pipelines.parameters import OWN, RENAMED, parameter
 from pipelines.retrain import retrain
 from speech.errors import InputError
 from speech.flag_help import table
-from speech.model_card import CardSettings
 from tests.fixtures import compiled_pipeline
 from tests.pipelines import graph
 
-
-@dataclasses.dataclass(frozen=True)
-class PublishAndCard(PublishSettings, CardSettings):
-    """What the component of publish takes: its own settings, and the card's."""
+COMPONENTS = [import_cv, import_part, *parameters.COMPONENTS[1:]]
+LITERALS = {str, int, float, bool, type(None)}
 
 
-COMPONENTS = [
-    (import_cv, ImportSettings),
-    (import_part, ImportSettings),
-    (train, TrainSettings),
-    (freeze, ExportSettings),
-    (convert_mmap, ExportSettings),
-    (convert_tflite, ExportSettings),
-    (convert_openvino, OpenVinoSettings),
-    (build_scorer, BuildScorerSettings),
-    (evaluate, EvaluateSettings),
-    (evaluate_openvino, EvaluateSettings),
-    (publish, PublishAndCard),
-]
-NO_SETTINGS = {
-    "corpus_uri", "corpus_revision", "base_checkpoint_uri", "checkpoint_uri", "extra_flags", "test_sets", "publish_uri",
-    "scorer_uri", "scorer_text_uri", "build_scorer", "scorer_transcripts", "train_workers", "train_gpu_type",
-    "train_gpus", "train_cpu", "train_memory", "partition", "card_flags",
-}  # fmt: skip
-LITERALS = (str, int, float, bool)
+def literals(function: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of a component function, without its artifacts."""
+    given = inspect.signature(function).parameters
+    return {name: one for name, one in given.items() if set(get_args(one.annotation) or [one.annotation]) <= LITERALS}
 
 
-def settings_parameters(function: Any) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(function).parameters
-    return {name: given for name, given in parameters.items() if given.annotation in LITERALS}
-
-
-@pytest.mark.parametrize(("component", "settings"), COMPONENTS, ids=lambda value: getattr(value, "name", None))
-def test_component_signatures_repeat_the_settings(component: Any, settings: type) -> None:
-    fields = {field.name: field for field in dataclasses.fields(settings)}
-    for name, given in settings_parameters(component.python_func).items():
-        if name in NO_SETTINGS:
-            assert type(given.default) is given.annotation
-            continue
-        expected = IN_PIPELINE.get(name, fields[name].default)
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
+def test_component_signatures_repeat_the_settings(component: Any) -> None:
+    found = literals(component.python_func)
+    found.pop("partition", None)  # of import_part: what the fan-out draws from, in the place of a setting
+    taken = {argument.name: argument for argument in component.python_func.arguments}
+    assert list(found) == list(taken), "run `make tables`"
+    for name, given in found.items():
+        field = {field.name: field for field in dataclasses.fields(taken[name].settings)}[name]
+        own = field.metadata["in_pipeline"]
+        expected = field.default if own is None else own
         if isinstance(expected, tuple):  # kfp parameters are flat: a list is written as one string
             expected = " ".join(expected)
-        assert type(expected) is given.annotation, name
         assert given.default == expected, name
+        assert type(given.default) in (get_args(given.annotation) or [given.annotation]), name
 
 
-@pytest.mark.parametrize(("component", "settings"), COMPONENTS, ids=lambda value: getattr(value, "name", None))
-def test_component_inputs_are_described(component: Any, settings: type) -> None:
+def test_what_is_made_of_the_settings_is_up_to_date() -> None:
+    for path, text in tables.files().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.relative_to(images.ROOT)}: run `make tables`"
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
+def test_component_inputs_are_described(component: Any) -> None:
     assert all(given.description for given in component.component_spec.inputs.values())
 
 
-def test_pipeline_parameters_have_the_settings_defaults() -> None:
-    classes = [settings for _, settings in COMPONENTS]
-    for name, given in inspect.signature(retrain.pipeline_func).parameters.items():
-        assert given.annotation in LITERALS, name
-        assert type(given.default) is given.annotation, name
-        if name in IN_PIPELINE:
-            assert given.default == IN_PIPELINE[name]
-        elif name not in OWN:
-            defaults = {
-                getattr(settings, field) for settings, field in [RENAMED.get(name, (cls, name)) for cls in classes]
-                if hasattr(settings, field)
-            }  # fmt: skip
-            assert given.default in defaults, name
+def test_every_argument_of_the_pipeline_is_a_parameter_with_one_default() -> None:
+    signature = inspect.signature(retrain.pipeline_func).parameters
+    for component in parameters.COMPONENTS:
+        for argument in (argument for argument in component.python_func.arguments if argument.parameter):
+            given = signature[argument.parameter]
+            assert (given.default, given.annotation) == (argument.default, argument.type), argument.parameter
+            assert type(given.default) in (get_args(given.annotation) or [given.annotation])
 
 
 def test_every_parameter_reaches_the_file_with_a_default_and_a_description() -> None:
@@ -111,8 +76,8 @@ def test_every_parameter_reaches_the_file_with_a_default_and_a_description() -> 
     assert inputs.keys() == inspect.signature(retrain.pipeline_func).parameters.keys()
     for name, described in inputs.items():
         assert described["isOptional"], name
-        assert described["defaultValue"] is not None, name
-        assert described["description"].startswith(parameter(name).help[:40]), name
+        assert ("defaultValue" in described) == (parameters.parameters()[name].default is not None), name
+        assert described["description"].startswith(parameters.parameters()[name].help[:40]), name
 
 
 def test_the_file_is_made_below_build_and_only_when_it_changed(tmp_path, monkeypatch, capsys) -> None:
@@ -184,12 +149,6 @@ def test_a_registry_goes_in_front_of_the_images() -> None:
 def test_a_registry_that_is_none_is_refused(registry: str) -> None:
     with pytest.raises(InputError, match="--registry"):
         compiled.to_yaml(retrain, registry)
-
-
-def test_the_readme_s_tables_are_those_of_the_code() -> None:
-    for path, made in tables.tables().items():
-        if path.is_file():
-            assert made in path.read_text(encoding="utf-8"), f"{path.relative_to(images.ROOT)}: run `make tables`"
 
 
 def test_a_table_is_replaced_between_its_marks() -> None:

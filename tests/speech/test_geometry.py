@@ -1,5 +1,6 @@
 """Derived sizes of a model."""
 
+import numpy as np
 import pytest
 
 from speech.errors import InputError
@@ -14,7 +15,15 @@ def test_deepspeech_constants() -> None:
         19,
         29,
     )
-    assert [geometry.n_frames(samples) for samples in (0, 511, 512, 831, 832)] == [0, 0, 1, 1, 2]
+
+
+def test_the_frames_of_one_signal_and_of_many() -> None:
+    geometry = Geometry(8, 28)
+    lengths, frames = [0, 100, 511, 512, 831, 832], [0, 0, 0, 1, 1, 2]
+    assert [geometry.n_frames(samples) for samples in lengths] == frames
+    assert geometry.n_frames(np.array(lengths), np.maximum).tolist() == frames
+    windows = Geometry(8, 28, feature_win_len=20, feature_win_step=40)  # steps longer than the window
+    assert [windows.n_frames(samples) for samples in (0, 319, 320, 959, 960)] == [0, 0, 1, 1, 2]
 
 
 def test_json_round_trip() -> None:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS, ErrorCount, ErrorTable, word_error_table
-from speech.storage.objects import download_file, is_remote
+from speech.storage.stores import store_at
 
 POINTER = "champion.json"  # beside published versions
 
@@ -84,35 +83,21 @@ def find_champion(settings: EvaluateSettings) -> list[dict[str, Any]]:
 
 def _champion_in_force(uri: str) -> str:
     """Where the version is that a place of published versions has for its champion."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(uri) / POINTER
-        if is_remote(uri):
-            path = Path(scratch) / POINTER
-            download_file(f"{uri.rstrip('/')}/{POINTER}", path)
-        try:
-            return str(json.loads(path.read_text(encoding="utf-8"))["uri"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"--champion_of {uri}: no {POINTER} there that names a version") from error
+    try:
+        return str(json.loads(store_at(uri).read(POINTER) or b"")["uri"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"--champion_of {uri}: no {POINTER} there that names a version") from error
 
 
 def read_champion(uri: str) -> list[dict[str, Any]]:
     """The samples of an evaluation in a folder or under an s3:// prefix; raises InputError if it has none."""
-    if is_remote(uri):
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / Evaluation.SAMPLES
-            download_file(f"{uri.rstrip('/')}/{Evaluation.SAMPLES}", path)
-            return _read(path, uri)
-    path = Path(uri) / Evaluation.SAMPLES
-    if not path.is_file():
+    text = store_at(uri).read(Evaluation.SAMPLES)
+    if text is None:
         raise InputError(
             f"--champion {uri}: no {Evaluation.SAMPLES} there: expected an evaluation or a published version"
         )
-    return _read(path, uri)
-
-
-def _read(path: Path, uri: str) -> list[dict[str, Any]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(text)
         for row in rows:
             _ = str(row["wav_filename"]), str(row["src"]), str(row["res"])
         return rows

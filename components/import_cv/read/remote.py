@@ -1,7 +1,6 @@
 """Releases in an object store: a folder of objects, or an archive read as a stream."""
 
 import io
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from components.import_cv.plan.reasons import Reason, Refused
 from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, missing_tables
 from speech.errors import InputError, RetryError
 from speech.storage.objects import client, download_file, split_uri, storage_errors
+from speech.storage.retries import attempts
 
 CONNECTIONS = 16  # downloads at a time of one worker
 ATTEMPTS = 5
@@ -82,7 +82,7 @@ class RemoteLoader:
         from botocore.exceptions import BotoCoreError, ClientError
         from urllib3.exceptions import HTTPError
 
-        for attempt in range(ATTEMPTS):
+        for _ in attempts(ATTEMPTS, RETRY_DELAY_S):
             try:
                 answer = self._state["client"].get_object(Bucket=bucket, Key=key)
                 if answer["ContentLength"] > max_bytes:
@@ -95,7 +95,6 @@ class RemoteLoader:
                 raise InputError(f"s3://{bucket}/{key}: {error}") from error
             except (BotoCoreError, HTTPError, OSError) as error:
                 failure: Exception = error
-            time.sleep(RETRY_DELAY_S * 2**attempt)
         raise RetryError(f"s3://{bucket}/{key}: {failure}")
 
 
@@ -117,7 +116,7 @@ class RemoteStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        for attempt in range(ATTEMPTS):
+        for _ in attempts(ATTEMPTS, RETRY_DELAY_S):
             if self._position >= self.size:
                 return 0
             try:
@@ -130,7 +129,6 @@ class RemoteStream(io.RawIOBase):
                 raise
             except Exception as error:  # botocore, urllib3 and sockets each have errors of their own
                 self._body, failure = None, error
-                time.sleep(RETRY_DELAY_S * 2**attempt)
                 continue
             buffer[: len(data)] = data
             self._position += len(data)

@@ -13,8 +13,9 @@ from components.train.cluster import jobs, watch
 from components.train.cluster.jobs import Nodes
 from components.train.cluster.kubernetes_api import ApiError, KubernetesApi
 from components.train.data import DEV, TRAIN, TrainingClips
+from components.train.identity import checkpoints_at, clips_copy_at
 from components.train.interruption import Interruption
-from components.train.outcome import checkpoints_at, clips_copy_at, keep_best
+from components.train.outcome import keep_best
 from components.train.report import PAGE
 from components.train.settings import LAUNCHER_VARIABLE, TrainSettings
 from speech.artifacts import Checkpoint, Clips

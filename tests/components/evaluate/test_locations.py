@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.evaluate.locations import fetch_model, fetch_set
+from components.evaluate.locations import fetch_model
+from speech.clips.sources import fetch_source
 from speech.errors import InputError
 from speech.storage.objects import delete_objects, download_folder, list_keys, upload_file, upload_folder, write_object
 
@@ -53,7 +54,7 @@ def test_absent_objects_are_named(tmp_path: Path, s3_bucket: str) -> None:
         with pytest.raises(InputError, match=uri):
             fetch_model(f"{s3_bucket}/{uri}", tmp_path / "m")
     with pytest.raises(InputError, match=r"corpora/test\.csv: no such object"):
-        fetch_set(f"{s3_bucket}/corpora/test.csv", tmp_path / "s")
+        fetch_source(f"{s3_bucket}/corpora/test.csv", tmp_path / "s")
 
 
 def test_objects_of_others_stay(command: Command, exported: Path, clips: Path, s3_bucket: str) -> None:

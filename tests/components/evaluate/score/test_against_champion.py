@@ -95,8 +95,9 @@ def test_reading(tmp_path: Path, s3_bucket: str) -> None:
     assert read_champion(str(tmp_path)) == [row("a", "b")]
     upload_file(tmp_path / "samples.json", f"{s3_bucket}/model/v1/samples.json")
     assert read_champion(f"{s3_bucket}/model/v1/") == [row("a", "b")]
-    with pytest.raises(InputError, match="no such object"):
-        read_champion(f"{s3_bucket}/model/v2")
+    for nowhere in (f"{s3_bucket}/model/v2", str(tmp_path / "none")):
+        with pytest.raises(InputError, match=rf"--champion {nowhere}: no samples\.json there: expected an evaluation"):
+            read_champion(nowhere)
     for content in ("[1]", "{", '[{"src": "a"}]'):
         (tmp_path / "samples.json").write_text(content)
         with pytest.raises(InputError, match="holds no samples"):

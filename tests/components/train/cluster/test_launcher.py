@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from components.train import outcome, step
+from components.train import identity, step
 from components.train.cluster import jobs, kubernetes_api, launcher, watch
 from components.train.cluster.jobs import Nodes
 from components.train.cluster.launcher import TrainingTask
@@ -86,7 +86,7 @@ def launcher_container(server: KubernetesServer) -> dict[str, Any]:
 
 
 def saved_at(work: TrainingTask) -> str:
-    return outcome.checkpoints_at(work.checkpoint_uri, work.settings, work.clips, work.base_uri)
+    return identity.checkpoints_at(work.checkpoint_uri, work.settings, work.clips, work.base_uri)
 
 
 def job_name(work: TrainingTask) -> str:
@@ -291,7 +291,7 @@ def test_a_corpus_that_the_nodes_cannot_read_is_copied(
     clips = replace(work.clips, train_uri="minio://no-such-bucket/train_clips", dev_uri="/minio/dev_clips")
     elsewhere = replace(work, clips=clips)
     launcher.train(elsewhere, Nodes(2), tmp_path / "made")
-    copy = outcome.clips_copy_at(work.checkpoint_uri, work.clips)
+    copy = identity.clips_copy_at(work.checkpoint_uri, work.clips)
     said = capsys.readouterr().out
     arguments = server.jobs[job_name(work)].manifest["spec"]["trainer"]["args"]
     for name in ("train", "dev"):
