@@ -33,7 +33,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("speech", "components", "pipelines", "docker", "requirements"):
         shutil.copytree(images.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(images.ROOT / "README.md", folder)
+    (folder / "docs").mkdir()
+    shutil.copy(images.ROOT / "docs" / "parameters.md", folder / "docs")
     path = folder / "components/train/settings.py"
     text = path.read_text(encoding="utf-8")
     assert text.count("    layer_norm: bool") == 1
@@ -81,8 +82,9 @@ def test_the_pipeline_hands_it_over(spec: dict[str, Any]) -> None:
 
 
 def test_it_is_a_flag_and_a_row(checkout: Path) -> None:
-    assert "| `warmth` | `0.25` | K | how warm |" in (checkout / "README.md").read_text(encoding="utf-8")
-    assert "| `train_patience` | | | how patient" in (checkout / "README.md").read_text(encoding="utf-8")
+    page = (checkout / "docs" / "parameters.md").read_text(encoding="utf-8")
+    assert "| `warmth` | `0.25` | K | how warm |" in page
+    assert "| `train_patience` |  |  | how patient" in page
     told = python(checkout, "-m", "pipelines", "run", "--help")
     assert "--warmth" in told
     assert "--train_patience" in told
