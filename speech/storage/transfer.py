@@ -218,11 +218,11 @@ def upload(
     raise RetryError(f"s3://{bucket}/{key}: could not be written: {failure}")
 
 
-def _same(expected: str, found: str, extra: dict[str, str]) -> bool:
+def _same(expected: str, etag: str, extra: dict[str, str]) -> bool:
     """Whether an ETag is the expected one; with encryption by KMS, ETags are something else than checksums."""
-    found = found.strip('"')
-    is_md5 = re.fullmatch(r"[0-9a-f]{32}(-\d+)?", found) is not None
-    return found == expected or not is_md5 or bool(extra)
+    etag = etag.strip('"')
+    is_md5 = re.fullmatch(r"[0-9a-f]{32}(-\d+)?", etag) is not None
+    return etag == expected or not is_md5 or bool(extra)
 
 
 def digests(path: Path) -> tuple[str, str]:

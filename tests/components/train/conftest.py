@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
 from components.train import loop
+from components.train.saving import uploads
+from tests.fixtures.gate import Gate, gate
 
 Interrupted = Callable[[int], AbstractContextManager[None]]
 
@@ -31,3 +34,14 @@ def interrupted_after() -> Interrupted:
             yield
 
     return interrupted
+
+
+@pytest.fixture
+def wall(s3_endpoint: str, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """A gate in front of the object store, on the way that this process takes; what waits for it asks again soon."""
+    monkeypatch.setattr(uploads, "RETRY_S", 0.1)
+    monkeypatch.setattr(uploads, "SAY_S", 0.3)
+    address = urlsplit(s3_endpoint)
+    with gate(address.hostname or "", address.port or 0) as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{store.port}")
+        yield store

@@ -5,9 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -21,22 +20,12 @@ from speech.errors import RetryError
 from speech.nn import snapshots
 from speech.nn.snapshots import Snapshot
 from speech.storage.objects import download_folder, list_keys
-from tests.fixtures.gate import Gate, gate
+from tests.fixtures.gate import Gate
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = TrainSettings(
     n_hidden=16, epochs=5, train_batch_size=4, learning_rate=0.01, upload_secs=0, upload_patience_secs=60
 )
-
-
-@pytest.fixture
-def wall(s3_endpoint: str, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """A gate in front of the object store."""
-    monkeypatch.setattr(uploads, "RETRY_S", 0.1)
-    address = urlsplit(s3_endpoint)
-    with gate(address.hostname or "", address.port or 0) as made:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{made.port}")
-        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,7 +14,7 @@ from speech.errors import InputError, RetryError
 from speech.model_files.checkpoints import read_state
 from speech.storage import objects
 from speech.storage.objects import client, download_folder, list_keys, upload_file
-from tests.fixtures.gate import Gate, gate
+from tests.fixtures.gate import Gate
 
 
 @pytest.fixture
@@ -23,17 +22,6 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "checkpoints"
     made.mkdir()
     return made
-
-
-@pytest.fixture
-def wall(s3_endpoint: str, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """A gate in front of the object store, on the way that this process takes."""
-    monkeypatch.setattr(uploads, "RETRY_S", 0.1)
-    monkeypatch.setattr(uploads, "SAY_S", 0.3)
-    address = urlsplit(s3_endpoint)
-    with gate(address.hostname or "", address.port or 0) as made:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{made.port}")
-        yield made
 
 
 @pytest.fixture
