@@ -257,8 +257,5 @@ def _yaml(value: str) -> str:
     if PLAIN_YAML.fullmatch(value) and value.lower() not in NOT_TEXT:
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return (
-        '"'
-        + "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in escaped)
-        + '"'
-    )
+    printable = "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in escaped)
+    return f'"{printable}"'

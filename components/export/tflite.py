@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.export.tflite_file import Kind, Number, Op, Options, Tensor, TfliteFile
+from components.export.tflite_file import Number, Op, Options, Tensor, TensorType, TfliteWriter
 from speech.features.mfcc import LOWEST_HZ, MEL_CHANNELS
 from speech.geometry import Geometry
 from speech.model_files.variables import BIAS, KERNEL, LAYER_NORM_EPSILON, LSTM_SCOPE
@@ -62,7 +62,7 @@ class _Network:
     """Adds the model's operators to a file; tensors are referred to by their number."""
 
     def __init__(self, weights: Mapping[str, np.ndarray], geometry: Geometry, quantize: bool) -> None:
-        self.file = TfliteFile()
+        self.file = TfliteWriter()
         self._weights = weights
         self._geometry = geometry
         self._quantize = quantize
@@ -87,9 +87,9 @@ class _Network:
     def copy_of(self, name: str, value: np.ndarray) -> int:
         """A constant as the result of an operator, which is how clients read metadata."""
         if value.dtype == object:
-            kind, content = Kind.STRING, _strings([bytes(item) for item in value.flat])
+            kind, content = TensorType.STRING, _strings([bytes(item) for item in value.flat])
         else:
-            kind, content = Kind.INT32, value.astype("<i4").tobytes()
+            kind, content = TensorType.INT32, value.astype("<i4").tobytes()
         constant = self.file.tensor(Tensor(f"{name}_copy", value.shape, kind, content))
         return self._reshaped(constant, name, value.shape, kind=kind)
 
@@ -185,7 +185,7 @@ class _Network:
     def _connected(self, x: int, matrix: int, bias: int, name: str, rows: int, activation: Number) -> int:
         columns = self._shape(bias)[0]
         options = Options(8, [activation])
-        version = HYBRID_VERSION if self.file.tensors[matrix].kind == Kind.INT8 else 1
+        version = HYBRID_VERSION if self.file.tensors[matrix].kind == TensorType.INT8 else 1
         return self._apply(Op.FULLY_CONNECTED, [x, matrix, bias], name, (rows, columns), options, version)
 
     def _matrix(self, name: str) -> int:
@@ -194,19 +194,19 @@ class _Network:
         if not self._quantize or transposed.size < LEAST_QUANTIZED:
             return self._constant(name, transposed)
         values, scale = quantized(transposed)
-        return self.file.tensor(Tensor(name, values.shape, Kind.INT8, values, scale))
+        return self.file.tensor(Tensor(name, values.shape, TensorType.INT8, values, scale))
 
     def _constant(self, name: str, value: np.ndarray) -> int:
-        kind = Kind.INT32 if value.dtype == np.int32 else Kind.FLOAT32
+        kind = TensorType.INT32 if value.dtype == np.int32 else TensorType.FLOAT32
         return self.file.tensor(Tensor(name, value.shape, kind, value))
 
-    def _computed(self, name: str, *shape: int, kind: Kind = Kind.FLOAT32) -> int:
+    def _computed(self, name: str, *shape: int, kind: TensorType = TensorType.FLOAT32) -> int:
         return self.file.tensor(Tensor(name, shape, kind))
 
     def _shape(self, tensor: int) -> tuple[int, ...]:
         return self.file.tensors[tensor].shape
 
-    def _reshaped(self, x: int, name: str, shape: tuple[int, ...], kind: Kind = Kind.FLOAT32) -> int:
+    def _reshaped(self, x: int, name: str, shape: tuple[int, ...], kind: TensorType = TensorType.FLOAT32) -> int:
         wanted = self._constant(f"{name}/shape", np.array(shape, np.int32))
         result = self._computed(name, *shape, kind=kind)
         self.file.operator(Op.RESHAPE, [x, wanted], [result], Options(17, [list(shape)]))

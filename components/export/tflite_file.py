@@ -22,7 +22,7 @@ BUFFER_ALIGNMENT = 16  # bytes; runtimes read tensors in place
 ROOM_BYTES = 1 << 20  # beside the tensors' content; more is made when needed, by copying everything
 
 
-class Kind(IntEnum):
+class TensorType(IntEnum):
     """Element types."""
 
     FLOAT32 = 0
@@ -71,7 +71,7 @@ class Tensor:
 
     name: str
     shape: tuple[int, ...]
-    kind: Kind = Kind.FLOAT32
+    kind: TensorType = TensorType.FLOAT32
     content: np.ndarray | bytes | None = None
     scale: float = 0.0
 
@@ -91,7 +91,7 @@ class _Operator(NamedTuple):
 
 
 @dataclass
-class TfliteFile:
+class TfliteWriter:
     """One graph: tensors are numbered in the order in which they are added, operators run in theirs."""
 
     tensors: list[Tensor] = field(default_factory=list)

@@ -47,7 +47,7 @@ class TfliteFile:
         try:
             if not is_tflite(data):
                 raise ValueError("no TFLite identifier")
-            self._graph = _Graph(data, str(path))
+            self._graph = _Subgraph(data, str(path))
         except (struct.error, IndexError, ValueError) as error:
             raise InputError(
                 f"{path}: not a TFLite model, or a truncated or damaged one ({len(data)} bytes; {error}): "
@@ -149,7 +149,7 @@ class _Tensor:
             quantization.numbers(3, "q")
 
 
-class _Operator:
+class _OperatorTable:
     """An operator: its kind, and the tensors that it takes and makes."""
 
     def __init__(self, table: Table) -> None:
@@ -160,7 +160,7 @@ class _Operator:
         table.data(5)  # of custom ones
 
 
-class _Graph:
+class _Subgraph:
     """The first subgraph of a file."""
 
     def __init__(self, data: Bytes, where: str) -> None:
@@ -171,7 +171,7 @@ class _Graph:
         subgraph = model.tables(2, lambda table: table)[0]
         self.tensors = subgraph.tables(0, _Tensor)
         self.inputs, self.outputs = subgraph.integers(1), subgraph.integers(2)
-        self.operators = subgraph.tables(3, _Operator)
+        self.operators = subgraph.tables(3, _OperatorTable)
         self._check_references()
 
     def _check_references(self) -> None:
@@ -199,7 +199,7 @@ class _Graph:
         """An input or output by its name."""
         return next(self.tensors[n] for n in (*self.inputs, *self.outputs) if self.tensors[n].name == name)
 
-    def of_kind(self, kind: int) -> list[_Operator]:
+    def of_kind(self, kind: int) -> list[_OperatorTable]:
         """The operators of a builtin kind, in order of execution."""
         return [operator for operator in self.operators if self._codes[operator.code] == kind]
 
