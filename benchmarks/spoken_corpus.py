@@ -1,7 +1,8 @@
 """A corpus for the benchmarks of training: short sentences of few words, spoken by espeak-ng in a noisy room.
 
-Made by benchmarks/train_accuracy.py and benchmarks/transfer.py. Speakers of dev and test do not occur in train, and
-neither do their sentences. Loudness, noise and speed differ from clip to clip, drawn from the clip's number.
+Made by benchmarks/train_accuracy.py, benchmarks/recipes.py and benchmarks/transfer.py. Speakers of dev and test do not
+occur in train, and neither do their sentences. Loudness, noise, reverberation and speed differ from clip to clip, drawn
+from the clip's number.
 """
 
 import shutil
@@ -39,6 +40,19 @@ RUSSIAN = (
     "сестра один два три четыре пять шесть семь восемь девять десять белый чёрный красный синий новый старый "
     "большой малый иди стой смотри"
 )
+SPANISH = (
+    "agua fuego tierra cielo casa puerta ventana campo bosque mar ciudad calle mesa pan leche mano cabeza noche verano "
+    "nieve lluvia viento sol luna estrella libro palabra amigo madre padre hermano uno dos tres cuatro cinco seis "
+    "siete ocho nueve diez blanco negro rojo azul nuevo viejo grande chico abre cierra mira vuelve camina "
+    "sube baja espera izquierda derecha ahora luego"
+)
+# Words of an English that ENGLISH lacks; the same 26 letters.
+OTHER_ENGLISH = (
+    "machine number quick yellow extra zero question window travel morning evening summer winter river bridge village "
+    "market doctor teacher student paper pencil music dinner lunch sugar pepper butter orange lemon cherry jacket "
+    "button pocket mirror candle blanket pillow engine wheel tractor station ticket airport journey holiday mountain "
+    "valley island harbour sailor captain soldier weapon victory silver copper metal plastic crystal"
+)
 VARIANTS = ("m1", "f1", "m2", "f2", "m3", "f3", "m4", "f4", "m5", "f5", "m6", "m7", "m8", "belinda", "boris", "steph")
 
 
@@ -48,11 +62,16 @@ class Language:
 
     words: str
     voices: Sequence[str]
+    sentence_words: tuple[int, int] = (2, 5)
+    noise_db: tuple[float, float] = (15, 35)  # below the peak
+    reverb_s: tuple[float, float] = (0, 0)  # time in which an echo falls by 60 dB
 
 
 LANGUAGES = {
     "en": Language(ENGLISH, ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-gb-x-gbcwmd")),
     "ru": Language(RUSSIAN, ("ru", "ru-lv")),
+    "es": Language(SPANISH, ("es", "es-419"), (1, 4), (10, 30), (0.1, 0.5)),
+    "en-room": Language(OTHER_ENGLISH, ("en-us-nyc", "en-gb-x-gbclan"), (1, 4), (10, 30), (0.1, 0.5)),
 }
 
 
@@ -67,17 +86,22 @@ class Utterance:
     words_per_minute: int
     peak: float  # of full scale
     noise_db: float  # below the peak
+    reverb_s: float
     seed: int
 
 
-def make_corpus(folder: Path, language: str, clips: int) -> Path:
-    """train.csv (80 % of the clips), dev.csv, test.csv (10 % each), their WAV files, alphabet.txt; made once."""
+def make_corpus(folder: Path, language: str, clips: int, held_out: tuple[int, int] | None = None) -> Path:
+    """train.csv, dev.csv, test.csv, their WAV files, alphabet.txt; made once.
+
+    Of the clips, 10 % each are in dev and test, or as many as `held_out` says.
+    """
     if (folder / "train.csv").is_file():
         return folder
     if shutil.which("espeak-ng") is None:
         raise SystemExit("espeak-ng is missing: apt-get install espeak-ng")
     spoken = LANGUAGES[language]
-    sizes = dict(zip(SETS, (clips - 2 * (clips // 10), clips // 10, clips // 10), strict=True))
+    n_dev, n_test = held_out or (clips // 10, clips // 10)
+    sizes = dict(zip(SETS, (clips - n_dev - n_test, n_dev, n_test), strict=True))
     plan = {name: _plan(spoken, name, count) for name, count in sizes.items()}
     (folder / "clips").mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(2) as pool:
@@ -104,7 +128,8 @@ def _plan(language: Language, name: str, count: int) -> list[Utterance]:
     ]
     utterances, seen = [], set()
     while len(utterances) < count:
-        words = generator.choice(vocabulary, generator.integers(2, 6))
+        fewest, most = language.sentence_words
+        words = generator.choice(vocabulary, generator.integers(fewest, most + 1))
         text = " ".join(words)
         # The sum of the words' positions decides in which set a sentence may be.
         remainder = sum(vocabulary.index(word) for word in words) % 10
@@ -120,7 +145,8 @@ def _plan(language: Language, name: str, count: int) -> list[Utterance]:
                 pitch,
                 int(generator.integers(130, 190)),
                 float(generator.uniform(0.1, 0.8)),
-                float(generator.uniform(15, 35)),
+                float(generator.uniform(*language.noise_db)),
+                float(generator.uniform(*language.reverb_s)) if any(language.reverb_s) else 0.0,
                 int(generator.integers(1 << 31)),
             )
         )
@@ -139,9 +165,20 @@ def _record(utterance: Utterance, folder: Path) -> Clip:
         speech = resample(samples, rate, RATE).astype(np.float32)
         generator = np.random.default_rng(utterance.seed)
         quiet = np.zeros(RATE // 10, np.float32)
+        speech = _in_room(speech, utterance.reverb_s, generator) if utterance.reverb_s else speech
         signal = np.concatenate([quiet, speech / max(1.0, float(np.abs(speech).max())) * utterance.peak, quiet])
         noise = generator.normal(0, utterance.peak * 10 ** (-utterance.noise_db / 20), len(signal))
         final = to_int16(np.clip(signal + noise, -1, 1))
         write_bytes(path, wav_header(len(final), RATE) + final.tobytes())
     size = path.stat().st_size
     return Clip(name, size, utterance.text, (size - 44) / 2 / RATE)
+
+
+def _in_room(speech: np.ndarray, reverb_s: float, generator: np.random.Generator) -> np.ndarray:
+    """Speech `[N]` with the decaying echo of a room behind it, `[N + M]`: noise that falls by 60 dB in `reverb_s`."""
+    time_s = np.arange(round(reverb_s * RATE)) / RATE
+    echo = generator.normal(0, 1, len(time_s)) * 10 ** (-3 * time_s / reverb_s)
+    echo *= 0.5 / np.sqrt(np.square(echo).sum())
+    echo[0] += 1.0
+    size = len(speech) + len(echo) - 1
+    return np.fft.irfft(np.fft.rfft(speech, size) * np.fft.rfft(echo, size), size).astype(np.float32)

@@ -28,7 +28,10 @@ CLIENTS = {
 # What YAML takes for text without quotes: words, a placeholder, a version of three numbers.
 PLAIN_YAML = re.compile(r"[A-Za-z][\w .,@/()+-]*[\w)]|<[\w .,]+>|\d+\.\d+\.\d+[\w.+-]*", re.ASCII)
 NOT_TEXT = frozenset(("true", "false", "yes", "no", "on", "off", "null"))
-SHOWN_SETTINGS = ("epochs", "train_batch_size", "learning_rate", "dropout_rate", "layer_norm", "random_seed")
+SHOWN_SETTINGS = (
+    *("recipe", "epochs", "train_batch_size", "learning_rate", "lr_schedule", "dropout_rate", "layer_norm"),
+    "random_seed",
+)
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,9 @@ def _training(training: Mapping[str, Any]) -> Iterator[str]:
         if tallies:
             yield f"- {name} clips: {tally.describe(tallies)}"
     if training.get("best_dev_loss") is not None:
-        yield f"- best loss on the dev set {training['best_dev_loss']:.4f}, {training['epochs']} epochs run"
+        wer = training.get("best_dev_wer")
+        rate = "" if wer is None else f" and WER {wer:.2%} (greedy)"
+        yield f"- on the dev set loss {training['best_dev_loss']:.4f}{rate}, {training['epochs']} epochs run"
     if base := training.get("base"):
         yield f"- {_text(base['checkpoint'])} had {base['dev_loss']:.4f} there before the training" + (
             "; no epoch was better, so this is that model" if base["is_best"] else ""

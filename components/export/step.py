@@ -203,6 +203,7 @@ def _training(source: Model) -> dict[str, Any]:
     facts = {name: source.sidecar[name] for name in TRAINING_FACTS if name in source.sidecar}
     if history:
         facts |= {"epochs": len(history.get("epochs", ())), "best_dev_loss": history.get("best_dev_loss")}
+        facts |= {name: history[name] for name in ("best_dev_wer", "best_dev_cer", "average") if name in history}
         facts |= {"base": history["base"]} if "base" in history else {}
         facts |= {"clips": history["clips"]} if "clips" in history else {}
     return facts

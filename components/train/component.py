@@ -20,10 +20,11 @@ def train(
     base_checkpoint_uri: str = "",
     checkpoint_uri: str = "",
     n_hidden: int = 0,
+    recipe: str = "auto",
     epochs: int = 75,
-    train_batch_size: int = 32,
-    learning_rate: float = 0.001,
-    dropout_rate: float = 0.05,
+    train_batch_size: int = 0,
+    learning_rate: float = 0.0,
+    dropout_rate: float = -1.0,
     random_seed: int = 4568,
     early_stop: bool = False,
     es_epochs: int = 25,
@@ -43,8 +44,8 @@ def train(
     Args:
         train_clips: The clips of the training set; or the tables of the corpus, for a training that reads them itself.
         dev_clips: The clips of the dev set; or the same tables.
-        checkpoint: The best checkpoint: with the lowest dev loss, or without a dev set the newest.
-        metrics: Losses and counts.
+        checkpoint: The best checkpoint on the dev set, by what the recipe compares; without a dev set the newest.
+        metrics: Losses, error rates and counts.
         report: The loss curves.
     """
     from pathlib import Path

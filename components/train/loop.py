@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from components.train.interruption import Interruption
+from components.train.recipes.schedule import Schedule
+from components.train.saving.average import mean_of
 from components.train.saving.saver import Saver
 from components.train.saving.store import CheckpointStore
 from components.train.settings import TrainSettings
+from components.train.validation import Scores, Validator
 from speech.augmentation import Augmenter
 from speech.clips.tally import NO_GRADIENT, NO_LOSS
 from speech.errors import InputError, RetryError
@@ -21,9 +24,6 @@ from speech.nn.plans import BatchSize, plan_shuffled, plan_sorted
 from speech.nn.summaries import Summaries
 from speech.nn.training import StepResult, Trainer
 from speech.progress import Progress, format_duration
-
-# Padded frames that validation computes at once; the dev loss does not depend on it.
-DEV_BATCH = BatchSize(frames=40_000)
 
 
 @dataclass
@@ -35,9 +35,10 @@ class RunState:
     batch: int = 0  # the next batch of the epoch
     loss_sum: float = 0.0  # over the batches of the epoch so far
     loss_count: int = 0
-    best_dev_loss: float | None = None
+    best: dict[str, Any] | None = None  # the best checkpoint's epoch (0: what was loaded) and scores
     stalled_epochs: int = 0
     finished: bool = False
+    average: dict[str, Any] | None = None  # what came of the last epochs' mean, once it was tried
     history: list[dict[str, Any]] = field(default_factory=list)
     origin: dict[str, Any] = field(default_factory=dict)  # where the run started, for reports; a resumed one keeps it
     base: dict[str, Any] | None = (
@@ -47,7 +48,7 @@ class RunState:
     @property
     def base_is_best(self) -> bool:
         """Whether no epoch was better than the checkpoint that the run started from."""
-        return self.base is not None and self.best_dev_loss == self.base["dev_loss"]
+        return self.base is not None and self.best is not None and self.best["epoch"] == 0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunState":
@@ -99,6 +100,16 @@ class TrainingRun:
 
     def __post_init__(self) -> None:
         self.saver = Saver(self.store, self.trainer)
+        self.schedule = Schedule.of(self.settings)
+        self.validator = Validator(
+            self.trainer,
+            self.worker,
+            self.check_clips,
+            self.settings.dev_batch_size,
+            self.settings.reverse_dev,
+            self.settings.show_progressbar,
+        )
+        self.n_batches = 0  # of the current epoch
 
     def run(self) -> RunState:
         """Train until `--epochs` are done or the dev loss has stalled; returns the final state.
@@ -115,15 +126,16 @@ class TrainingRun:
             while state.epoch < self.settings.epochs and not state.finished:
                 started = time.monotonic()
                 self.train_epoch(interruption)
-                dev_loss = self.validate(self.dev_sets, "validation") if self.dev_sets else None
-                metrics = {clips.source: self.validate([clips], "metrics") for clips in self.metrics_sets}
-                self.finish_epoch(dev_loss, metrics, time.monotonic() - started)
+                scores = self.validator.measure(self.dev_sets, "validation") if self.dev_sets else None
+                metrics = {clips.source: self.validator.measure([clips], "metrics").loss for clips in self.metrics_sets}
+                self.finish_epoch(scores, metrics, time.monotonic() - started)
                 if interruption.requested and not state.finished:
                     self.saver.wait()
                     raise RetryError(f"SIGTERM: saved after epoch {state.epoch}; the same command goes on from there")
             if not state.history:  # --epochs 0: the checkpoint is what it started from
                 state.finished = True
                 self.save()
+            self.try_average()
         if state.base is not None and state.base_is_best:
             name, loss = state.base["checkpoint"], state.base["dev_loss"]
             print(f"no epoch was better than {name} (dev loss {loss:.3f}): it stays the best", flush=True)
@@ -133,14 +145,33 @@ class TrainingRun:
 
     def measure_base(self) -> None:
         """The loaded checkpoint's dev loss: it is the best of this run until an epoch is better."""
-        loss = self.validate(self.dev_sets, "validation before training") if self.dev_sets else float("nan")
-        if not np.isfinite(loss):
+        if not self.dev_sets:
+            return
+        scores = self.validator.measure(self.dev_sets, "validation before training")
+        if not np.isfinite(scores.loss):
             return
         state = self.state
-        state.base, state.best_dev_loss = {"checkpoint": self.base, "dev_loss": loss}, loss
-        self.summaries.scalar("epoch_loss/dev", loss, 0)
-        print(f"before training: dev loss {loss:.3f} ({self.base})", flush=True)
+        state.base = {"checkpoint": self.base, **scores.as_record()}
+        state.best = {"epoch": 0, **scores.as_record()}
+        self.summarize(scores, 0)
+        print(f"before training: {scores} ({self.base})", flush=True)
         self.save(last=False, best=True)
+
+    def try_average(self) -> None:
+        """Measure the mean of the last epochs' weights; if it is better than the best checkpoint, it becomes that."""
+        state, settings, chief = self.state, self.settings, self.trainer.devices.is_chief
+        if settings.average_checkpoints < 2 or state.best is None or len(state.history) < 2:
+            return
+        self.saver.wait()
+        self.trainer.restore(mean_of(self.store.epoch_ends) if chief else None)
+        scores = self.validator.measure(self.dev_sets, "validation of the average")
+        better = self.is_best(scores)
+        epochs = min(settings.average_checkpoints, len(state.history))
+        state.average = {"epochs": epochs, **scores.as_record(), "is_best": better}
+        print(f"mean of the last {epochs} epochs' weights: {scores}{' (best)' if better else ''}", flush=True)
+        if better:
+            state.best = {"epoch": state.epoch, **scores.as_record()}
+            self.save(last=False, best=True)
 
     def save(self, last: bool = True, best: bool = False) -> None:
         """Write the newest checkpoint, the best one, or the same as both, if this is the worker that does."""
@@ -197,10 +228,15 @@ class TrainingRun:
             batches = batches[::-1] if settings.reverse_train else batches
         return batches * settings.augmentations_per_epoch
 
+    def rate_factor(self, batch: int) -> float:
+        """The schedule's factor of the learning rate for a batch of the current epoch."""
+        return self.schedule.factor((self.state.epoch + batch / max(1, self.n_batches)) / self.settings.epochs)
+
     def train_epoch(self, interruption: Interruption) -> None:
         """Train on what is left of the current epoch."""
         settings, state = self.settings, self.state
         batches, saved = self.plan(), time.monotonic()
+        self.n_batches = len(batches)
         clips, done = sum(map(len, batches)), sum(map(len, batches[: state.batch]))
         augmentation = EpochAugmentation(self.augmenter, state.epoch, settings.epochs, settings.augmentations_per_epoch)
         if self.cache is not None and settings.cache_for_epochs and state.epoch % settings.cache_for_epochs == 0:
@@ -251,7 +287,8 @@ class TrainingRun:
 
         The result says that nothing was applied if no clip was left, on any worker.
         """
-        result = self.trainer.train(batch, stop=stop)
+        rate_factor = self.rate_factor(batch.index)
+        result = self.trainer.train(batch, stop=stop, rate_factor=rate_factor)
         while not result.applied:
             finite = np.isfinite(result.losses)
             for position in batch.clips[~finite]:
@@ -262,69 +299,45 @@ class TrainingRun:
             if result.n_not_finite in (0, result.n_clips):
                 break
             batch = subset(batch, finite)
-            result = self.trainer.train(batch, stop=stop)
+            result = self.trainer.train(batch, stop=stop, rate_factor=rate_factor)
         return result
 
-    def validate(self, sets: Sequence[ClipSet], label: str) -> float:
-        """The dev loss: the mean over groups of `--dev_batch_size` clips, by length, of their mean losses.
-
-        With several sets, each counts by its number of groups, as in the peers.
-        """
-        group_losses: list[float] = []
-        for clips in sets:
-            losses = np.full(len(clips), np.nan)
-            with Progress(label, len(clips), "clips", show=self.settings.show_progressbar) as progress:
-                batches = plan_sorted(clips.n_frames, DEV_BATCH)
-                for batch in stream(clips, batches[self.worker.number :: self.worker.of]):
-                    losses[batch.clips] = self.trainer.losses(batch)
-                    for position in batch.clips[~np.isfinite(losses[batch.clips])]:
-                        clips.leave_out(int(position), NO_LOSS)
-                    progress.update(len(batch.clips) * self.worker.of)
-            losses = self._of_all_workers(losses)
-            self.check_clips(clips)
-            ordered = losses[np.argsort(clips.n_samples, kind="stable")]
-            ordered = ordered[np.isfinite(ordered)][:: -1 if self.settings.reverse_dev else 1]
-            size = self.settings.dev_batch_size
-            group_losses += [float(ordered[start : start + size].mean()) for start in range(0, len(ordered), size)]
-        return float(np.mean(group_losses)) if group_losses else float("nan")
-
-    def _of_all_workers(self, losses: np.ndarray) -> np.ndarray:
-        """Losses of which each worker has some, NaN elsewhere -> all of them."""
-        if self.worker.of == 1:
-            return losses
-        known = np.isfinite(losses)
-        sums = self.trainer.sum_of_workers(np.stack([np.where(known, losses, 0.0), known]))
-        return np.where(sums[1] > 0, sums[0], np.nan)
-
-    def finish_epoch(self, dev_loss: float | None, metrics: dict[str, float], seconds: float) -> None:
+    def finish_epoch(self, scores: Scores | None, metrics: dict[str, float], seconds: float) -> None:
         """Record the epoch, save, and apply early stopping and the plateau rule."""
         settings, state = self.settings, self.state
         record = {
             "epoch": state.epoch + 1,
             "train_loss": state.loss_sum / state.loss_count if state.loss_count else float("nan"),
-            "dev_loss": dev_loss,
-            "learning_rate": self.trainer.learning_rate,
+            **(scores.as_record() if scores else {"dev_loss": None}),
+            "learning_rate": self.trainer.learning_rate * self.rate_factor(self.n_batches - 1),
             "seconds": round(seconds, 2),
             **({"metrics": metrics} if metrics else {}),
         }
         state.history.append(record)
         state.epoch, state.batch, state.loss_sum, state.loss_count = state.epoch + 1, 0, 0.0, 0
-        better = dev_loss is not None and (state.best_dev_loss is None or dev_loss < state.best_dev_loss)
-        if dev_loss is not None:
-            stalled = state.best_dev_loss is not None and dev_loss > state.best_dev_loss - settings.es_min_delta
+        better = scores is not None and self.is_best(scores)
+        if scores is not None:
+            stalled = not better
+            if settings.best_by == "loss" and state.best is not None:
+                stalled = scores.loss > state.best["dev_loss"] - settings.es_min_delta
             state.stalled_epochs = state.stalled_epochs + 1 if stalled else 0
-        if better:
-            state.best_dev_loss = dev_loss
-        self.report(record, better)
+            if better:
+                state.best = {"epoch": state.epoch, **scores.as_record()}
+        self.report(record, scores, better)
         if settings.early_stop and state.stalled_epochs >= settings.es_epochs:
-            print(f"early stop: the dev loss has not fallen by {settings.es_min_delta} for {settings.es_epochs} epochs")
+            by = f"the dev loss has not fallen by {settings.es_min_delta}"
+            by = by if settings.best_by == "loss" else f"no epoch was better by dev {settings.best_by.upper()}"
+            print(f"early stop: {by} for {settings.es_epochs} epochs")
             state.finished = True
-        elif (
-            settings.reduce_lr_on_plateau and 0 == state.stalled_epochs % settings.plateau_epochs < state.stalled_epochs
-        ):
+        elif self.schedule.cuts and 0 == state.stalled_epochs % settings.plateau_epochs < state.stalled_epochs:
             self.cut_learning_rate()
         state.finished = state.finished or state.epoch >= settings.epochs
         self.save(best=better)
+
+    def is_best(self, scores: Scores) -> bool:
+        """Whether no checkpoint of the run was as good."""
+        best, by = self.state.best, self.settings.best_by
+        return best is None or scores.rank(by) < Scores.from_record(best).rank(by)
 
     def cut_learning_rate(self) -> None:
         """Go back to the best weights with a smaller learning rate."""
@@ -332,16 +345,21 @@ class TrainingRun:
         self.trainer.learning_rate = self.trainer.learning_rate * self.settings.plateau_reduction
         print(f"plateau: back to the best weights, learning rate {self.trainer.learning_rate:g}", flush=True)
 
-    def report(self, record: dict[str, Any], better: bool) -> None:
+    def report(self, record: dict[str, Any], scores: Scores | None, better: bool) -> None:
         """One line an epoch, and the summaries."""
-        losses = {"train": record["train_loss"], "dev": record["dev_loss"], **record.get("metrics", {})}
-        for name, loss in losses.items():
-            if loss is not None:
-                self.summaries.scalar(f"epoch_loss/{name}", loss, record["epoch"])
-        dev = "" if record["dev_loss"] is None else f", dev loss {record['dev_loss']:.3f}{' (best)' if better else ''}"
+        for name, loss in {"train": record["train_loss"], **record.get("metrics", {})}.items():
+            self.summaries.scalar(f"epoch_loss/{name}", loss, record["epoch"])
+        if scores is not None:
+            self.summarize(scores, record["epoch"])
+        dev = f", {scores}{' (best)' if better else ''}" if scores else ""
         metrics = "".join(f", {name} {loss:.3f}" for name, loss in record.get("metrics", {}).items())
         seconds = format_duration(record["seconds"])
         if self.waiting is not None:
             seconds += f", waited for clips {self.waiting.share:.1%} of the time"
         epoch = f"epoch {record['epoch']}/{self.settings.epochs}"
         print(f"{epoch}: train loss {record['train_loss']:.3f}{dev}{metrics}, {seconds}", flush=True)
+
+    def summarize(self, scores: Scores, epoch: int) -> None:
+        """A point on each curve of the dev sets."""
+        for curve, value in (("loss", scores.loss), ("wer", scores.wer), ("cer", scores.cer)):
+            self.summaries.scalar(f"epoch_{curve}/dev", value, epoch)

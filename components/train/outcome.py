@@ -33,7 +33,8 @@ def keep_best(folder: Path) -> Checkpoint:
 def headline(checkpoint: Checkpoint) -> dict[str, float]:
     """The numbers of a run that Kubeflow shows."""
     history = json.loads((checkpoint.folder / Checkpoint.HISTORY).read_text(encoding="utf-8"))
-    numbers = {"epochs": len(history["epochs"]), "best_dev_loss": history["best_dev_loss"]}
+    numbers = {"epochs": len(history["epochs"])}
+    numbers |= {name: history.get(name) for name in ("best_dev_loss", "best_dev_wer", "best_dev_cer", "best_epoch")}
     numbers["dev_loss_before_training"] = history.get("base", {}).get("dev_loss")
     model = json.loads((checkpoint.folder / Checkpoint.MODEL).read_text(encoding="utf-8"))
     numbers["dropped_layers"] = len(model.get("dropped_layers", ()))

@@ -263,7 +263,7 @@ def _check_room(findings: Findings, command: "TrainCommand", base: Base | None) 
             size *= length
         weights += size
     if command.trains and not is_remote(command.saved_at):
-        kept = command.max_to_keep + 2
+        kept = max(command.max_to_keep, command.average_checkpoints) + 2
         there = sum(path.stat().st_size for path in Path(command.saved_at).glob("*.data-*"))  # some of which will go
         needed = weights * (1 + len(MOMENTS)) * kept - there
         what = f"{kept} checkpoints of n_hidden {base.geometry.n_hidden} (--max_to_keep, the best, and a new one)"

@@ -9,6 +9,14 @@ from speech.clips.tally import USUALLY_ALLOWED, Allowance
 from speech.geometry import Geometry
 from speech.settings import setting, setting_error
 
+RECIPES = ("from-scratch", "fine-tune", "transfer", "small-data", "peers", "auto")
+# What a recipe may set. Left at their defaults they were not given.
+OF_RECIPES = (
+    *("train_batch_size", "learning_rate", "force_initialize_learning_rate", "dropout_rate"),
+    *("lr_schedule", "lr_warmup", "lr_peak", "lr_final", "best_by", "average_checkpoints"),
+)
+SCHEDULES = ("recipe", "constant", "plateau", "linear", "cosine", "one_cycle")
+CRITERIA = ("recipe", "loss", "wer", "cer")
 LOAD_METHODS = ("auto", "best", "last", "init")
 LSTMS = ("auto", "plain")
 DEVICES = r"auto|(cpu|gpu)(:[1-9]\d*)?"
@@ -71,7 +79,7 @@ class TrainSettings(LegacyFlags):
         "Data",
         "Model",
         "Optimisation",
-        "When the dev loss stalls",
+        "By the dev sets",
         "Augmentation",
         "Augmentation, by the flags of DeepSpeech 0.6 and 0.7",
         "Checkpoints",
@@ -101,8 +109,19 @@ class TrainSettings(LegacyFlags):
     )
     bytes_output_mode: bool = setting(False, "write UTF-8 bytes instead of an alphabet's symbols")
 
-    epochs: int = setting(75, "passes over the training set", group="Optimisation", pipeline=True)
-    train_batch_size: int = setting(32, "clips a batch, over all devices", unit="clips", pipeline=True)
+    recipe: str = setting(
+        "peers",
+        "named values of the settings that are not given: peers trains as DeepSpeech and Coqui STT do; auto takes "
+        "transfer or fine-tune with a checkpoint to start from, else small-data or from-scratch by the hours of audio",
+        choices=RECIPES,
+        group="Optimisation",
+        pipeline=True,
+        in_pipeline="auto",  # nobody is there whose command line would have to mean what it meant
+    )
+    epochs: int = setting(75, "passes over the training set", pipeline=True)
+    train_batch_size: int = setting(
+        0, "clips a batch, over all devices; 0: the recipe's (peers: 32)", unit="clips", pipeline=True
+    )
     train_batch_frames: int = setting(
         0, "batches by size instead: frames of features, padding included; 0: --train_batch_size counts", unit="frames"
     )
@@ -113,13 +132,31 @@ class TrainSettings(LegacyFlags):
         1, "clips whose losses are averaged first in the dev loss, as the peers do", unit="clips"
     )
     learning_rate: float = setting(
-        0.001, "Adam's step size; left at its default, a checkpoint's own value wins", pipeline=True
+        0.0, "Adam's step size; 0: the recipe's (peers: the checkpoint's own value, else 0.001)", pipeline=True
     )
-    force_initialize_learning_rate: bool = setting(False, "use --learning_rate even where the checkpoint has one")
+    force_initialize_learning_rate: bool = setting(False, "use the recipe's rate even where the checkpoint has one")
+    lr_schedule: str = setting(
+        "recipe",
+        "course of the learning rate over the run; plateau: constant, with --reduce_lr_on_plateau (peers: constant)",
+        choices=SCHEDULES,
+    )
+    lr_warmup: float = setting(
+        -1.0,
+        "share of the run in which the rate rises to its peak; -1: the recipe's, else the schedule's own (one_cycle "
+        "0.3, linear and cosine 0.05, others 0)",
+    )
+    lr_peak: float = setting(
+        0.0,
+        "the highest rate, as a multiple of the learning rate; 0: the recipe's, else the schedule's own (one_cycle 3, "
+        "others 1)",
+    )
+    lr_final: float = setting(
+        -1.0, "the last rate of linear, cosine and one_cycle, as a share of the peak; -1: the recipe's, else 0"
+    )
     beta1: float = setting(0.9, "Adam's decay of the first moment")
     beta2: float = setting(0.999, "Adam's decay of the second moment")
     epsilon: float = setting(1e-8, "Adam's guard against division by zero")
-    dropout_rate: float = setting(0.05, "dropout behind layer 1", pipeline=True)
+    dropout_rate: float = setting(-1.0, "dropout behind layer 1; -1: the recipe's (peers: 0.05)", pipeline=True)
     dropout_rate2: float = setting(-1.0, "dropout behind layer 2; -1: --dropout_rate")
     dropout_rate3: float = setting(-1.0, "dropout behind layer 3; -1: --dropout_rate")
     dropout_rate6: float = setting(-1.0, "dropout behind layer 5; -1: --dropout_rate")
@@ -153,12 +190,27 @@ class TrainSettings(LegacyFlags):
     )
     augmentations_per_epoch: int = setting(1, "passes over the training set in an epoch, augmented anew each time")
 
-    early_stop: bool = setting(False, "stop when the dev loss stalls", group="When the dev loss stalls", pipeline=True)
+    best_by: str = setting(
+        "recipe",
+        "what makes an epoch the best: the dev sets' loss, or their word or character error rate, decoded greedily "
+        "(peers: loss)",
+        choices=CRITERIA,
+        group="By the dev sets",
+    )
+    average_checkpoints: int = setting(
+        0,
+        "epochs, of the last ones, whose weights are averaged at the end and measured on the dev sets beside the best; "
+        "better, they become it; 1: no average; 0: the recipe's (peers: 1)",
+        unit="epochs",
+    )
+    early_stop: bool = setting(False, "stop when the dev sets' score stalls, by what --best_by compares", pipeline=True)
     es_epochs: int = setting(25, "epochs without improvement before stopping", pipeline=True)
-    es_min_delta: float = setting(0.05, "what counts as an improvement of the dev loss")
+    es_min_delta: float = setting(
+        0.05, "what counts as an improvement of the dev loss; with --best_by wer or cer every new best does"
+    )
     reduce_lr_on_plateau: bool = setting(
         False,
-        "reload the best weights and cut the learning rate when the dev loss stalls",
+        "reload the best weights and cut the learning rate when the dev sets' score stalls",
         pipeline=True,
     )
     plateau_epochs: int = setting(10, "epochs without improvement before cutting", pipeline=True)
@@ -213,7 +265,6 @@ class TrainSettings(LegacyFlags):
         Allowance(self.allow_skipped)
         for name in (
             "augmentations_per_epoch",
-            "train_batch_size",
             "gradient_accumulation_steps",
             "dev_batch_size",
             "es_epochs",
@@ -222,7 +273,16 @@ class TrainSettings(LegacyFlags):
         ):
             if getattr(self, name) < 1:
                 raise setting_error(name, getattr(self, name), "at least 1")
+        for name in ("train_batch_size", "learning_rate", "lr_peak"):
+            if getattr(self, name) < 0:
+                raise setting_error(name, getattr(self, name), "above 0, or 0 for the recipe's")
+        for name in ("lr_warmup", "lr_final"):
+            if not (0 <= getattr(self, name) < 1 or getattr(self, name) == -1):
+                raise setting_error(name, getattr(self, name), "from 0 to below 1, or -1 for the recipe's")
+        if self.reduce_lr_on_plateau and self.lr_schedule not in ("recipe", "plateau"):
+            raise setting_error("lr_schedule", self.lr_schedule, "plateau, with --reduce_lr_on_plateau")
         for name in (
+            "average_checkpoints",
             "n_hidden",
             "relu_clip",
             "epochs",
@@ -238,15 +298,14 @@ class TrainSettings(LegacyFlags):
         ):
             if getattr(self, name) < 0:
                 raise setting_error(name, getattr(self, name), "at least 0")
-        for name in ("learning_rate", "epsilon"):
-            if not getattr(self, name) > 0:
-                raise setting_error(name, getattr(self, name), "above 0")
+        if not self.epsilon > 0:
+            raise setting_error("epsilon", self.epsilon, "above 0")
         for name in ("beta1", "beta2", "plateau_reduction"):
             if not 0 < getattr(self, name) < 1:
                 raise setting_error(name, getattr(self, name), "between 0 and 1")
         for name in ("dropout_rate", "dropout_rate2", "dropout_rate3", "dropout_rate6"):
             value = getattr(self, name)
-            if not (0 <= value < 1 or (value == -1 and name != "dropout_rate")):
+            if not (0 <= value < 1 or value == -1):
                 raise setting_error(name, value, "from 0 to below 1")
         if not re.fullmatch(DEVICES, self.devices):
             raise setting_error("devices", self.devices, "auto, cpu, gpu, or cpu:N, gpu:N with N from 1")

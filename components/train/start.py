@@ -103,7 +103,7 @@ def _from_checkpoint(
 ) -> Start:
     _check_flags(settings, snapshot)
     alphabet, drop, reason = _alphabet_and_layers(settings, snapshot, data, collect)
-    snapshot = replace(snapshot, training_state={}, learning_rate=_learning_rate(settings, snapshot))
+    snapshot = replace(snapshot, training_state={})
     name = Path(snapshot.prefix).name
     if not drop:
         explanation = f"fine-tuning {name} (n_hidden {snapshot.geometry.n_hidden}): {reason}"
@@ -193,11 +193,11 @@ def describe_difference(source: Alphabet, other: Alphabet) -> str:
     return f"the same symbols in another order, from label {label} on ({here!r} in the first, {there!r} in the second)"
 
 
-def _learning_rate(settings: TrainSettings, snapshot: Snapshot) -> float:
-    asked = settings.force_initialize_learning_rate or settings.learning_rate != TrainSettings.learning_rate
-    if snapshot.learning_rate is None or asked:
-        return settings.learning_rate
-    return snapshot.learning_rate
+def with_learning_rate(snapshot: Snapshot, settings: TrainSettings) -> Snapshot:
+    """The checkpoint's own learning rate, unless it has none or the (completed) settings have another to be taken."""
+    if snapshot.learning_rate is None or settings.force_initialize_learning_rate:
+        return replace(snapshot, learning_rate=settings.learning_rate)
+    return snapshot
 
 
 def reinitialise(snapshot: Snapshot, geometry: Geometry, layers: tuple[str, ...], seed: int) -> Snapshot:

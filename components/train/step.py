@@ -15,6 +15,7 @@ from components.train import identity, preflight, start
 from components.train.data import TrainingClips
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import keep_best
+from components.train.recipes.recipe import Recipe
 from components.train.report import PAGE, write_report
 from components.train.saving.store import CheckpointStore
 from components.train.saving.uploads import patiently
@@ -134,10 +135,14 @@ def _train(
     begin = start.choose(settings, load_dir, store, data.alphabet, lambda: Alphabet.collect(transcripts))
     _print_start(begin, store, save_dir, mirror)
     sets = _clip_sets(settings, data, begin)
+    recipe = _recipe(settings, begin, sets.train)
+    settings = recipe.completed(settings)
+    store.keep_epochs = settings.average_checkpoints
+    print(recipe.describe(settings), flush=True)
     compute, precision = compute_on(devices, settings.mixed_precision)
     compute = replace(compute, plain_lstm=settings.lstm == "plain")
     trainer = _trainer(settings, begin, compute, devices)
-    state = _run_state(run_key, begin)
+    state = _run_state(run_key, begin, recipe)
     if devices.is_chief:
         store.begin()
         _write_sidecars(store.folder, begin, state.origin, settings, _run_facts(data, sets))
@@ -202,7 +207,7 @@ def _print_sets(sets: _Sets) -> None:
 
 def _trainer(settings: TrainSettings, begin: Start, compute: Compute, devices: Devices) -> Trainer:
     return Trainer(
-        begin.snapshot,
+        begin.snapshot if begin.resumed else start.with_learning_rate(begin.snapshot, settings),
         _adam(settings),
         _dropout(settings),
         settings.learning_rate,
@@ -213,9 +218,24 @@ def _trainer(settings: TrainSettings, begin: Start, compute: Compute, devices: D
     )
 
 
-def _run_state(run_key: str, begin: Start) -> RunState:
+def _recipe(settings: TrainSettings, begin: Start, train_set: ClipSet) -> Recipe:
+    """The run's recipe; one that goes on keeps what it began with."""
+    kept = begin.snapshot.training_state.get("origin", {}).get("recipe") if begin.resumed else None
+    if kept:
+        return Recipe(**kept)
+    hours = float(train_set.n_samples.sum()) / train_set.geometry.audio_sample_rate / 3600
+    return Recipe.chosen(
+        settings.recipe,
+        fine_tuning=bool(begin.base),
+        transfer=bool(begin.dropped),
+        hours=hours,
+        n_hidden=begin.snapshot.geometry.n_hidden,
+    )
+
+
+def _run_state(run_key: str, begin: Start, recipe: Recipe) -> RunState:
     """Where the run stands: at its beginning, or where the bundle says that it was interrupted."""
-    origin = {"start": begin.explanation, "dropped_layers": list(begin.dropped)}
+    origin = {"start": begin.explanation, "dropped_layers": list(begin.dropped), "recipe": recipe.to_dict()}
     if not begin.resumed:
         return RunState(run_key, origin=origin)
     state = RunState.from_dict(begin.snapshot.training_state)
@@ -231,7 +251,10 @@ def _write_report(store: CheckpointStore, run: TrainingRun, seconds: float) -> N
     }
     state = run.state
     base = {"base": {**state.base, "is_best": state.base_is_best}} if state.base else {}
-    history = {"epochs": state.history, "best_dev_loss": state.best_dev_loss, **base, "clips": tallies}
+    best = {f"best_{name}": value for name, value in (state.best or {"dev_loss": None}).items()}
+    average = {"average": state.average} if state.average else {}
+    chosen = {"best_by": run.settings.best_by, "recipe": run.settings.recipe}
+    history = {"epochs": state.history, **best, **chosen, **base, **average, "clips": tallies}
     write_json(store.folder / Checkpoint.HISTORY, {**history, "seconds": round(seconds, 2)})
     write_report(store.folder, state.origin["start"], history)
     store.publish(after=[Checkpoint.HISTORY, PAGE])

@@ -43,7 +43,8 @@ def _clips(corpus: Corpus) -> dict[str, Any]:
 
 def _training(path: Path) -> dict[str, Any]:
     history = json.loads(path.read_text(encoding="utf-8"))
-    return {"best_dev_loss": history["best_dev_loss"], "epochs": history["epochs"]}
+    names = ("recipe", "best_by", "best_dev_loss", "best_dev_wer", "best_dev_cer")
+    return {**{name: history.get(name) for name in names}, "epochs": history["epochs"]}
 
 
 def _published(metadata: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -108,8 +109,9 @@ def _training_lines(training: dict[str, Any], seconds: float) -> list[str]:
         return ["no epochs"]
     losses = f"train loss {epochs[0]['train_loss']:.2f} -> {epochs[-1]['train_loss']:.2f}"
     if training["best_dev_loss"] is not None:
-        losses += f", best dev loss {training['best_dev_loss']:.2f}"
-    return [f"{len(epochs)} epochs in {seconds:.0f} s: {losses}"]
+        losses += f", best epoch by {training['best_by']}: dev loss {training['best_dev_loss']:.2f}"
+        losses += f", WER {training['best_dev_wer']:.1%}"
+    return [f"{len(epochs)} epochs in {seconds:.0f} s, recipe {training['recipe']}: {losses}"]
 
 
 def _test_lines(facts: dict[str, Any]) -> list[str]:

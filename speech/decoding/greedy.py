@@ -14,6 +14,14 @@ def best_path_labels(emissions: np.ndarray) -> np.ndarray:
     return best[changes & (best != emissions.shape[1] - 1)]
 
 
+def labels_of_batch(likeliest: np.ndarray, n_frames: np.ndarray, blank: int) -> list[np.ndarray]:
+    """Likeliest class of each frame `[B, T]` and frame counts `[B]` -> labels `[L]` of each clip."""
+    kept = likeliest != blank
+    kept[:, 1:] &= likeliest[:, 1:] != likeliest[:, :-1]
+    kept &= np.arange(likeliest.shape[1]) < n_frames[:, np.newaxis]
+    return np.split(likeliest[kept], np.cumsum(kept.sum(axis=1))[:-1])
+
+
 def best_path(emissions: np.ndarray, alphabet: Alphabet) -> str:
     """Probabilities or logits `[T, C]`, blank last -> the transcript."""
     return alphabet.decode(best_path_labels(emissions))

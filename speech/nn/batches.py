@@ -103,6 +103,10 @@ class ClipSet:
         """The name of a clip, for reports."""
         return self._clips[position].wav_filename
 
+    def transcript(self, position: int) -> str:
+        """What a clip says."""
+        return self._clips[position].transcript
+
     def leave_out(self, position: int, reason: str) -> None:
         """Count a clip among those that are left out."""
         self.tally.add(reason, int(self._rows[position]), self.name(position))

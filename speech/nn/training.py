@@ -28,6 +28,14 @@ class Adam:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What the model makes of a batch, without dropout."""
+
+    losses: np.ndarray  # [B] CTC losses
+    likeliest: np.ndarray  # [B, T] the likeliest class of each frame, int32
+
+
+@dataclass(frozen=True)
 class StepResult:
     """What came of a step. All but `losses` is about the whole batch, and equal on all workers."""
 
@@ -85,14 +93,14 @@ class Trainer:
         features = tf.TensorSpec([None, None, snapshot.geometry.n_input], tf.float32)
         counts, scalar = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float32)
         clips = [features, counts, tf.TensorSpec([None, None], tf.int32), counts, tf.TensorSpec([None], tf.float32)]
-        step = [*clips, tf.TensorSpec([], tf.int32), scalar, scalar, tf.TensorSpec([], tf.bool)]
+        step = [*clips, tf.TensorSpec([], tf.int32), scalar, scalar, scalar, tf.TensorSpec([], tf.bool)]
         self._step = tf.function(self._train_step, input_signature=step, autograph=False)
-        self._losses = tf.function(self._clip_losses, input_signature=clips, autograph=False)
+        self._heard = tf.function(self._clips_heard, input_signature=clips, autograph=False)
         self._sum = tf.function(self._sum_of_workers, autograph=False)
 
     @property
     def learning_rate(self) -> float:
-        """Adam's learning rate."""
+        """Adam's learning rate, which checkpoints hold; a step may take a multiple of it."""
         return float(self._learning_rate.numpy())
 
     @learning_rate.setter
@@ -104,14 +112,16 @@ class Trainer:
         """Optimizer steps since the first initialisation, over all runs."""
         return int(self._global_step.numpy())
 
-    def train(self, batch: Batch, *, stop: bool = False) -> StepResult:
+    def train(self, batch: Batch, *, stop: bool = False, rate_factor: float = 1.0) -> StepResult:
         """One optimizer step; all workers take it together, each with its share of the batch.
+
+        Its learning rate is `rate_factor` times the trainer's.
 
         Nothing is updated when a loss or a gradient is not finite. In float16 that is first taken for an overflow, and
         tried again with half the loss scale.
         """
         while True:
-            result = self._take_step(batch, stop=stop, update=True)
+            result = self._take_step(batch, stop=stop, rate_factor=rate_factor)
             if result.applied or result.n_not_finite or self._loss_scale <= 1.0:
                 break
             self._loss_scale, self._steps_at_scale = self._loss_scale / 2.0, 0
@@ -123,12 +133,13 @@ class Trainer:
 
     def try_gradients(self, batch: Batch) -> None:
         """A training step without its update."""
-        self._take_step(batch, stop=False, update=False)
+        self._take_step(batch, update=False)
 
-    def losses(self, batch: Batch) -> np.ndarray:
-        """The CTC losses `[B]` of this worker's clips, without dropout; the other workers are not needed."""
-        clips = _padded(batch, self.devices.n_local)
-        return self._losses(*clips).numpy()[: len(batch.clips)]
+    def heard(self, batch: Batch) -> Heard:
+        """Losses and likeliest classes of this worker's clips; the other workers are not needed."""
+        losses, likeliest = self._heard(*_padded(batch, self.devices.n_local))
+        clips = len(batch.clips)
+        return Heard(losses.numpy()[:clips], likeliest.numpy()[:clips])
 
     def sum_of_workers(self, values: np.ndarray) -> np.ndarray:
         """The element-wise sum of what each worker gives; all workers take part."""
@@ -136,10 +147,12 @@ class Trainer:
             return values
         return self._sum(tf.constant(values, tf.float64)).numpy()
 
-    def _take_step(self, batch: Batch, *, stop: bool, update: bool) -> StepResult:
+    def _take_step(
+        self, batch: Batch, *, stop: bool = False, rate_factor: float = 1.0, update: bool = True
+    ) -> StepResult:
         clips = _padded(batch, self.devices.n_local * self.parts)
         losses, totals, applied = self._step(
-            *clips, batch.first_clip, float(stop), self._loss_scale, tf.constant(update)
+            *clips, batch.first_clip, float(stop), self._loss_scale, rate_factor, tf.constant(update)
         )
         n_clips, loss_sum, n_not_finite, stops = (float(total) for total in totals)
         return StepResult(
@@ -161,17 +174,20 @@ class Trainer:
 
         return self._of_first_replica(self.devices.strategy.run(share))
 
-    def _clip_losses(self, *clips: tf.Tensor) -> tf.Tensor:
-        def share() -> tf.Tensor:
+    def _clips_heard(self, *clips: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def share() -> tuple[tf.Tensor, tf.Tensor]:
             features, n_frames, labels, n_labels, _ = self._share(clips)
-            return self.model.losses(self.model.logits(features), n_frames, labels, n_labels)
+            logits = self.model.logits(features)  # [T, B, C]
+            likeliest = tf.transpose(tf.argmax(logits, 2, output_type=tf.int32))  # [B, T]
+            return self.model.losses(logits, n_frames, labels, n_labels), likeliest
 
-        return self._concatenated(self.devices.strategy.run(share))
+        losses, likeliest = self.devices.strategy.run(share)
+        return self._concatenated(losses), self._concatenated(likeliest)
 
     def _train_step(self, *arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        *clips, first_clip, stop, loss_scale, update = arguments
+        *clips, first_clip, stop, loss_scale, rate_factor, update = arguments
         losses, totals, applied = self.devices.strategy.run(
-            lambda: self._replica_step(clips, first_clip, stop, loss_scale, update)
+            lambda: self._replica_step(clips, first_clip, stop, loss_scale, rate_factor, update)
         )
         return self._concatenated(losses), self._of_first_replica(totals), self._of_first_replica(applied)
 
@@ -191,7 +207,13 @@ class Trainer:
         return self.devices.strategy.experimental_local_results(of_replicas)[0]
 
     def _replica_step(
-        self, clips: Any, first_clip: tf.Tensor, stop: tf.Tensor, loss_scale: tf.Tensor, update: tf.Tensor
+        self,
+        clips: Any,
+        first_clip: tf.Tensor,
+        stop: tf.Tensor,
+        loss_scale: tf.Tensor,
+        rate_factor: tf.Tensor,
+        update: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """One device's share of a step."""
         share = self._share(clips)
@@ -213,7 +235,7 @@ class Trainer:
         gradients = [gradient * factor for gradient in gradients]
         good = update & (totals[0] > 0) & tf.math.is_finite(totals[1])
         good &= tf.math.is_finite(tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients]))
-        applied = tf.cond(good, lambda: self._apply(gradients), lambda: tf.constant(False))
+        applied = tf.cond(good, lambda: self._apply(gradients, rate_factor), lambda: tf.constant(False))
         return losses, totals, applied
 
     def _loss_and_gradients(
@@ -248,8 +270,8 @@ class Trainer:
             loss = tf.reduce_sum(losses * weights) * loss_scale
         return losses, tape.gradient(loss, self.variables)
 
-    def _apply(self, gradients: list[tf.Tensor]) -> tf.Tensor:
-        updates = []
+    def _apply(self, gradients: list[tf.Tensor], rate_factor: tf.Tensor) -> tf.Tensor:
+        updates, rate = [], self._learning_rate * rate_factor
         for (name, variable), gradient in zip(self.model.variables.items(), gradients, strict=True):
             m, v = (self._moments[f"{name}/{moment}"] for moment in MOMENTS)
             updates.append(
@@ -259,7 +281,7 @@ class Trainer:
                     v=v.handle,
                     beta1_power=self._beta1_power,
                     beta2_power=self._beta2_power,
-                    lr=self._learning_rate,
+                    lr=rate,
                     beta1=self.adam.beta1,
                     beta2=self.adam.beta2,
                     epsilon=self.adam.epsilon,

@@ -16,6 +16,8 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from components import images
 from components.import_cv.component import import_cv, import_part
 from components.publish.settings import PublishSettings
+from components.train.recipes.recipe import Recipe
+from components.train.settings import OF_RECIPES, TrainSettings
 from pipelines import __main__ as speechmill
 from pipelines import parameters, tables
 from pipelines.cluster import compiled
@@ -159,3 +161,12 @@ def test_a_table_is_replaced_between_its_marks() -> None:
     assert tables.with_table(made, table(PublishSettings)) == made
     assert made.startswith("before\n")
     assert made.endswith("\nafter\n")
+
+
+def test_a_parameter_that_is_not_given_leaves_the_recipe_alone() -> None:
+    defaults = {name: given.default for name, given in inspect.signature(retrain.pipeline_func).parameters.items()}
+    assert (defaults["recipe"], TrainSettings.recipe) == ("auto", "peers")
+    found = {name: defaults[name] for name in OF_RECIPES if name in defaults}
+    assert set(found) >= {"train_batch_size", "learning_rate", "dropout_rate"}
+    recipe = Recipe.load("small-data")
+    assert recipe.completed(TrainSettings(**found)) == recipe.completed(TrainSettings())

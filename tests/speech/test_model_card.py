@@ -67,7 +67,13 @@ def front_matter(page: str) -> dict[str, Any]:
 
 
 def test_all_facts(tmp_path: Path) -> None:
-    training = {"start": "from scratch", "epochs": 7, "best_dev_loss": 12.5, "settings": {"learning_rate": 0.001}}
+    training = {
+        "start": "from scratch",
+        "epochs": 7,
+        "best_dev_loss": 12.5,
+        "best_dev_wer": 0.25,
+        "settings": {"learning_rate": 0.001},
+    }
     models = [
         exported(tmp_path / "model", training=training),
         exported(tmp_path / "tflite", ("output_graph.tflite",)),
@@ -95,7 +101,7 @@ def test_all_facts(tmp_path: Path) -> None:
     assert "| test | 1,200 | 9,000 | 25.00% (20.00% to 31.00%) | 10.00% |" in page
     assert "| train | 1,000 | 1.23 |" in page
     assert "cv-corpus-21.0/cy, licence CC0-1.0" in page
-    assert "best loss on the dev set 12.5000, 7 epochs run" in page
+    assert "on the dev set loss 12.5000 and WER 25.00% (greedy), 7 epochs run" in page
     assert "- symbols: space \\| \\_ \\#" in page
     facts = json.loads(json_path.read_text())
     assert facts["evaluation"]["wer_interval"] == [0.2, 0.31]

@@ -42,6 +42,7 @@ class CheckpointStore:
         A mirror that is away is waited for `patience_s`, now and when all has to be there.
         """
         self.root, self.max_to_keep, mirror = root, max_to_keep, mirror.rstrip("/")
+        self.keep_epochs = 1  # of the checkpoints of epochs' ends so many are kept, whatever `max_to_keep` is
         self.patience_s = patience_s
         if mirror and not _newest_state(root).is_file():
             patiently(lambda: _fetch(mirror, root), patience_s)
@@ -51,6 +52,8 @@ class CheckpointStore:
         place = self.folder.relative_to(root).as_posix()
         self.mirror = mirror if not mirror or place == "." else f"{mirror}/{place}"
         self._kept = self._names(Checkpoint.LAST)[::-1]
+        states = _training_states(self.folder, Checkpoint.LAST) if self.resumes else {}
+        self._epoch_ends = {name for name, state in states.items() if not state.get("batch")}
         self._before, self._after, self._outdated = [Checkpoint.RECORD], list[str](), list[str]()
         self._uploads: Uploads | None = None
 
@@ -97,10 +100,22 @@ class CheckpointStore:
     def save_last(self, snapshot: Snapshot) -> None:
         """Write the newest checkpoint, point the state file at it, then delete the oldest beyond `max_to_keep`."""
         with self._new("train", snapshot) as name:
-            kept = [*(kept for kept in self._kept if kept != name), name]
-            snapshots.write_state(self.folder, Checkpoint.LAST, kept[-self.max_to_keep :])
-        outdated, self._kept = kept[: -self.max_to_keep], kept[-self.max_to_keep :]
-        self._remove(outdated)
+            if not snapshot.training_state.get("batch"):
+                self._epoch_ends.add(name)
+            before = [*(kept for kept in self._kept if kept != name), name]
+            wanted = {*before[-self.max_to_keep :], *self._ends_among(before)}
+            kept = [name for name in before if name in wanted]
+            snapshots.write_state(self.folder, Checkpoint.LAST, kept)
+        self._kept = kept
+        self._remove([name for name in before if name not in wanted])
+
+    @property
+    def epoch_ends(self) -> list[str]:
+        """The prefixes of the newest `keep_epochs` checkpoints of epochs' ends, oldest first."""
+        return [str(self.folder / name) for name in self._ends_among(self._kept)]
+
+    def _ends_among(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name in self._epoch_ends][-self.keep_epochs :] if self.keep_epochs > 1 else []
 
     def save_best(self, snapshot: Snapshot) -> None:
         """Write the best checkpoint so far; the one before it goes once the state file names the new one."""

@@ -72,7 +72,7 @@ def test_sigterm_then_sigkill_then_done(tones: Path, tmp_path: Path) -> None:
         ),
         (["--lr", "1"], "error: unknown flag --lr: `python -m components.train --help` lists the flags\n"),
         (["--lm_trie_path=trie"], "error: --lm_trie_path is not taken over: a scorer is one file, for --scorer;"),
-        (["--learning_rate", "-1"], "error: --learning_rate -1.0 is not allowed: above 0\n"),
+        (["--learning_rate", "-1"], "error: --learning_rate -1.0 is not allowed: above 0, or 0 for"),
         (["--train_files", "none.csv", "--checkpoint_dir", "x"], "error: --train_files none.csv: no such file"),
         ([], "error: nothing to do: give --train_files"),
     ],

@@ -118,9 +118,12 @@ def test_where_no_epoch_is_better_the_base_stays_the_best(release: Path, english
     train(english, place, WILD)
     output = capsys.readouterr().out
     history = json.loads((place / "run-1" / Checkpoint.HISTORY).read_text())
-    assert history["base"] == {"checkpoint": name, "dev_loss": history["best_dev_loss"], "is_best": True}
+    best = {f"dev_{score}": history[f"best_dev_{score}"] for score in ("loss", "wer", "cer")}
+    assert history["base"] == {"checkpoint": name, **best, "is_best": True}
     assert history["epochs"][0]["dev_loss"] > history["base"]["dev_loss"]
-    assert f"before training: dev loss {history['base']['dev_loss']:.3f} ({name})" in output
+    base_line = next(line for line in output.splitlines() if line.startswith("before training: "))
+    assert base_line.startswith(f"before training: dev loss {history['base']['dev_loss']:.3f}, WER ")
+    assert base_line.endswith(f" ({name})")
     assert f"no epoch was better than {name} (dev loss {history['base']['dev_loss']:.3f}): it stays the best" in output
     assert "no epoch was better" in (place / "run-1" / PAGE).read_text()
     kept = snapshot(place, "auto")  # what a test or an export takes

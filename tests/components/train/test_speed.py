@@ -91,12 +91,15 @@ def test_mixed_precision_tunes_and_transfers(
     assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in after.weights.values())
 
 
-def test_two_workers_train_as_one_and_the_chief_writes(plain: Path, tones: Path, tmp_path: Path) -> None:
+def test_two_workers_train_as_one_and_the_chief_writes(tones: Path, tmp_path: Path) -> None:
+    more = {"lr_schedule": "one_cycle", "lr_peak": 1.0, "average_checkpoints": 2}
+    train(tones, tmp_path / "alone", replace(SETTINGS, **more))
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     program = (
         "import sys; from pathlib import Path; from components.train import step; "
         "from components.train.settings import TrainSettings; "
-        "settings = TrainSettings(n_hidden=24, epochs=2, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1); "
+        "settings = TrainSettings(n_hidden=24, epochs=2, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1, "
+        f"**{more}); "
         "step.run(settings, [Path(sys.argv[1]) / 'train.csv'], [Path(sys.argv[1]) / 'dev.csv'], Path(sys.argv[2]))"
     )
     processes = []
@@ -113,9 +116,13 @@ def test_two_workers_train_as_one_and_the_chief_writes(plain: Path, tones: Path,
     finally:
         for process in processes:
             process.kill()
-    for one, two in zip(history(tmp_path / "0"), history(plain), strict=True):
+    for one, two in zip(history(tmp_path / "0"), history(tmp_path / "alone"), strict=True):
         assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-3)
         assert one["dev_loss"] == pytest.approx(two["dev_loss"], rel=1e-3)
+        assert (one["dev_wer"], one["dev_cer"]) == pytest.approx((two["dev_wer"], two["dev_cer"]), abs=0.05)
+        assert one["learning_rate"] == two["learning_rate"]
+    averages = [json.loads((tmp_path / name / Checkpoint.HISTORY).read_text())["average"] for name in ("0", "alone")]
+    assert averages[0]["dev_loss"] == pytest.approx(averages[1]["dev_loss"], rel=1e-3)
     assert not list(tmp_path.glob("1/*.index"))
 
 

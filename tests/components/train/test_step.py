@@ -182,7 +182,9 @@ def test_the_dev_loss_is_the_mean_of_group_means(finished: Path, tones: Path, tm
     bundle = snapshots.load(snapshots.find(finished, "best")[0])
     trainer = Trainer(bundle, Adam(), DropoutRates(), 0.1, 1)
     clips = ClipSet([read_manifest(tones / "dev.csv")], Alphabet.load(tones / "alphabet.txt"), bundle.geometry)
-    singles = [float(trainer.losses(batch)[0]) for batch in stream(clips, plan_sorted(clips.n_frames, BatchSize(1)))]
+    singles = [
+        float(trainer.heard(batch).losses[0]) for batch in stream(clips, plan_sorted(clips.n_frames, BatchSize(1)))
+    ]
     groups = [np.mean(singles[start : start + size]) for start in range(0, 6, size)]
     settings = replace(SETTINGS, dev_batch_size=size, epochs=1, learning_rate=1e-30, dropout_rate=0.0)
     train(tones, tmp_path, settings, finished)

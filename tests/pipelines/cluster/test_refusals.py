@@ -41,7 +41,7 @@ def check(given: dict[str, Any], pipeline: str = "retrain", path: str = "") -> N
         ({"train_cpu": "two"}, "--train_cpu 'two' is not allowed: a Kubernetes quantity"),
         ({"train_memory": "16 GB"}, "--train_memory '16 GB' is not allowed"),
         ({"train_gpus": "one"}, "--train_gpus 'one' is not allowed: a number"),
-        ({"train_batch_size": 0}, "--train_batch_size 0"),
+        ({"train_batch_size": -1}, "--train_batch_size -1"),
         ({"dropout_rate": 1.5}, "--dropout_rate 1.5"),
         ({"train_flags": "--layer_nrom"}, "--train_flags: unknown flag --layer_nrom: did you mean --layer_norm?"),
         ({"train_flags": "--epochs many"}, "--train_flags: "),

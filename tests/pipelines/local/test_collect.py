@@ -61,7 +61,8 @@ def run(tmp_path: Path) -> LocalRun:
         write_json(folder / "sets.json", {"sets": [split]})
     write_json(corpus / "places.json", {split: str(folder) for split, folder in clips.items()})
     epochs = [{"epoch": 0, "train_loss": 90.0, "dev_loss": 80.0}, {"epoch": 1, "train_loss": 9.0, "dev_loss": 8.0}]
-    write_json(checkpoint / "history.json", {"best_dev_loss": 8.0, "epochs": epochs})
+    best = {"recipe": "small-data", "best_by": "wer", "best_dev_loss": 8.0, "best_dev_wer": 0.25, "best_dev_cer": 0.1}
+    write_json(checkpoint / "history.json", {**best, "epochs": epochs})
     (published / "v1").mkdir(parents=True)
     (published / "v1" / "version.json").write_text("{}")
     version = dsl.Model(uri=str(published), metadata={"version": "v1", "uri": f"{published}/v1"})
@@ -192,7 +193,7 @@ def test_the_text_says_it_all(run, tmp_path) -> None:
     for said in (
         "10 imported: 7 train, 1 dev, 2 test",
         "3 refused: 2 empty, 1 too long",
-        "2 epochs in 41 s: train loss 90.00 -> 9.00, best dev loss 8.00",
+        "2 epochs in 41 s, recipe small-data: train loss 90.00 -> 9.00, best epoch by wer: dev loss 8.00, WER 25.0%",
         "WER  40.0%",
         "WER  20.0%",
         "three four fife",

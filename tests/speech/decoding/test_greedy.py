@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speech.alphabet import Alphabet
-from speech.decoding.greedy import best_path, best_path_labels
+from speech.decoding.greedy import best_path, best_path_labels, labels_of_batch
 
 ALPHABET = Alphabet((" ", "a", "b"))
 
@@ -39,3 +39,13 @@ def test_bytes_mode_joins_the_bytes_of_a_character() -> None:
     probabilities = np.eye(256, dtype=np.float32)[[labels[0], 255, labels[1], labels[1]]]
     assert best_path(probabilities, alphabet) == "é"
     assert best_path_labels(probabilities).tolist() == labels
+
+
+@pytest.mark.parametrize("clips", [1, 5])
+def test_a_batch_gives_what_its_clips_give(clips: int) -> None:
+    generator = np.random.default_rng(clips)
+    likeliest = generator.integers(0, 3, (clips, 40)).astype(np.int32)  # few classes: many repeats
+    n_frames = generator.integers(0, 41, clips)
+    found = labels_of_batch(likeliest, n_frames, blank=2)
+    expected = [best_path_labels(np.eye(3)[row[:frames]]) for row, frames in zip(likeliest, n_frames, strict=True)]
+    assert [labels.tolist() for labels in found] == [labels.tolist() for labels in expected]

@@ -60,7 +60,7 @@ def test_two_steps_are_adams() -> None:
     gradients = [gradients_of(before, data)]
     result = trainer.train(data)
     assert result.applied
-    assert result.losses == pytest.approx(fresh().losses(data), rel=1e-5)
+    assert result.losses == pytest.approx(fresh().heard(data).losses, rel=1e-5)
     gradients.append(gradients_of(trainer.snapshot({}).weights, data))
     trainer.train(data)
     expected, found = numpy_adam(gradients, before), trainer.snapshot({})
@@ -198,9 +198,9 @@ def test_all_shapes_share_one_graph() -> None:
     longer = batch(2, clips=2)
     longer.features, longer.n_frames = tf.pad(longer.features, [[0, 0], [0, 9], [0, 0]]), longer.n_frames + 9
     assert trainer.train(longer).applied
-    trainer.losses(longer)
+    trainer.heard(longer)
     assert trainer._step.experimental_get_tracing_count() == 1
-    assert trainer._losses.experimental_get_tracing_count() == 1
+    assert trainer._heard.experimental_get_tracing_count() == 1
 
 
 def test_a_trial_changes_nothing() -> None:
