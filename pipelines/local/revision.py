@@ -9,16 +9,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from speech.corpus_uri import joined_revision, parse_corpus, split_corpora
 from speech.storage.objects import client, is_remote, split_uri, storage_errors
 
 
-def revision(uri: str) -> str:
-    """16 hexadecimal digits over names, sizes and change times (of an object store's objects, ETags as well) at `uri`.
+def revision(text: str) -> str:
+    """16 hexadecimal digits over names, sizes and change times (of an object store's objects, ETags as well).
 
-    Empty for an empty `uri` and for one where nothing is: the step that reads it says so.
+    `text` is what `corpus_uri` says: of several releases, all count. Empty for an empty one and where nothing is: the
+    step that reads it says so.
     """
-    if not uri:
-        return ""
+    return joined_revision([_revision(parse_corpus(one).uri) for one in split_corpora(text)])
+
+
+def _revision(uri: str) -> str:
     total, count = hashlib.sha256(), 0
     for line in _objects(uri) if is_remote(uri) else _files(Path(uri)):
         total.update(line.encode("utf-8", errors="surrogateescape") + b"\n")

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from components.import_cv.plan.planning import Plan
 from components.import_cv.plan.reasons import Reason, Refused
-from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, missing_tables
+from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from components.import_cv.read.remote import RemoteStream
 from speech.errors import InputError
 from speech.storage.objects import is_remote
@@ -90,7 +89,7 @@ class ArchiveSource:
         tables = {name: files[f"{name}.tsv"] for name in (*sets, *optional) if f"{name}.tsv" in files}
         return Release("" if self._root == "." else self._root, tables, files.get(DURATIONS))
 
-    def clips(self, plan: Plan, max_bytes: int) -> Iterator[Found]:
+    def clips(self, plan: Wanted, max_bytes: int) -> Iterator[Found]:
         prefix = f"{CLIPS}/" if self._root in ("", ".") else f"{self._root}/{CLIPS}/"
         numbers = {source: clip for clip, source in enumerate(plan.sources)}
         self.strange_members = 0

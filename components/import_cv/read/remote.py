@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.import_cv.plan.planning import Plan
 from components.import_cv.plan.reasons import Reason, Refused
-from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, missing_tables
+from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from speech.errors import InputError, RetryError
 from speech.storage.objects import client, download_file, split_uri, storage_errors
 from speech.storage.retries import attempts
@@ -49,7 +48,7 @@ class RemoteFolder:
             download_file(f"{self.uri}/{DURATIONS}", durations)
         return Release("/".join(self.uri.split("/")[-2:]), files, durations)
 
-    def clips(self, plan: Plan, max_bytes: int) -> Iterator[Found]:
+    def clips(self, plan: Wanted, max_bytes: int) -> Iterator[Found]:
         return (Found(clip, None, Reason.ACCEPTED) for clip in range(plan.clip_count))
 
     def loader(self) -> Loader:
