@@ -13,7 +13,7 @@ from components.publish.model_bucket import open_target
 from speech.artifacts import Corpus
 from speech.corpus_uri import ARCHIVES, is_web, joined_revision, parse_corpus, split_corpora
 from speech.errors import InputError
-from speech.storage.objects import client, is_remote, list_keys, of_artifact_store, split_uri, storage_errors
+from speech.storage.objects import client, is_remote, is_stored, list_keys, of_artifact_store, split_uri, storage_errors
 
 TABLES = frozenset(("train.tsv", "validated.tsv"))  # an unpacked release has one; a delta the second alone
 WILDCARDS = re.compile(r"[*?\[]")
@@ -32,7 +32,7 @@ def _is_watched(corpus_uri: str) -> bool:
     if is_web(corpus_uri):
         return False
     folder, _, name = corpus_uri.rpartition("/")
-    if is_remote(corpus_uri):
+    if is_stored(corpus_uri):
         return not name or bool(WILDCARDS.search(name))
     if not name:
         return bool(corpus_uri) and not any((Path(folder or "/") / name).is_file() for name in TABLES)
@@ -117,7 +117,7 @@ def newest(corpus_uri: str) -> WatchedRelease:
 def _fixed(uri: str) -> WatchedRelease:
     """A release that was named: of an archive, its facts count, of anything else the name."""
     folder, _, name = parse_corpus(uri).uri.rpartition("/")
-    files = () if is_web(uri) else (_objects if is_remote(uri) else _files)(folder)
+    files = () if is_web(uri) else (_objects if is_stored(uri) else _files)(folder)
     found = next((release for release in files if release.uri.rpartition("/")[2] == name), None)
     return WatchedRelease(uri, found.revision, found.size_bytes) if found else WatchedRelease(uri, _digest(uri), 0)
 
@@ -127,7 +127,7 @@ def _newest(corpus_uri: str) -> list[WatchedRelease]:
     folder, _, pattern = corpus_uri.rpartition("/")
     if WILDCARDS.search(folder):
         raise InputError(f"{corpus_uri}: wildcards stand in the last part of the name only")
-    files = list((_objects if is_remote(corpus_uri) else _files)(folder))
+    files = list((_objects if is_stored(corpus_uri) else _files)(folder))
     names = [release.uri.rsplit("/", 1)[-1] for release in files]
     if not pattern and TABLES.intersection(names):  # an unpacked release, and not a place for several
         facts = "\n".join(f"{release.revision}" for release in files)
@@ -166,10 +166,12 @@ def _number(text: str) -> tuple[int, ...]:
 def _objects(folder: str) -> Iterable[WatchedRelease]:
     bucket, prefix = split_uri(f"{folder}/")
     with storage_errors(f"{folder}/"):
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        pages = (
+            client(uri=folder).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        )
         for item in (item for page in pages for item in page.get("Contents", ())):
             facts = f"{item['Key']}\t{item['Size']}\t{item['ETag']}\t{item['LastModified'].isoformat()}"
-            yield WatchedRelease(f"s3://{bucket}/{item['Key']}", _digest(facts), item["Size"])
+            yield WatchedRelease(f"{folder.partition(':')[0]}://{bucket}/{item['Key']}", _digest(facts), item["Size"])
 
 
 def _files(folder: str) -> Iterable[WatchedRelease]:

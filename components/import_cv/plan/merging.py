@@ -19,7 +19,8 @@ from speech.errors import InputError
 
 TRAIN, DEV, TEST = SPLITS
 TABLES = (*SPLITS, "validated", "other")
-COLUMNS = ("client_id", "path", "sentence", "age", "gender", "accents", "source")
+VOTES = (("up_votes",), ("down_votes",))
+COLUMNS = ("client_id", "path", "sentence", "age", "gender", "accents", "up_votes", "down_votes", "source")
 MOST_CORPORA = 63  # bits of a mask, one for each
 _NONE, _OTHER, _VALIDATED = range(3)
 _HOMES = ("", DEV, TEST)
@@ -116,7 +117,7 @@ class Merge:
     def _rows(self, part: int) -> Iterator[tuple[str, Reason, Sequence[str]]]:
         tables = self.parts[part].tsv_files
         for name in (name for name in TABLES if name in tables):
-            for _, reason, values in read_tsv(tables[name], NEEDED, OPTIONAL):
+            for _, reason, values in read_tsv(tables[name], NEEDED, (*OPTIONAL, *VOTES)):
                 yield name, reason, values
 
     def _read(self, part: int) -> None:
@@ -149,7 +150,7 @@ class Merge:
     def _write_part(self, part: int, files: Mapping[str, BinaryIO]) -> None:
         """Pass two: the rows that count, each into every set that it belongs to."""
         clips, name = self._clips, self.parts[part].name
-        for table, reason, (path, sentence, client_id, *person) in self._rows(part):
+        for table, reason, (path, sentence, client_id, *more) in self._rows(part):
             if reason is not Reason.ACCEPTED:  # refused again when planning, and counted there
                 files[table].write(b"\xff\n" if reason is Reason.NOT_UTF8 else f"\t{name}/{path}\n".encode())
                 continue
@@ -157,7 +158,7 @@ class Merge:
             if clips.newest[clip] != part or clips.done[clip]:
                 continue
             clips.done[clip] = 1
-            values = (client_id, f"{name}/{source_name(path) or path}", sentence, *person, name)
+            values = (client_id, f"{name}/{source_name(path) or path}", sentence, *more, name)
             line = ("\t".join(value.translate(_SEVERAL_SPACES) for value in values) + "\n").encode()
             for target in self._sets(part, clip, client_id, sentence):
                 if target in files:

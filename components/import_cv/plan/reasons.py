@@ -31,7 +31,7 @@ class Reason(IntEnum):
     # seen in both
     TOO_LONG = 40
     TOO_SHORT = 41
-    REPEATED_AUDIO = 42
+    REPEATED_AUDIO = 50
 
     @property
     def key(self) -> str:

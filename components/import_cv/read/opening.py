@@ -1,15 +1,19 @@
 """Which source a path or URI names."""
 
 from pathlib import Path
+from typing import Any
 
-from components.import_cv.read.archives import ArchiveSource
+from components.import_cv.read.archives import ArchiveSource, open_remote
 from components.import_cv.read.folders import Folder
 from components.import_cv.read.release import Source
 from components.import_cv.read.remote import RemoteFolder
 from components.import_cv.read.several import SeveralSources
-from speech.corpus_uri import CorpusUri, parse_corpus, split_corpora
+from components.import_cv.read.zips import ZipSource
+from speech.corpus_uri import ARCHIVES, CorpusUri, is_source, is_web, parse_corpus, split_corpora
 from speech.errors import InputError
-from speech.storage.objects import is_remote
+from speech.storage.objects import is_stored
+
+ZIP = b"PK\x03\x04"
 
 
 def open_sources(text: str, audio_dir: str) -> Source:
@@ -24,14 +28,37 @@ def open_sources(text: str, audio_dir: str) -> Source:
 
 def _open(given: CorpusUri, audio_dir: str) -> Source:
     uri = given.uri
-    if is_remote(uri):
-        archive = uri.endswith((".tar", ".tar.gz", ".tgz"))
-        if archive:
-            return ArchiveSource(uri)
+    if given.path.endswith(".zip") and not Path(uri).is_dir():
+        _require_file(uri)
+        return ZipSource(given)
+    if is_web(uri):
+        is_zip = not given.path.endswith(ARCHIVES) and _is_zip(open_remote(uri))
+        return ZipSource(given) if is_zip else ArchiveSource(given)
+    if is_stored(uri) and uri.endswith(ARCHIVES):
+        return ArchiveSource(given)
+    if given.sha256 and not Path(uri).is_file():
+        raise InputError(f"{uri}: #sha256= is that of an archive, and this is a folder")
+    if is_stored(uri):
         return RemoteFolder(uri.rstrip("/"), audio_dir)
     path = Path(uri)
     if path.is_dir():
         return Folder(path, Path(audio_dir) if audio_dir else None)
     if path.is_file():
-        return ArchiveSource(uri)
-    raise InputError(f"{uri}: no such folder or archive: expected the folder of a Common Voice release, or its .tar.gz")
+        return ZipSource(given) if _is_zip(path.open("rb")) else ArchiveSource(given)
+    raise _nothing(uri)
+
+
+def _is_zip(file: Any) -> bool:
+    with file:
+        return bytes(file.read(len(ZIP))) == ZIP
+
+
+def _require_file(uri: str) -> None:
+    if not is_source(uri) and not Path(uri).is_file():
+        raise _nothing(uri)
+
+
+def _nothing(uri: str) -> InputError:
+    return InputError(
+        f"{uri}: no such folder or archive: expected the folder of a Common Voice release, or its .tar.gz"
+    )

@@ -115,7 +115,7 @@ def test_neighbours_of_an_archive_do_not_count(s3_bucket: str, tmp_path: Path) -
 
 def test_the_same_bytes_at_another_time_are_another_object(s3_bucket: str, monkeypatch) -> None:
     dates = iter((datetime(2026, 1, 1), datetime(2026, 1, 2)))
-    monkeypatch.setattr(revision_module, "client", lambda: Listing(next(dates)))
+    monkeypatch.setattr(revision_module, "client", lambda uri: Listing(next(dates)))
     assert revision(f"{s3_bucket}/cy.tar.gz") != revision(f"{s3_bucket}/cy.tar.gz")
 
 
