@@ -7,11 +7,13 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from components.import_cv.plan.reasons import Reason, Refused
+from components.import_cv.read.layouts import TEXT_SUFFIXES, Listing, chosen, is_audio, write_tables
 from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from components.import_cv.read.remote import RemoteStream
 from speech.corpus_uri import CorpusUri, is_web
@@ -45,7 +47,7 @@ class ArchiveSource:
     def __init__(self, given: CorpusUri) -> None:
         self.given = given
         self.shown = given.path
-        self._root = ""
+        self._prefix = ""  # of the clips
         self.strange_members = 0
         self._facts: tuple[int, str] | None = None
         self._ahead: tuple[ExitStack, Members] | None = None  # an archive that was read up to its first clip
@@ -79,6 +81,7 @@ class ArchiveSource:
         wanted = {*names, DURATIONS}
         files: dict[str, Path] = {}
         roots: dict[str, set[str]] = {}
+        listing = Listing(self.given.name)  # while no table is found
         passed = False  # a clip that has to be read yet
         self.strange_members = 0
         with ExitStack() as stack:
@@ -95,6 +98,8 @@ class ArchiveSource:
                             self._ahead = (stack.pop_all(), chain([(member, read)], members))
                         break
                     passed = passed or CLIPS in path.parts
+                    if not roots and member.isfile():
+                        _note(listing, name, member.size, partial(read, member), scratch / "texts")
                     continue
                 roots.setdefault(str(path.parent), set()).add(path.name)
                 if len(roots) > 1:
@@ -104,15 +109,18 @@ class ArchiveSource:
                     raise InputError(f"{self.shown}: {name} has {member.size} bytes: expected at most {MAX_TSV_BYTES}")
                 files[path.name] = scratch / path.name
                 _save(read(member), files[path.name])
+        if not roots:
+            return chosen(write_tables(listing, self.shown, scratch), sets, optional)
         missing = [name for name in sets if f"{name}.tsv" not in files]
-        if missing or not roots:
-            raise missing_tables(self.shown, missing or ["train", "validated"], list(files))
-        (self._root,) = roots
+        if missing:
+            raise missing_tables(self.shown, missing, list(files))
+        (root,) = roots
+        self._prefix = f"{CLIPS}/" if root == "." else f"{root}/{CLIPS}/"
         tables = {name: files[f"{name}.tsv"] for name in (*sets, *optional) if f"{name}.tsv" in files}
-        return Release("" if self._root == "." else self._root, tables, files.get(DURATIONS))
+        return Release("" if root == "." else root, tables, files.get(DURATIONS))
 
     def clips(self, plan: Wanted, max_bytes: int) -> Iterator[Found]:
-        prefix = f"{CLIPS}/" if self._root in ("", ".") else f"{self._root}/{CLIPS}/"
+        prefix = self._prefix
         numbers = {source: clip for clip, source in enumerate(plan.sources)}
         with ExitStack() as stack:
             for member, read in self._from_the_first_clip(stack):
@@ -223,6 +231,15 @@ def check_sha256(found: str, expected: str, shown: str) -> None:
         raise InputError(
             f"{shown}: its SHA-256 is {found}, expected {expected}: it is another file, or damaged: check the source"
         )
+
+
+def _note(listing: Listing, name: str, size: int, read: Callable[[], Any], folder: Path) -> None:
+    """Add a file to what a corpus of another layout would consist of."""
+    if is_audio(name):
+        listing.add_audio(name)
+    elif name.endswith(TEXT_SUFFIXES) and size <= MAX_TSV_BYTES:
+        listing.texts[name] = folder / f"{len(listing.texts)}.txt"
+        _save(read(), listing.texts[name])
 
 
 def _inside(name: str) -> str | None:

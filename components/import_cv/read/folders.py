@@ -50,6 +50,11 @@ class Folder:
         return ""  # the plan tells: it changes with the tables
 
 
+def has_tables(path: Path) -> bool:
+    """Whether there are TSV files in a folder, or one or two folders below."""
+    return any(any(path.glob(pattern)) for pattern in ("*.tsv", "*/*.tsv", "*/*/*.tsv"))
+
+
 def _folder_with_tables(path: Path) -> Path:
     """The folder itself, or the only one below it that holds TSV files (release/language)."""
     if any(path.glob("*.tsv")):

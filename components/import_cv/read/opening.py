@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from components.import_cv.read.archives import ArchiveSource, open_remote
-from components.import_cv.read.folders import Folder
+from components.import_cv.read.folders import Folder, has_tables
+from components.import_cv.read.foreign import DatabaseSource, ForeignFolder
 from components.import_cv.read.release import Source
 from components.import_cv.read.remote import RemoteFolder
 from components.import_cv.read.several import SeveralSources
 from components.import_cv.read.zips import ZipSource
+from speech.clips import sample_database
 from speech.corpus_uri import ARCHIVES, CorpusUri, is_source, is_web, parse_corpus, split_corpora
 from speech.errors import InputError
-from speech.storage.objects import is_stored
+from speech.storage.objects import is_stored, list_folder, list_keys
 
 ZIP = b"PK\x03\x04"
 
@@ -39,10 +41,17 @@ def _open(given: CorpusUri, audio_dir: str) -> Source:
     if given.sha256 and not Path(uri).is_file():
         raise InputError(f"{uri}: #sha256= is that of an archive, and this is a folder")
     if is_stored(uri):
-        return RemoteFolder(uri.rstrip("/"), audio_dir)
+        uri = uri.rstrip("/")
+        found = list_folder(uri)
+        foreign = not any(name.endswith(".tsv") for name in found) and bool(found or list_keys(f"{uri}/"))
+        return ForeignFolder(uri, stored=True) if foreign else RemoteFolder(uri, audio_dir)
     path = Path(uri)
+    if path.is_dir() and not audio_dir and not has_tables(path) and any(path.iterdir()):
+        return ForeignFolder(uri, stored=False)
     if path.is_dir():
         return Folder(path, Path(audio_dir) if audio_dir else None)
+    if path.suffix == sample_database.SUFFIX and path.is_file():
+        return DatabaseSource(path)
     if path.is_file():
         return ZipSource(given) if _is_zip(path.open("rb")) else ArchiveSource(given)
     raise _nothing(uri)
