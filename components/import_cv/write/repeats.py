@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 
 from components.import_cv.plan.reasons import Reason
-from components.import_cv.write.corpus_folder import Sources
+from components.import_cv.write.corpus_folder import ClipPaths
 from components.import_cv.write.outcomes import Outcomes
 from speech.artifacts import SPLITS
 
 _RANKS = {name: rank for rank, name in enumerate(SPLITS, 1)}  # what is tested on is never trained on
 
 
-def refuse_repeats(rows: Iterable[tuple[str, int]], outcomes: Outcomes, sources: Sources) -> None:
+def refuse_repeats(rows: Iterable[tuple[str, int]], outcomes: Outcomes, sources: ClipPaths) -> None:
     """Refuse the clips whose source file has the bytes of another's, but for one.
 
     Args:
