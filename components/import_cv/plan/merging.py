@@ -19,8 +19,8 @@ from speech.errors import InputError
 
 TRAIN, DEV, TEST = SPLITS
 TABLES = (*SPLITS, "validated", "other")
-VOTES = (("up_votes",), ("down_votes",))
-COLUMNS = ("client_id", "path", "sentence", "age", "gender", "accents", "up_votes", "down_votes", "source")
+MORE = (("up_votes",), ("down_votes",), ("locale",))
+COLUMNS = ("client_id", "path", "sentence", "age", "gender", "accents", "up_votes", "down_votes", "locale", "source")
 MOST_CORPORA = 63  # bits of a mask, one for each
 _NONE, _OTHER, _VALIDATED = range(3)
 _HOMES = ("", DEV, TEST)
@@ -117,7 +117,7 @@ class Merge:
     def _rows(self, part: int) -> Iterator[tuple[str, Reason, Sequence[str]]]:
         tables = self.parts[part].tsv_files
         for name in (name for name in TABLES if name in tables):
-            for _, reason, values in read_tsv(tables[name], NEEDED, (*OPTIONAL, *VOTES)):
+            for _, reason, values in read_tsv(tables[name], NEEDED, (*OPTIONAL, *MORE)):
                 yield name, reason, values
 
     def _read(self, part: int) -> None:

@@ -119,6 +119,15 @@ def test_damaged_rows_are_still_refused_later(tmp_path: Path) -> None:
     assert reasons == ["accepted", "malformed_row", "not_utf8", "accepted"]
 
 
+def test_columns_that_others_read_come_along(tmp_path: Path) -> None:
+    entry = cv(1)
+    entry.more = {"age": "teens", "accents": "north", "up_votes": "3", "down_votes": "1", "locale": "cy"}
+    files, _ = Merge([part(tmp_path, "a", train=[entry])]).write(tmp_path / "merged")
+    columns = ("client_id", *entry.more, "source")
+    ((_, _, values),) = read_tsv(files["train"], columns)
+    assert tuple(values) == ("free", *entry.more.values(), "a")
+
+
 def test_the_listed_durations_come_along(tmp_path: Path) -> None:
     listed = tmp_path / "clip_durations.tsv"
     listed.write_text("clip\tduration[ms]\ncommon_voice_cy_1.mp3\t2500\n")
