@@ -16,7 +16,7 @@ from components.import_cv.plan.reasons import Reason, Refused
 from components.import_cv.read.layouts import TEXT_SUFFIXES, Listing, chosen, is_audio, write_tables
 from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from components.import_cv.read.remote import RemoteStream
-from speech.corpus_uri import CorpusUri, is_web
+from speech.corpus_uri import CorpusUri, is_source, is_web
 from speech.errors import InputError
 from speech.storage.objects import is_stored
 from speech.storage.streams import ResumedStream
@@ -150,6 +150,11 @@ class ArchiveSource:
         return name
 
     def _from_the_first_clip(self, stack: ExitStack) -> Members:
+        if self._ahead is None and not is_source(self.given.uri) and Path(self.given.uri).is_fifo():
+            raise InputError(
+                f"{self.shown}: a stream is read once, and this has its tables behind its clips, or lacks one that is "
+                "asked for: save it as a file"
+            )
         if self._ahead is None:
             self.strange_members = 0
             return stack.enter_context(self._members(None))  # type: ignore[no-any-return]

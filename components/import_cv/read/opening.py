@@ -52,6 +52,8 @@ def _open(given: CorpusUri, audio_dir: str) -> Source:
         return Folder(path, Path(audio_dir) if audio_dir else None)
     if path.suffix == sample_database.SUFFIX and path.is_file():
         return DatabaseSource(path)
+    if path.is_fifo():
+        return ArchiveSource(given)
     if path.is_file():
         return ZipSource(given) if _is_zip(path.open("rb")) else ArchiveSource(given)
     raise _nothing(uri)

@@ -1,8 +1,11 @@
 """Releases in archives: on web servers, in Google's store, zipped, checked, with names that lead elsewhere."""
 
+import contextlib
 import hashlib
+import os
 import stat
 import tarfile
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,6 +186,28 @@ def test_google_s_store_by_its_s3_interface(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     name = "cv.tar.gz" if packed else "cv/xx"
     assert transcripts(imported(f"gs://{bucket}/{name}", tmp_path / "corpus")) == expected
+
+
+@pytest.mark.parametrize("tables_first", [True, False])
+def test_a_stream_is_read_once(release: Path, tmp_path: Path, expected: list, tables_first: bool) -> None:
+    data = tar(release, tmp_path / "cv.tar.gz", tables_first).read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def feed() -> None:
+        with contextlib.suppress(BrokenPipeError), pipe.open("wb") as file:
+            file.write(data)
+
+    writer = threading.Thread(target=feed)
+    writer.start()
+    try:
+        if tables_first:
+            assert transcripts(imported(str(pipe), tmp_path / "corpus")) == expected
+        else:
+            with pytest.raises(InputError, match="a stream is read once, and this has its tables behind its clips"):
+                imported(str(pipe), tmp_path / "corpus")
+    finally:
+        writer.join()
 
 
 def test_what_no_source_is(tmp_path: Path) -> None:
