@@ -150,7 +150,7 @@ def test_the_card_says_where_the_clips_come_from(tmp_path) -> None:
         {"release": "own | voice", "license": "CC-BY-4.0", "merged": {"imported": 150}},
     ]
     (made.folder / Corpus.REPORT).write_text(json.dumps(report | {"origins": origins}))
-    page, data = card.write(CardSettings(), Sources([exported(tmp_path / "model")], None, made), tmp_path / "card")
+    page, data = card.write(CardSettings(), CardSources([exported(tmp_path / "model")], None, made), tmp_path / "card")
     text = page.read_text()
     assert "| cv-corpus-21.0-2025-03-14/cy | 2025-03-14 |  | 900 |" in text
     assert r"| own \| voice |  | CC-BY-4.0 | 150 |" in text
