@@ -75,7 +75,7 @@ def merge(folders: Sequence[str | Path], corpus: Path) -> Corpus:
         sources = [""] * outcomes.count
         for part in parts:
             _take(part, outcomes, sources, target)
-        if len(described["origins"]) > 1:
+        if len(described.get("origins", [])) > 1:
             found = ((row.set_name, row.clip) for part in parts for _, row in _rows(part))
             refuse_repeats(found, outcomes, sources)
         alphabet = Alphabet.from_text(described["alphabet"]) if described["alphabet"] else None
@@ -89,7 +89,7 @@ def merge(folders: Sequence[str | Path], corpus: Path) -> Corpus:
             alphabet,
             described["release"],
             described["notes"],
-            described["origins"],
+            described.get("origins", []),
         )
         with target.place.writing([*tables(results.sets, alphabet, target), *target.published(sources, outcomes)]):
             description = write_tables(results, target)
