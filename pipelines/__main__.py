@@ -70,13 +70,20 @@ def _run(flags: Any) -> None:
 
 def _absolute(arguments: dict[str, Any]) -> dict[str, Any]:
     """The same arguments with absolute paths: steps and containers may work in other folders."""
+    from speech.corpus_uri import split_corpora
     from speech.storage.objects import is_remote
 
     local = {name: arguments[name] for name in URIS if arguments[name] and not is_remote(arguments[name])}
-    watched = {name: "/" for name, path in local.items() if name == "corpus_uri" and path.endswith("/")}
-    return arguments | {
-        name: str(Path(path).expanduser().absolute()) + watched.get(name, "") for name, path in local.items()
-    }
+    found = {name: str(Path(path).expanduser().absolute()) for name, path in local.items()}
+    corpora = split_corpora(arguments["corpus_uri"])
+    return arguments | found | {"corpus_uri": ",".join(map(_absolute_corpus, corpora))}
+
+
+def _absolute_corpus(uri: str) -> str:
+    """The same for one release; the slash at the end of a place where releases appear stays."""
+    if "://" in uri:
+        return uri
+    return str(Path(uri).expanduser().absolute()) + "/" * uri.endswith("/")
 
 
 def compile_pipeline(argv: Sequence[str]) -> None:

@@ -120,10 +120,8 @@ def _data(corpus: Corpus | None) -> dict[str, Any]:
     if corpus is None:
         return {}
     report = corpus.report
-    sets = {
-        name: {"clips": counts["clips"], "hours": counts["hours"]} for name, counts in report.get("sets", {}).items()
-    }
-    return {"release": report.get("release", ""), "sets": sets}
+    sets = {name: {"clips": one["clips"], "hours": one["hours"]} for name, one in report.get("sets", {}).items()}
+    return {"release": report.get("release", ""), "origins": report.get("origins", []), "sets": sets}
 
 
 def _evaluation(evaluation: Evaluation | None, model: ExportedModel) -> dict[str, Any]:
@@ -199,10 +197,21 @@ def _data_section(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_text(data['release'] or 'The corpus')}, licence {_text(facts['data_license'])}:"
         yield ""
         yield from ("| set | clips | hours |", "|---|---:|---:|")
-        for name, counts in data["sets"].items():
-            yield f"| {_text(name)} | {counts['clips']:,} | {counts['hours']:,.2f} |"
+        for name, one in data["sets"].items():
+            yield f"| {_text(name)} | {one['clips']:,} | {one['hours']:,.2f} |"
+        yield from _origins(data["origins"])
     elif "train_clips" in training:
         yield f"Trained on {training['train_clips']:,} clips ({training['train_hours']:,.2f} hours)."
+
+
+def _origins(origins: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Where the clips come from, where that is more than one release or a licence is known."""
+    if len(origins) < 2 and not any(one.get("license") for one in origins):
+        return
+    yield from ("", "| from | date | licence | clips |", "|---|---|---|---:|")
+    for one in origins:
+        clips = f"{one['merged']['imported']:,}" if one.get("merged") else ""
+        yield f"| {_text(one.get('release', ''))} | {one.get('date', '')} | {_text(one.get('license', ''))} | {clips} |"
 
 
 def _training(training: Mapping[str, Any]) -> Iterator[str]:

@@ -33,7 +33,7 @@ class Command(ImportSettings):
 
     tsv_dir: str = setting(
         "",
-        "the release: its folder or its .tar.gz, local or s3://",
+        "the release: its folder, .tar.gz, .tar or .zip, local, s3://, gs:// or https://; several with commas",
         positional=True,
         metavar="RELEASE",
         group="Input and output",
@@ -72,7 +72,7 @@ def run(given: Command) -> None:
     require("import-cv")
     from components.import_cv import step
     from components.import_cv.write import parts
-    from speech.storage.objects import is_remote
+    from speech.corpus_uri import is_source, split_corpora
 
     if given.merge:
         if given.as_peer or given.tsv_dir:
@@ -83,7 +83,7 @@ def run(given: Command) -> None:
     elif not given.as_peer:
         names = PART if given.partition else (*(f"{name}.csv" for name in given.settings.sets), *TABLES)
         _to_place(given.corpus_dir, names, lambda folder: step.run(given.settings, given.tsv_dir, folder))
-    elif is_remote(given.tsv_dir) or Path(given.tsv_dir).is_file():
+    elif is_source(given.tsv_dir) or Path(given.tsv_dir).is_file() or len(split_corpora(given.tsv_dir)) > 1:
         raise InputError(f"--corpus_dir is missing: where does the corpus of {given.tsv_dir} go?")
     elif given.partition or given.settings.layout != "clips":
         raise InputError("--partition and --layout shards make parts of a corpus: they need --corpus_dir")

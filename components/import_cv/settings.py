@@ -14,7 +14,10 @@ class ImportInputs:
     """What the pipeline hands the step besides its settings."""
 
     corpus_uri: str = setting(
-        "", "Common Voice release: the locale's folder or its .tar.gz, local or s3://", pipeline=True
+        "",
+        "Common Voice release, or several corpora with commas between: folder, .tar.gz, .tar or .zip; local, s3://, "
+        "gs:// or https://",
+        pipeline=True,
     )
     corpus_revision: str = setting(
         "",

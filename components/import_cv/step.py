@@ -18,13 +18,14 @@ from components.import_cv.convert.workers import Pool
 from components.import_cv.plan.labels import LabelRules, Validator, load_validator
 from components.import_cv.plan.planning import HELD_OUT_SETS, Plan, Planner
 from components.import_cv.plan.reasons import Reason
-from components.import_cv.read.opening import open_source
+from components.import_cv.read.opening import open_sources
 from components.import_cv.read.release import Release, Source, missing_tables
 from components.import_cv.settings import ImportSettings
 from components.import_cv.write.corpus_folder import CorpusFolder
 from components.import_cv.write.finish import Results, no_clip_message, summary, tables, write_tables
 from components.import_cv.write.outcomes import Outcomes
 from components.import_cv.write.parts import write_part
+from components.import_cv.write.repeats import refuse_repeats
 from components.import_cv.write.shards import clips_a_window, shard_number
 from speech.alphabet import Alphabet
 from speech.artifacts import Corpus, CorpusPart
@@ -37,7 +38,7 @@ NOT_IN_FINGERPRINT = ("workers", "previous", "audio_dir", "filter_alphabet", "va
 
 
 def run(settings: ImportSettings, source: str, corpus: Path) -> Corpus:
-    """Import a release (folder or .tar.gz, local or s3://) into the folder `corpus`. Raises InputError.
+    """Import a release, or several with commas between, into the folder `corpus`. Raises InputError.
 
     With `settings.partition` the folder becomes a CorpusPart, which `merge.run` takes.
     """
@@ -50,7 +51,7 @@ def run_to(settings: ImportSettings, source: str, target: CorpusFolder, *, lenie
     started = time.monotonic()
     if not source:
         raise InputError("no release given: expected the folder or the .tar.gz of a Common Voice release")
-    opened = open_source(source, settings.audio_dir)
+    opened = open_sources(source, settings.audio_dir)
     with target.locked():
         try:
             _Import(settings, opened, target).run(lenient)
@@ -97,7 +98,11 @@ class _Import:
             with self.target.place.writing(self._names(plan, alphabet)):
                 fingerprint = self._fingerprint(plan, alphabet)
                 outcomes, notes = self._convert(plan, fingerprint, pool)
-                facts = (self.settings, alphabet, release.name, notes)
+                origins = [origin.describe() for origin in release.origins]
+                if len(origins) > 1 and not self.settings.partition:
+                    sets = (plan.sets[code] for code in plan.set_codes)
+                    refuse_repeats(zip(sets, plan.clips, strict=True), outcomes, plan.sources)
+                facts = (self.settings, alphabet, release.name, notes, origins)
                 self._write(Results(plan.sets, plan.rows(), outcomes, plan.sources, *facts), fingerprint)
 
     def _names(self, plan: Plan, alphabet: Alphabet | None) -> Iterator[str]:

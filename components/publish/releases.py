@@ -11,22 +11,31 @@ from components.publish.champion import RELEASES, Champions
 from components.publish.contents import CHECKPOINT
 from components.publish.model_bucket import open_target
 from speech.artifacts import Corpus
+from speech.corpus_uri import ARCHIVES, is_web, joined_revision, parse_corpus, split_corpora
 from speech.errors import InputError
-from speech.storage.objects import client, is_remote, list_keys, of_artifact_store, split_uri, storage_errors
+from speech.storage.objects import client, is_remote, is_stored, list_keys, of_artifact_store, split_uri, storage_errors
 
-TABLE = "train.tsv"  # an unpacked release has one
-ARCHIVES = (".tar.gz", ".tgz", ".tar")
+TABLES = frozenset(("train.tsv", "validated.tsv"))  # an unpacked release has one; a delta the second alone
 WILDCARDS = re.compile(r"[*?\[]")
 VERSION = re.compile(r"^cv-corpus-(\d+(?:\.\d+)*)(-delta)?(?:-(\d{4}-\d{2}-\d{2}))?(?:-(.+))?$")
 
 
 def is_watched(corpus_uri: str) -> bool:
-    """Whether it names where releases appear (`.../`, or a name with wildcards) rather than a release."""
+    """Whether it names where releases appear (`.../`, or a name with wildcards) rather than a release.
+
+    Of several with commas between, one is enough.
+    """
+    return any(map(_is_watched, split_corpora(corpus_uri)))
+
+
+def _is_watched(corpus_uri: str) -> bool:
+    if is_web(corpus_uri):
+        return False
     folder, _, name = corpus_uri.rpartition("/")
-    if is_remote(corpus_uri):
+    if is_stored(corpus_uri):
         return not name or bool(WILDCARDS.search(name))
     if not name:
-        return bool(corpus_uri) and not (Path(folder or "/") / TABLE).is_file()
+        return bool(corpus_uri) and not any((Path(folder or "/") / name).is_file() for name in TABLES)
     return bool(WILDCARDS.search(name)) and not Path(corpus_uri).exists()
 
 
@@ -59,7 +68,8 @@ def look(corpus_uri: str, publish_uri: str, base_checkpoint_uri: str = "") -> Ne
     """Find the newest release, and what its training starts from: the champion's checkpoint and corpus.
 
     `corpus_uri` is a folder or s3:// prefix that ends with `/`, or a name with wildcards such as
-    `s3://corpora/cv-corpus-*-cy.tar.gz`. Raises InputError if nothing is there, or releases of several languages.
+    `s3://corpora/cv-corpus-*-cy.tar.gz`, or several of them, or of releases, with commas between. Raises InputError if
+    nothing is there, or releases of several languages.
     """
     if not publish_uri:
         raise InputError("--publish_uri is missing: it keeps which releases have been trained on")
@@ -72,7 +82,12 @@ def look(corpus_uri: str, publish_uri: str, base_checkpoint_uri: str = "") -> Ne
             f"when {trained['version']} was trained on it"
         )
     champion = Champions(place).current()
-    news = News(f"new: {release.uri} ({release.size_bytes / 1e9:.2f} GB)", release, "", base_checkpoint_uri)
+    news = News(
+        f"new: {release.uri.replace(',', ' and ')} ({release.size_bytes / 1e9:.2f} GB)",
+        release,
+        "",
+        base_checkpoint_uri,
+    )
     if champion is None:
         return news
     description = place.read(champion["version"]) or {}
@@ -83,21 +98,46 @@ def look(corpus_uri: str, publish_uri: str, base_checkpoint_uri: str = "") -> Ne
 
 
 def newest(corpus_uri: str) -> WatchedRelease:
-    """The release with the highest number and date; raises InputError if there is none."""
+    """The release with the highest number and date, and the deltas that came after it; raises InputError without one.
+
+    Several are one release whose URI has commas. What `corpus_uri` names besides places counts as it is.
+    """
+    found = [
+        release
+        for one in split_corpora(corpus_uri)
+        for release in (_newest(one) if _is_watched(one) or one == corpus_uri else [_fixed(one)])
+    ]
+    return WatchedRelease(
+        ",".join(release.uri for release in found),
+        joined_revision([release.revision for release in found]),
+        sum(release.size_bytes for release in found),
+    )
+
+
+def _fixed(uri: str) -> WatchedRelease:
+    """A release that was named: of an archive, its facts count, of anything else the name."""
+    folder, _, name = parse_corpus(uri).uri.rpartition("/")
+    files = () if is_web(uri) else (_objects if is_stored(uri) else _files)(folder)
+    found = next((release for release in files if release.uri.rpartition("/")[2] == name), None)
+    return WatchedRelease(uri, found.revision, found.size_bytes) if found else WatchedRelease(uri, _digest(uri), 0)
+
+
+def _newest(corpus_uri: str) -> list[WatchedRelease]:
+    """The newest whole release of one place, and the deltas since."""
     folder, _, pattern = corpus_uri.rpartition("/")
     if WILDCARDS.search(folder):
         raise InputError(f"{corpus_uri}: wildcards stand in the last part of the name only")
-    files = list((_objects if is_remote(corpus_uri) else _files)(folder))
+    files = list((_objects if is_stored(corpus_uri) else _files)(folder))
     names = [release.uri.rsplit("/", 1)[-1] for release in files]
-    if not pattern and TABLE in names:  # an unpacked release, and not a place for several
+    if not pattern and TABLES.intersection(names):  # an unpacked release, and not a place for several
         facts = "\n".join(f"{release.revision}" for release in files)
-        return WatchedRelease(folder, _digest(facts), sum(release.size_bytes for release in files))
-    releases = [
+        return [WatchedRelease(folder, _digest(facts), sum(release.size_bytes for release in files))]
+    found = [
         release
         for release, name in zip(files, names, strict=True)
         if name.endswith(ARCHIVES) and fnmatch.fnmatchcase(name, pattern or "*")
     ]
-    numbered = [(match, release) for release in releases if (match := VERSION.match(release.name)) and not match[2]]
+    numbered = [(match, release) for release in found if (match := VERSION.match(release.name))]
     if not numbered:
         raise InputError(
             f"{corpus_uri}: no release there: expected archives such as cv-corpus-17.0-2024-03-15-cy.tar.gz"
@@ -108,7 +148,15 @@ def newest(corpus_uri: str) -> WatchedRelease:
             f"{corpus_uri}: releases of several languages ({', '.join(languages)}): name one, such as "
             f"{folder}/cv-corpus-*-{languages[0]}.tar.gz"
         )
-    return max(numbered, key=lambda pair: (_number(pair[0][1]), pair[0][3] or "", pair[1].uri))[1]
+    ordered = sorted(numbered, key=lambda pair: (*_age(pair[0]), pair[1].uri))
+    whole = [pair for pair in ordered if not pair[0][2]]
+    deltas = [pair for pair in ordered if pair[0][2] and (not whole or _age(pair[0]) > _age(whole[-1][0]))]
+    return [release for _, release in (*whole[-1:], *deltas)]
+
+
+def _age(match: re.Match[str]) -> tuple[tuple[int, ...], str]:
+    """Number and date of a release, in whose order they came."""
+    return _number(match[1]), match[3] or ""
 
 
 def _number(text: str) -> tuple[int, ...]:
@@ -118,10 +166,12 @@ def _number(text: str) -> tuple[int, ...]:
 def _objects(folder: str) -> Iterable[WatchedRelease]:
     bucket, prefix = split_uri(f"{folder}/")
     with storage_errors(f"{folder}/"):
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        pages = (
+            client(uri=folder).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        )
         for item in (item for page in pages for item in page.get("Contents", ())):
             facts = f"{item['Key']}\t{item['Size']}\t{item['ETag']}\t{item['LastModified'].isoformat()}"
-            yield WatchedRelease(f"s3://{bucket}/{item['Key']}", _digest(facts), item["Size"])
+            yield WatchedRelease(f"{folder.partition(':')[0]}://{bucket}/{item['Key']}", _digest(facts), item["Size"])
 
 
 def _files(folder: str) -> Iterable[WatchedRelease]:

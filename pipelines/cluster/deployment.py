@@ -94,6 +94,16 @@ class S3:
 
 
 @dataclass(frozen=True)
+class CorpusSecret:
+    """The Kubernetes secret with what a corpus is fetched with from web servers and Google's store.
+
+    Its keys are called like the variables, and those that it lacks are no error.
+    """
+
+    secret: str = ""
+
+
+@dataclass(frozen=True)
 class CaBundle:
     """A ConfigMap with the certificates of a private authority, mounted and named to every client."""
 
@@ -111,6 +121,7 @@ class Deployment:
     image_pull_policy: str = ""
     run_as_user: int = -1  # -1: what the image says (65532)
     s3: S3 = S3()
+    corpus: CorpusSecret = CorpusSecret()
     ca_bundle: CaBundle = CaBundle()
     env: dict[str, str] = field(default_factory=dict)
     steps: dict[str, StepPlacement] = field(default_factory=dict)

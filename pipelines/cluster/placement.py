@@ -20,6 +20,8 @@ PLACED_AS = {
     "evaluate_openvino": "evaluate",
     "import_part": "import_cv",
 }  # steps that a deployment.toml knows by another's name
+READS_CORPORA = ("find_release", "import_cv")
+CORPUS_VARIABLES = ("SPEECHMILL_BEARER_TOKEN", "SPEECHMILL_GS_ACCESS_KEY_ID", "SPEECHMILL_GS_SECRET_ACCESS_KEY")
 UNCACHED = ("publish",)  # what is there already decides, and is no input: a champion may have been rolled back
 DISPLAY_NAMES = {  # short enough for the boxes of the graph in the user interface
     "find_release": "Look for a new release",
@@ -88,7 +90,7 @@ def place(task: Any, deployment: Deployment, parameters: Mapping[str, Any]) -> N
         _resources(task, placement, parameters if step == "train" else {})
     _volumes(task, placement)
     _rules(task, deployment, placement)
-    _environment(task, deployment, placement)
+    _environment(task, step, deployment, placement)
 
 
 def _resources(task: Any, placement: StepPlacement, parameters: Mapping[str, Any]) -> None:
@@ -152,7 +154,7 @@ def _rules(task: Any, deployment: Deployment, placement: StepPlacement) -> None:
         kubernetes.set_security_context(task, run_as_user=deployment.run_as_user)
 
 
-def _environment(task: Any, deployment: Deployment, placement: StepPlacement) -> None:
+def _environment(task: Any, step: str, deployment: Deployment, placement: StepPlacement) -> None:
     ca = deployment.ca_bundle
     env = {**deployment.env, **placement.env}
     if ca.config_map:
@@ -167,3 +169,6 @@ def _environment(task: Any, deployment: Deployment, placement: StepPlacement) ->
         if s3.session_token:
             keys[s3.session_token] = "AWS_SESSION_TOKEN"
         kubernetes.use_secret_as_env(task, s3.secret, keys, optional=s3.optional)
+    if deployment.corpus.secret and step in READS_CORPORA:
+        keys = {name: name for name in CORPUS_VARIABLES}
+        kubernetes.use_secret_as_env(task, deployment.corpus.secret, keys, optional=True)

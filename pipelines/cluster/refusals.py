@@ -11,6 +11,7 @@ from components.publish.releases import is_watched
 from components.train.settings import TrainSettings
 from pipelines.cluster.deployment import NO_LIMIT, QUANTITY, Deployment
 from pipelines.parameters import COMPONENTS
+from speech.corpus_uri import is_source, parse_corpus
 from speech.errors import InputError
 from speech.model_card import CardSettings
 from speech.settings import with_extra_flags
@@ -79,6 +80,9 @@ def _check_places(values: Mapping[str, Any], deployment: Deployment | None) -> N
     for name in URIS:
         for uri in str(values.get(name, "")).split(","):
             if not uri or is_remote(uri) or (has_volumes and uri.startswith("/")):
+                continue
+            if name == "corpus_uri" and is_source(uri):
+                parse_corpus(uri)
                 continue
             raise InputError(f"--{name} {uri}: a step on the cluster does not see this folder: expected an s3:// URI")
     uri = values.get("checkpoint_uri", "")

@@ -25,9 +25,9 @@ from pipelines.local.revision import revision
 from pipelines.local.screen import Screen
 from pipelines.parameters import flags_class
 from pipelines.retrain import retrain
+from speech.corpus_uri import is_source, split_corpora
 from speech.errors import EXIT_INPUT, EXIT_RETRY, InputError, RetryError
 from speech.settings import command, setting, setting_error
-from speech.storage.objects import is_remote
 
 CRON = re.compile(r"[0-9*/,?LW#A-Za-z-]+")
 REACHED_S = 5.0  # an object store that does not answer for longer cannot be asked from here
@@ -211,7 +211,7 @@ def _with_revision(parameters: dict[str, Any]) -> dict[str, Any]:
     Raises InputError if nothing is there.
     """
     uri = parameters.get("corpus_uri", "")
-    if not is_remote(uri) or is_watched(uri) or parameters.get("corpus_revision"):
+    if not all(map(is_source, split_corpora(uri))) or is_watched(uri) or parameters.get("corpus_revision"):
         return parameters
     try:
         _check_reachable()

@@ -11,6 +11,7 @@ import docker.types
 import kfp.local
 
 from pipelines.local.screen import Screen
+from speech.corpus_uri import parse_corpus, split_corpora
 from speech.errors import InputError
 
 WRITTEN_PATHS = ("checkpoint_uri", "publish_uri")  # parameters that name a place to write to; the others are read
@@ -45,12 +46,18 @@ def docker_runner(arguments: dict[str, Any]) -> kfp.local.DockerRunner:
 def _mounts(arguments: dict[str, Any]) -> list[docker.types.Mount]:
     paths = {}
     for name, value in arguments.items():
-        if isinstance(value, str) and value.startswith("/"):
+        for path in _paths(name, value):
             if name in WRITTEN_PATHS:
-                Path(value).mkdir(parents=True, exist_ok=True)
-            if Path(value).exists():
-                paths[value] = name not in WRITTEN_PATHS
+                Path(path).mkdir(parents=True, exist_ok=True)
+            if Path(path).exists():
+                paths[path] = name not in WRITTEN_PATHS
     return [docker.types.Mount(path, path, type="bind", read_only=read_only) for path, read_only in paths.items()]
+
+
+def _paths(name: str, value: Any) -> list[str]:
+    """The absolute local paths in a parameter's value; `corpus_uri` may have several."""
+    given = [parse_corpus(one).uri for one in split_corpora(value)] if name == "corpus_uri" else [value]
+    return [path for path in given if isinstance(path, str) and path.startswith("/")]
 
 
 def run_container(client: Any, options: dict[str, Any], log: Path, screen: Screen) -> int:

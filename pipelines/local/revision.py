@@ -9,18 +9,23 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from speech.storage.objects import client, is_remote, split_uri, storage_errors
+from speech.corpus_uri import is_web, joined_revision, parse_corpus, split_corpora
+from speech.storage.objects import client, is_stored, split_uri, storage_errors
+from speech.storage.web import WebStream
 
 
-def revision(uri: str) -> str:
-    """16 hexadecimal digits over names, sizes and change times (of an object store's objects, ETags as well) at `uri`.
+def revision(text: str) -> str:
+    """16 hexadecimal digits over names, sizes and change times (of an object store's objects, ETags as well).
 
-    Empty for an empty `uri` and for one where nothing is: the step that reads it says so.
+    `text` is what `corpus_uri` says: of several releases, all count. Empty for an empty one and where nothing is: the
+    step that reads it says so.
     """
-    if not uri:
-        return ""
+    return joined_revision([_revision(parse_corpus(one).uri) for one in split_corpora(text)])
+
+
+def _revision(uri: str) -> str:
     total, count = hashlib.sha256(), 0
-    for line in _objects(uri) if is_remote(uri) else _files(Path(uri)):
+    for line in _web(uri) if is_web(uri) else _objects(uri) if is_stored(uri) else _files(Path(uri)):
         total.update(line.encode("utf-8", errors="surrogateescape") + b"\n")
         count += 1
     return total.hexdigest()[:16] if count else ""
@@ -48,13 +53,18 @@ def _describe(name: str, stat: os.stat_result) -> str:
     return f"{name}\t{stat.st_size}\t{stat.st_mtime_ns}"
 
 
+def _web(uri: str) -> Iterator[str]:
+    with WebStream(uri).look() as stream:
+        yield f"{stream.shown}\t{stream.size}\t{stream.mark}"
+
+
 def _objects(uri: str) -> Iterator[str]:
     """The object of that name, or if there is none those below it, as a folder; neighbours do not count."""
     bucket, key = split_uri(uri)
     folder = f"{key.rstrip('/')}/" if key else ""
     below = []
     with storage_errors(uri):
-        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+        for page in client(uri=uri).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
             for item in page.get("Contents", ()):
                 line = f"{item['Key']}\t{item['Size']}\t{item['ETag']}\t{item['LastModified'].isoformat()}"
                 if item["Key"] == key:

@@ -3,12 +3,19 @@
 import contextlib
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from speech.errors import InputError, RetryError
 from speech.storage import transfer
+
+GS_ENDPOINT = "https://storage.googleapis.com"
+
+
+def is_stored(uri: str | os.PathLike[str]) -> bool:
+    """Whether `uri` is in an object store that can be read from: `s3://`, or `gs://` by its S3 interface."""
+    return str(uri).startswith(("s3://", "gs://"))
 
 
 def is_remote(uri: str | os.PathLike[str]) -> bool:
@@ -30,8 +37,8 @@ def split_uri(uri: str) -> tuple[str, str]:
 
     All behind the bucket's slash is the key, as it is: `?`, `#`, `%20` and doubled slashes are characters of keys.
     """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not is_remote(uri) or not bucket:
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    if not is_stored(uri) or not bucket:
         raise InputError(f"{uri} is not an object-store URI: expected s3://BUCKET/KEY")
     return bucket, key
 
@@ -59,17 +66,20 @@ READ_TIMEOUT_S = 60  # a server that is silent for longer is asked again, on ano
 CONNECT_TIMEOUT_S = 10
 
 
-def client(attempts: int = 8) -> Any:
+def client(attempts: int = 8, *, uri: str = "") -> Any:
     """An S3 client set up by the usual AWS_* variables (AWS_ENDPOINT_URL for any other S3 server).
 
-    AWS_CA_BUNDLE names the certificates of a private authority.
+    AWS_CA_BUNDLE names the certificates of a private authority. For a `gs://` URI, it is Google's S3 interface at
+    SPEECHMILL_GS_ENDPOINT_URL, with the HMAC key SPEECHMILL_GS_ACCESS_KEY_ID and SPEECHMILL_GS_SECRET_ACCESS_KEY
+    instead, where they are set.
     """
-    settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
-    return _client(settings, os.getpid(), attempts)
+    prefixes = ("AWS_", "SPEECHMILL_GS_") if uri.startswith("gs://") else ("AWS_",)
+    settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(prefixes)))
+    return _client(settings, os.getpid(), attempts, uri.startswith("gs://"))
 
 
 @functools.lru_cache(maxsize=4)
-def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int) -> Any:
+def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int, google: bool) -> Any:
     """One client for each surrounding: making one takes longer than most calls, and a fork must not share it."""
     import boto3
     from botocore.config import Config
@@ -85,7 +95,14 @@ def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int) 
         tcp_keepalive=True,
         max_pool_connections=transfer.CONNECTIONS * transfer.FILES_AT_ONCE,
     )
-    return boto3.session.Session().client("s3", config=config)
+    return boto3.session.Session().client("s3", config=config, **(_google(given) if google else {}))
+
+
+def _google(given: Mapping[str, str]) -> dict[str, str]:
+    """What makes a client one of Google's, as arguments of boto3's."""
+    names = {"aws_access_key_id": "ACCESS_KEY_ID", "aws_secret_access_key": "SECRET_ACCESS_KEY"}
+    keys = {name: given[f"SPEECHMILL_GS_{key}"] for name, key in names.items() if f"SPEECHMILL_GS_{key}" in given}
+    return {"endpoint_url": given.get("SPEECHMILL_GS_ENDPOINT_URL", GS_ENDPOINT), "region_name": "auto", **keys}
 
 
 def encryption() -> dict[str, str]:
@@ -139,7 +156,7 @@ def list_keys(uri: str, *, patient: bool = True) -> list[tuple[str, int]]:
     bucket, prefix = split_uri(uri)
     with storage_errors(uri):
         pages = (
-            (client() if patient else client(IMPATIENT))
+            (client(uri=uri) if patient else client(IMPATIENT, uri=uri))
             .get_paginator("list_objects_v2")
             .paginate(Bucket=bucket, Prefix=prefix)
         )
@@ -150,7 +167,7 @@ def list_folder(uri: str) -> list[str]:
     """The names of the objects directly under `uri/`, without those in folders below."""
     bucket, prefix = split_uri(f"{uri.rstrip('/')}/")
     with storage_errors(uri):
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        pages = client(uri=uri).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
         keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
     return [key[len(prefix) :] for key in keys if key != prefix]
 
@@ -162,7 +179,7 @@ def read_object(uri: str) -> bytes | None:
     bucket, key = split_uri(uri)
     with storage_errors(uri):
         try:
-            return bytes(client().get_object(Bucket=bucket, Key=key)["Body"].read())
+            return bytes(client(uri=uri).get_object(Bucket=bucket, Key=key)["Body"].read())
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                 return None
@@ -180,7 +197,7 @@ def download_file(uri: str, path: Path) -> None:
     """Copy one object to `path`, atomically, in parallel parts; an attempt that was killed is gone on with."""
     bucket, key = split_uri(uri)
     with storage_errors(uri):
-        transfer.download(client(), bucket, key, Path(path))
+        transfer.download(client(uri=uri), bucket, key, Path(path))
 
 
 def upload_file(path: Path, uri: str, *, patient: bool = True) -> None:
@@ -203,7 +220,8 @@ def download_folder(uri: str, folder: Path) -> None:
     if not found:
         raise InputError(f"{uri}: no objects under this prefix")
     names = local_names(uri, found)
-    transfer.each(lambda name: download_file(f"s3://{bucket}/{prefix}{name}", folder / name), names)
+    scheme = uri.partition("://")[0]
+    transfer.each(lambda name: download_file(f"{scheme}://{bucket}/{prefix}{name}", folder / name), names)
 
 
 def delete_objects(uris: Iterable[str], *, patient: bool = True) -> None:
@@ -226,7 +244,7 @@ def upload_folder(folder: Path, uri: str, *, last: str = "") -> None:
 
 def local_folder(uri: str, scratch: Path) -> Path:
     """`uri` itself if it is a local path, else its objects copied into `scratch`."""
-    if not is_remote(uri):
+    if not is_stored(uri):
         return Path(uri)
     download_folder(uri, scratch)
     return scratch

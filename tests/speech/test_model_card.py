@@ -146,3 +146,18 @@ def test_any_text_survives_the_front_matter(text: str) -> None:
     lines = card._front_matter({**facts, "files": {}, "clients": {"deepspeech": ["a", "b"], "stt": ["c", "d"]}})
     found = front_matter("\n".join([*lines, ""]))
     assert {name: found[name] for name in facts} == facts
+
+
+def test_the_card_says_where_the_clips_come_from(tmp_path) -> None:
+    made = corpus(tmp_path / "corpus")
+    report = json.loads((made.folder / Corpus.REPORT).read_text())
+    origins = [
+        {"release": "cv-corpus-21.0-2025-03-14/cy", "date": "2025-03-14", "merged": {"imported": 900}},
+        {"release": "own | voice", "license": "CC-BY-4.0", "merged": {"imported": 150}},
+    ]
+    (made.folder / Corpus.REPORT).write_text(json.dumps(report | {"origins": origins}))
+    page, data = card.write(CardSettings(), CardSources([exported(tmp_path / "model")], None, made), tmp_path / "card")
+    text = page.read_text()
+    assert "| cv-corpus-21.0-2025-03-14/cy | 2025-03-14 |  | 900 |" in text
+    assert r"| own \| voice |  | CC-BY-4.0 | 150 |" in text
+    assert json.loads(data.read_text())["data"]["origins"] == origins

@@ -31,6 +31,7 @@ class Reason(IntEnum):
     # seen in both
     TOO_LONG = 40
     TOO_SHORT = 41
+    REPEATED_AUDIO = 50
 
     @property
     def key(self) -> str:
@@ -65,6 +66,7 @@ MEANINGS = {
     Reason.NO_SAMPLES: "the audio decodes to nothing",
     Reason.DECODER_FAILED: "the decoder crashed or failed",
     Reason.TOO_LONG: "longer than --max_duration_s",
+    Reason.REPEATED_AUDIO: "the audio is that of another clip, of another release, which counts once",
     Reason.TOO_SHORT: "too short for its sentence: more characters a second than --max_chars_per_s",
 }
 

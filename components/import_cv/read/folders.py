@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.import_cv.plan.planning import Plan
 from components.import_cv.plan.reasons import Reason, Refused
-from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, missing_tables
+from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from speech.errors import InputError
 
 
@@ -35,7 +34,7 @@ class Folder:
         resolved = self.path.resolve()
         return Release(f"{resolved.parent.name}/{resolved.name}", files, durations if durations.is_file() else None)
 
-    def clips(self, plan: Plan, max_bytes: int) -> Iterator[Found]:
+    def clips(self, plan: Wanted, max_bytes: int) -> Iterator[Found]:
         return (Found(clip, None, Reason.ACCEPTED) for clip in range(plan.clip_count))
 
     def loader(self) -> Loader:
@@ -49,6 +48,11 @@ class Folder:
 
     def revision(self) -> str:
         return ""  # the plan tells: it changes with the tables
+
+
+def has_tables(path: Path) -> bool:
+    """Whether there are TSV files in a folder, or one or two folders below."""
+    return any(any(path.glob(pattern)) for pattern in ("*.tsv", "*/*.tsv", "*/*/*.tsv"))
 
 
 def _folder_with_tables(path: Path) -> Path:

@@ -1,12 +1,12 @@
 """What every source of a release has in common: tables, clips, and a way to load them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from components.import_cv.plan.planning import Plan
 from components.import_cv.plan.reasons import Reason, Refused
+from speech.corpus_uri import release_date
 from speech.errors import InputError
 
 DURATIONS = "clip_durations.tsv"
@@ -29,6 +29,34 @@ class Loader(Protocol):
         ...
 
 
+class Wanted(Protocol):
+    """The clips that a plan needs, by number."""
+
+    @property
+    def sources(self) -> Iterable[str]:
+        """The path of each."""
+        ...
+
+    @property
+    def clip_count(self) -> int:
+        """How many there are."""
+        ...
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where clips come from, as the report and the model card say it."""
+
+    release: str
+    date: str = ""
+    license: str = ""
+    merged: dict[str, Any] = field(default_factory=dict)  # of several: what became of its clips
+
+    def describe(self) -> dict[str, Any]:
+        """The report's form, without what is not known."""
+        return {key: value for key, value in asdict(self).items() if value}
+
+
 @dataclass
 class Release:
     """The tables of a release, on this disk."""
@@ -36,19 +64,28 @@ class Release:
     name: str  # of the innermost folders, such as cv-corpus-17.0-2024-03-15/en
     tsv_files: dict[str, Path]
     durations: Path | None
+    origins: list[Origin] = field(default_factory=list)
+    own_names: bool = False  # its clips' names say nothing outside it
+
+    def __post_init__(self) -> None:
+        self.origins = self.origins or [Origin(self.name, release_date(self.name))]
 
 
 class Source(Protocol):
     """A place that a release is read from."""
 
     kind: str
-    strange_members: int  # of an archive, that are links or name a place outside it; never unpacked
+
+    @property
+    def strange_members(self) -> int:
+        """Members of an archive that are links or name a place outside it; they are never unpacked."""
+        ...
 
     def tables(self, sets: Sequence[str], optional: Sequence[str], scratch: Path) -> Release:
         """Find the TSV files of the sets, and those of the optional ones that exist."""
         ...
 
-    def clips(self, plan: Plan, max_bytes: int) -> Iterator[Found]:
+    def clips(self, plan: Wanted, max_bytes: int) -> Iterator[Found]:
         """Every clip of the plan that the source holds or should hold."""
         ...
 

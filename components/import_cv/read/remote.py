@@ -1,22 +1,19 @@
 """Releases in an object store: a folder of objects, or an archive read as a stream."""
 
-import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.import_cv.plan.planning import Plan
 from components.import_cv.plan.reasons import Reason, Refused
-from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, missing_tables
+from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from speech.errors import InputError, RetryError
 from speech.storage.objects import client, download_file, split_uri, storage_errors
 from speech.storage.retries import attempts
+from speech.storage.streams import ATTEMPTS, RETRY_DELAY_S, ResumedStream
 
 CONNECTIONS = 16  # downloads at a time of one worker
-ATTEMPTS = 5
-RETRY_DELAY_S = 0.5  # doubled after each attempt
 
 
 class RemoteFolder:
@@ -32,7 +29,11 @@ class RemoteFolder:
     def tables(self, sets: Sequence[str], optional: Sequence[str], scratch: Path) -> Release:
         bucket, prefix = split_uri(self.uri + "/")
         with storage_errors(self.uri):
-            pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            pages = (
+                client(uri=self.uri)
+                .get_paginator("list_objects_v2")
+                .paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            )
             found = {item["Key"][len(prefix) :] for page in pages for item in page.get("Contents", ())}
         found = {name for name in found if name.endswith(".tsv")}
         missing = [name for name in sets if f"{name}.tsv" not in found]
@@ -49,7 +50,7 @@ class RemoteFolder:
             download_file(f"{self.uri}/{DURATIONS}", durations)
         return Release("/".join(self.uri.split("/")[-2:]), files, durations)
 
-    def clips(self, plan: Plan, max_bytes: int) -> Iterator[Found]:
+    def clips(self, plan: Wanted, max_bytes: int) -> Iterator[Found]:
         return (Found(clip, None, Reason.ACCEPTED) for clip in range(plan.clip_count))
 
     def loader(self) -> Loader:
@@ -74,7 +75,7 @@ class RemoteLoader:
 
     def load(self, sources: Sequence[str], max_bytes: int) -> Iterator[bytes | Refused]:
         if not self._state:
-            self._state = {"client": client(), "threads": ThreadPoolExecutor(CONNECTIONS)}
+            self._state = {"client": client(uri=self.uri), "threads": ThreadPoolExecutor(CONNECTIONS)}
         bucket, prefix = split_uri(self.uri + "/")
         return self._state["threads"].map(lambda source: self._get(bucket, prefix + source, max_bytes), sources)
 
@@ -92,52 +93,26 @@ class RemoteLoader:
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                     return Refused(Reason.MISSING)
-                raise InputError(f"s3://{bucket}/{key}: {error}") from error
+                raise InputError(f"{self.uri}: {key}: {error}") from error
             except (BotoCoreError, HTTPError, OSError) as error:
                 failure: Exception = error
-        raise RetryError(f"s3://{bucket}/{key}: {failure}")
+        raise RetryError(f"{self.uri}: {key}: {failure}")
 
 
-class RemoteStream(io.RawIOBase):
-    """One object as a stream that goes on where the connection broke."""
+class RemoteStream(ResumedStream):
+    """One object."""
 
     def __init__(self, uri: str) -> None:
-        super().__init__()
-        self.uri = uri
+        super().__init__(uri)
         self._bucket, self._key = split_uri(uri)
-        self._client = client()
-        self._position = 0
+        self._client = client(uri=uri)
         with storage_errors(uri):
             head = self._client.head_object(Bucket=self._bucket, Key=self._key)
-        self.size, self.etag = head["ContentLength"], head["ETag"]
-        self._body: Any = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        for _ in attempts(ATTEMPTS, RETRY_DELAY_S):
-            if self._position >= self.size:
-                return 0
-            try:
-                if self._body is None:
-                    self._body = self._open()
-                data = self._body.read(len(buffer))
-                if not data:
-                    raise OSError("the connection ended early")
-            except InputError:
-                raise
-            except Exception as error:  # botocore, urllib3 and sockets each have errors of their own
-                self._body, failure = None, error
-                continue
-            buffer[: len(data)] = data
-            self._position += len(data)
-            return len(data)
-        raise RetryError(f"{self.uri}: broke off at byte {self._position}: {failure}")
+        self.size, self.mark = head["ContentLength"], head["ETag"]
 
     def _open(self) -> Any:
-        with storage_errors(self.uri):
+        with storage_errors(self.shown):
             answer = self._client.get_object(
-                Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-", IfMatch=self.etag
+                Bucket=self._bucket, Key=self._key, Range=f"bytes={self._position}-", IfMatch=self.mark
             )
         return answer["Body"]

@@ -1,7 +1,9 @@
 """From what became of the clips to the corpus's tables: CSVs, alphabet, index and reports."""
 
 import contextlib
+import copy
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +41,7 @@ class Results:
     alphabet: Alphabet | None  # given; None: collected
     release: str
     notes: dict[str, Any]
+    origins: list[dict[str, Any]]  # where the clips come from
 
 
 def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
     settings, outcomes = results.settings, results.outcomes
     statistics = Statistics(results.sets, settings.audio_sample_rate, results.alphabet)
     folder = target.stage_tables()
+    imported: Counter[str] = Counter()  # clips of the sets by the release they are of, where there are several
     with contextlib.ExitStack() as files:
         writers = {
             name: ManifestWriter(
@@ -59,6 +63,8 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
             if reason is Reason.ACCEPTED:
                 transcript = " ".join(row.text) if settings.space_after_every_character else row.text
                 statistics.accept(row, transcript, outcomes.samples[row.clip])
+                if len(results.origins) > 1:
+                    imported[row.source.partition("/")[0]] += 1
                 clip = _clip(row, transcript, outcomes, settings, target)
                 writers[row.set_name].write(clip, row.age, row.gender, row.accent)
             else:
@@ -70,6 +76,8 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
         alphabet.save(folder / ALPHABET)
     write_index(folder / Corpus.INDEX, _index(results.sources, outcomes))
     description = _describe(results, statistics, alphabet, target)
+    for origin in description["origins"] if imported else ():
+        origin["merged"]["imported"] = imported[origin["merged"]["name"]]
     if found:
         description["alphabet"]["found"] = True
     write_text(folder / Corpus.HTML_REPORT, import_page.to_html(description))
@@ -171,6 +179,7 @@ def _describe(results: Results, statistics: Statistics, alphabet: Alphabet, targ
     return {
         "format": FORMAT,
         "release": results.release,
+        "origins": copy.deepcopy(results.origins),
         "converter": {
             "version": CONVERTER,
             "sample_rate_hz": settings.audio_sample_rate,

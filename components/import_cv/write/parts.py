@@ -14,6 +14,7 @@ from components.import_cv.settings import ImportSettings
 from components.import_cv.write.corpus_folder import CorpusFolder, link
 from components.import_cv.write.finish import Results, summary, tables, write_tables
 from components.import_cv.write.outcomes import NO_SHARD, Outcomes
+from components.import_cv.write.repeats import refuse_repeats
 from components.import_cv.write.shards import shard_name
 from speech.alphabet import Alphabet
 from speech.artifacts import Corpus, CorpusPart
@@ -47,6 +48,7 @@ def write_part(results: Results, target: CorpusFolder, fingerprint: str) -> None
             "alphabet": results.alphabet.to_text() if results.alphabet else None,
             "release": results.release,
             "notes": results.notes,
+            "origins": results.origins,
             "clips": outcomes.count,
         },
     )
@@ -73,6 +75,9 @@ def merge(folders: Sequence[str | Path], corpus: Path) -> Corpus:
         sources = [""] * outcomes.count
         for part in parts:
             _take(part, outcomes, sources, target)
+        if len(described.get("origins", [])) > 1:
+            found = ((row.set_name, row.clip) for part in parts for _, row in _rows(part))
+            refuse_repeats(found, outcomes, sources)
         alphabet = Alphabet.from_text(described["alphabet"]) if described["alphabet"] else None
         rows = (row for _, row in heapq.merge(*map(_rows, parts)))
         results = Results(
@@ -84,6 +89,7 @@ def merge(folders: Sequence[str | Path], corpus: Path) -> Corpus:
             alphabet,
             described["release"],
             described["notes"],
+            described.get("origins", []),
         )
         with target.place.writing([*tables(results.sets, alphabet, target), *target.published(sources, outcomes)]):
             description = write_tables(results, target)

@@ -9,6 +9,7 @@ from components.publish import step
 from components.publish.component import find_release
 from components.publish.releases import is_watched, look, newest
 from components.publish.settings import PublishSettings
+from pipelines.local.revision import revision
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
 from speech.errors import InputError
 from speech.storage.objects import upload_file
@@ -49,6 +50,41 @@ def test_the_highest_number_is_the_newest(corpora, tmp_path) -> None:
     assert newest(corpora).revision != before.revision
     add(corpora, tmp_path / "corpora", "cv-corpus-18.0-2024-06-14-cy.tar.gz", "changed in place")
     assert newest(corpora).revision != newest(f"{corpora}cv-corpus-17*").revision
+
+
+def test_deltas_since_the_newest_release_come_with_it(corpora, tmp_path) -> None:
+    base = newest(corpora)
+    assert base.uri == f"{corpora}cv-corpus-17.0-2024-03-15-cy.tar.gz"  # and not the delta of the same day
+    folder = tmp_path / "corpora"
+    for name in ("cv-corpus-19.0-delta-2024-09-13-cy.tar.gz", "cv-corpus-18.0-delta-2024-06-14-cy.tar.gz"):
+        add(corpora, folder, name)
+    found = newest(corpora)
+    assert [uri.removeprefix(corpora)[:21] for uri in found.uri.split(",")] == [
+        "cv-corpus-17.0-2024-0", "cv-corpus-18.0-delta-", "cv-corpus-19.0-delta-"
+    ]  # fmt: skip
+    assert found.revision == revision(found.uri) != base.revision
+    assert found.size_bytes == 3 * base.size_bytes
+    add(corpora, folder, "cv-corpus-19.0-2024-09-13-cy.tar.gz")
+    assert newest(corpora).uri == f"{corpora}cv-corpus-19.0-2024-09-13-cy.tar.gz"
+
+
+def test_a_named_base_and_a_place_for_deltas(corpora, tmp_path) -> None:
+    base = f"{corpora}cv-corpus-16.1-2023-12-06-cy.tar.gz"
+    watched = f"{base},{corpora}cv-corpus-*-delta-*-cy.tar.gz"
+    assert is_watched(watched)
+    found = newest(watched)
+    assert found.uri == f"{base},{corpora}cv-corpus-17.0-delta-2024-03-15-cy.tar.gz"
+    assert found.revision == revision(found.uri)
+    add(corpora, tmp_path / "corpora", "cv-corpus-18.0-delta-2024-06-14-cy.tar.gz")
+    assert newest(watched).uri.count(",") == 2
+
+
+def test_a_new_delta_is_news(corpora, models, make_artifacts, tmp_path) -> None:
+    publish(models, corpora, make_artifacts(), "")
+    assert look(corpora, models).release is None
+    add(corpora, tmp_path / "corpora", "cv-corpus-18.0-delta-2024-06-14-cy.tar.gz")
+    news = look(corpora, models)
+    assert news.message.startswith(f"new: {corpora}cv-corpus-17.0-2024-03-15-cy.tar.gz and {corpora}cv-corpus-18.0")
 
 
 def test_several_languages_are_not_guessed_among(corpora, tmp_path) -> None:

@@ -115,6 +115,22 @@ def test_retries_outlast_the_training_also_without_a_deployment() -> None:
     assert spec["root"]["inputDefinitions"]["parameters"]["train_gpus"]["defaultValue"] == "0"
 
 
+@pytest.mark.parametrize("pipeline", ["retrain", "nightly"])
+def test_what_a_corpus_is_fetched_with_is_the_import_s_alone(tmp_path: Path, pipeline: str) -> None:
+    path = tmp_path / "deployment.toml"
+    path.write_text('[corpus]\nsecret = "sources"\n[steps.import_cv]\nworkers = 2\n')
+    _, kubernetes = documents(pipeline, path)
+    having = {
+        name: {key["envVar"] for key in secret["keyToEnv"]}
+        for name, executor in platform(kubernetes).items()
+        for secret in executor.get("secretAsEnv", ())
+        if (secret.get("secretName") or secret["secretNameParameter"]["runtimeValue"]["constant"]) == "sources"
+    }
+    expected = {"exec-import-part"} | ({"exec-find-release"} if pipeline == "nightly" else set())
+    assert having.keys() == expected
+    assert all("SPEECHMILL_BEARER_TOKEN" in names for names in having.values())
+
+
 def test_no_limit_is_one_that_the_driver_takes(tmp_path: Path) -> None:
     """It fails on an empty quantity, and the parameters' defaults are all that a run from the UI has."""
     path = tmp_path / "deployment.toml"

@@ -72,6 +72,17 @@ def test_of_an_archive(tmp_path: Path) -> None:
     assert revision(str(archive)) != before
 
 
+def test_of_several_each_counts(corpus: Path, tmp_path: Path) -> None:
+    delta = tmp_path / "delta.tar.gz"
+    delta.write_bytes(b"1")
+    before = revision(f"{corpus},{delta}#license=CC0-1.0")
+    assert len(before) == 16
+    assert before not in (revision(str(corpus)), revision(str(delta)))
+    delta.write_bytes(b"12")
+    assert revision(f"{corpus},{delta}#license=CC0-1.0") != before
+    assert revision(f"{corpus},{tmp_path}/missing") == ""
+
+
 def test_of_an_object_store(s3_bucket: str) -> None:
     bucket, _ = split_uri(f"{s3_bucket}/en")
     client().put_object(Bucket=bucket, Key="en/train.tsv", Body=b"one")
@@ -104,7 +115,7 @@ def test_neighbours_of_an_archive_do_not_count(s3_bucket: str, tmp_path: Path) -
 
 def test_the_same_bytes_at_another_time_are_another_object(s3_bucket: str, monkeypatch) -> None:
     dates = iter((datetime(2026, 1, 1), datetime(2026, 1, 2)))
-    monkeypatch.setattr(revision_module, "client", lambda: Listing(next(dates)))
+    monkeypatch.setattr(revision_module, "client", lambda uri: Listing(next(dates)))
     assert revision(f"{s3_bucket}/cy.tar.gz") != revision(f"{s3_bucket}/cy.tar.gz")
 
 

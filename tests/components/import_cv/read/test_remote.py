@@ -15,6 +15,7 @@ from components.import_cv.settings import ImportSettings
 from speech.artifacts import Corpus
 from speech.errors import InputError, RetryError
 from speech.settings import parse
+from speech.storage import streams
 from speech.storage.objects import delete_objects, download_folder, list_keys, upload_file, upload_folder, write_object
 
 MakeRelease = Callable[..., Path]
@@ -88,7 +89,7 @@ def test_a_stream_goes_on_where_the_connection_broke(
         return Breaking(original(stream))
 
     monkeypatch.setattr(remote.RemoteStream, "_open", breaking)
-    monkeypatch.setattr(remote, "RETRY_DELAY_S", 0.001)
+    monkeypatch.setattr(streams, "RETRY_DELAY_S", 0.001)
     with io.BufferedReader(remote.RemoteStream(f"{s3_bucket}/object"), 100_000) as stream:
         assert stream.read() == data
     assert opened[0] == 0
@@ -104,7 +105,7 @@ def test_a_stream_that_never_answers_gives_up(tmp_path: Path, s3_bucket: str, mo
         raise ConnectionResetError("reset by peer")
 
     monkeypatch.setattr(remote.RemoteStream, "_open", refusing)
-    monkeypatch.setattr(remote, "RETRY_DELAY_S", 0.001)
+    monkeypatch.setattr(streams, "RETRY_DELAY_S", 0.001)
     with pytest.raises(RetryError, match="broke off at byte 0: reset by peer"):
         remote.RemoteStream(f"{s3_bucket}/object").read(10)
 
