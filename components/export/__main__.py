@@ -84,11 +84,11 @@ def main() -> None:
     )
 
 
-def _run(given: ExportCommand) -> None:
+def _run(flags: ExportCommand) -> None:
     for flag in ("checkpoint_dir", "export_dir"):
-        if not getattr(given, flag):
+        if not getattr(flags, flag):
             raise InputError(f"--{flag} is missing: `python -m components.export --checkpoint_dir C --export_dir D`")
-    require("export", *(("onnx",) if given.export_onnx else ()))
+    require("export", *(("onnx",) if flags.export_onnx else ()))
     from components.export import clients, delivery, step
     from speech import model_card
     from speech.artifacts import Corpus, Evaluation, ExportedModel
@@ -96,51 +96,51 @@ def _run(given: ExportCommand) -> None:
     endings = (
         ".pb",
         ".pbmm",
-        *((".tflite",) if given.export_tflite else ()),
-        *((".onnx",) if given.export_onnx else ()),
+        *((".tflite",) if flags.export_tflite else ()),
+        *((".onnx",) if flags.export_onnx else ()),
     )
-    names = [given.export_file_name + ending for ending in endings]
-    names += [model_card.file_name(_part(CardSettings, given)), model_card.JSON_NAME, ExportedModel.MODEL]
+    names = [flags.export_file_name + ending for ending in endings]
+    names += [model_card.file_name(_part(CardSettings, flags)), model_card.JSON_NAME, ExportedModel.MODEL]
     findings, evaluation, corpus = Findings(), None, None
     with findings.noting():
-        delivery.check_destination(given.export_dir, names, given.remove_export, given.export_zip)
-        findings.takes_files("export_dir", given.export_dir)
-    findings.exists("checkpoint_dir", given.checkpoint_dir)
-    if given.scorer_path and not Path(given.scorer_path).is_file():
-        findings.add(f"--scorer_path {given.scorer_path}: no such file")
-    if given.evaluation:
+        delivery.check_destination(flags.export_dir, names, flags.remove_export, flags.export_zip)
+        findings.takes_files("export_dir", flags.export_dir)
+    findings.exists("checkpoint_dir", flags.checkpoint_dir)
+    if flags.scorer_path and not Path(flags.scorer_path).is_file():
+        findings.add(f"--scorer_path {flags.scorer_path}: no such file")
+    if flags.evaluation:
         with findings.noting("evaluation"):
-            evaluation = Evaluation.open(given.evaluation)
-    if given.corpus:
+            evaluation = Evaluation.open(flags.evaluation)
+    if flags.corpus:
         with findings.noting("corpus"):
-            corpus = Corpus.open(given.corpus)
+            corpus = Corpus.open(flags.corpus)
     findings.raise_found()
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=_disk(given.export_dir)) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=_disk(flags.export_dir)) as scratch:
         folder = Path(scratch) / "model"
-        checkpoint = local_folder(given.checkpoint_dir, Path(scratch) / "checkpoint")
-        step.freeze(_part(ExportSettings, given), checkpoint, folder)
+        checkpoint = local_folder(flags.checkpoint_dir, Path(scratch) / "checkpoint")
+        step.freeze(_part(ExportSettings, flags), checkpoint, folder)
         model = step.convert_mmap(folder, folder)
-        if given.export_tflite:
-            model = step.convert_tflite(folder, folder, given.export_quantize)
-        if given.export_onnx:
+        if flags.export_tflite:
+            model = step.convert_tflite(folder, folder, flags.export_quantize)
+        if flags.export_onnx:
             model = step.convert_onnx(folder, folder)
-        for line in clients.check(model, given.client_python or clients.installed()):
+        for line in clients.check(model, flags.client_python or clients.installed()):
             print(line, flush=True)
-        model = delivery.rename(model, given.export_file_name)
+        model = delivery.rename(model, flags.export_file_name)
         pages = model_card.write(
-            _part(CardSettings, given), model_card.CardSources([model], evaluation, corpus), folder
+            _part(CardSettings, flags), model_card.CardSources([model], evaluation, corpus), folder
         )
         model = step.add_files(model, [page.name for page in pages])
-        made = (*model.sidecar["files"], ExportedModel.MODEL)
-        packed = delivery.archive(model, given.scorer_path) if given.export_zip else None
-        delivery.deliver(ExportedModel.open(folder), given.export_dir, given.remove_export)
+        written = (*model.sidecar["files"], ExportedModel.MODEL)
+        packed = delivery.archive(model, flags.scorer_path) if flags.export_zip else None
+        delivery.deliver(ExportedModel.open(folder), flags.export_dir, flags.remove_export)
         if packed is not None:
-            print(f"packed as {delivery.deliver_archive(packed, given.export_dir)}", flush=True)
-    print(f"exported to {given.export_dir}: {', '.join(made)}", flush=True)
+            print(f"packed as {delivery.deliver_archive(packed, flags.export_dir)}", flush=True)
+    print(f"exported to {flags.export_dir}: {', '.join(written)}", flush=True)
 
 
-def _part(settings_class: type[S], given: ExportCommand) -> S:
-    values = asdict(given)
+def _part(settings_class: type[S], flags: ExportCommand) -> S:
+    values = asdict(flags)
     return settings_class(**{field.name: values[field.name] for field in fields(settings_class)})  # type: ignore[arg-type]
 
 

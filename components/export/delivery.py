@@ -65,40 +65,40 @@ def deliver(model: ExportedModel, destination: str, remove: bool) -> None:
         target.upload(model.folder, ExportedModel.MODEL)
         return
     folder = Path(destination)
-    found = [ALPHABET] if serving_alphabet(target, model.alphabet) else []
-    names = [name for name in (*model.sidecar["files"], *model.sidecar.get("also", ())) if name not in found]
+    reused = [ALPHABET] if serving_alphabet(target, model.alphabet) else []
+    names = [name for name in (*model.sidecar["files"], *model.sidecar.get("also", ())) if name not in reused]
     with target.writing([*names, ExportedModel.MODEL]):
         target.remove([ExportedModel.MODEL, *sorted(target.own - {ExportedModel.MODEL, *names})])
-        for name in found:
-            files = {**model.sidecar["files"], **describe_files(folder, [name], found)}
+        for name in reused:
+            files = {**model.sidecar["files"], **describe_files(folder, [name], reused)}
             write_sidecar(model.folder, ExportedModel.MODEL, {**model.sidecar, "files": files})
         for name in (*names, ExportedModel.MODEL):
             (model.folder / name).replace(folder / name)
-    others = sum(not path.name.startswith(".") for path in folder.iterdir()) - len(names) - 1
-    if remove and others:
-        print(f"note: --remove_export left alone what no export made: {others} in {folder}", flush=True)
+    n_foreign = sum(not path.name.startswith(".") for path in folder.iterdir()) - len(names) - 1
+    if remove and n_foreign:
+        print(f"note: --remove_export left alone what no export made: {n_foreign} in {folder}", flush=True)
 
 
 def archive(model: ExportedModel, scorer: str) -> Path:
     """Pack the export, and the scorer if there is one, beside the model's folder, whose record then says so."""
     write_sidecar(model.folder, ExportedModel.MODEL, {**model.sidecar, "packed": True})
-    made = model.folder.with_name("archive.zip")
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+    packed = model.folder.with_name("archive.zip")
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for path in sorted(model.folder.iterdir()):
             file.write(path, path.name)
         if scorer:
             file.write(scorer, Path(scorer).name)
-    return made
+    return packed
 
 
-def deliver_archive(made: Path, destination: str) -> str:
+def deliver_archive(packed: Path, destination: str) -> str:
     """Put the archive to where the export is, which records it by now: `destination.zip`; returns that."""
     folder, name = _parted(destination)
     _check_archive(destination)
     if is_remote(folder):
-        put_file(made, f"{folder}/{name}.zip")
+        put_file(packed, f"{folder}/{name}.zip")
     else:
-        made.replace(f"{folder}/{name}.zip")
+        packed.replace(f"{folder}/{name}.zip")
     return f"{folder}/{name}.zip"
 
 

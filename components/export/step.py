@@ -172,8 +172,8 @@ class _Output:
         if not self.there:
             self.alphabet.save(self.folder / ALPHABET)
         before = description.get("files", {})
-        others = [name for name in before if (self.folder / name).is_file()]
-        files = describe_files(self.folder, list(dict.fromkeys([*others, *self.names])), self.there)
+        earlier = [name for name in before if (self.folder / name).is_file()]
+        files = describe_files(self.folder, list(dict.fromkeys([*earlier, *self.names])), self.there)
         also = [*self.also, *(name for name in description.get("also", ()) if name in self.place.own)]
         kept = {name: value for name, value in description.items() if name not in ("files", "also")}
         sidecar = {**kept, **({"also": also} if also else {}), "files": files}

@@ -161,9 +161,9 @@ class _Network:
         joined = self._apply(Op.CONCATENATION, outputs, f"{LSTM_SCOPE}/h", (n_steps, hidden), CONCATENATION_OF_ROWS)
         return joined, state_c, state_h
 
-    def _cell(self, given: Sequence[int], scope: str, names: tuple[str, str]) -> tuple[int, int]:
+    def _cell(self, inputs: Sequence[int], scope: str, names: tuple[str, str]) -> tuple[int, int]:
         """One frame of the LSTM: gates in the order input, candidate, forget, output."""
-        row, state_c, state_h, kernel, bias, columns = given
+        row, state_c, state_h, kernel, bias, columns = inputs
         hidden = self._geometry.n_hidden
         shape = (1, hidden)
         both = self._apply(

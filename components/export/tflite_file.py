@@ -181,8 +181,8 @@ def _operator(tables: "_Tables", operator: _Operator, code: int) -> int:
     kind, options = None, None
     if operator.options:
         kind = Number("Uint8", operator.options.table)
-        given = operator.options.fields
-        options = tables.table([value if isinstance(value, Number) else tables.integers(value) for value in given])
+        values = operator.options.fields
+        options = tables.table([value if isinstance(value, Number) else tables.integers(value) for value in values])
     custom = tables.data(operator.custom_options) if operator.custom_options else None
     inputs, outputs = tables.integers(operator.inputs), tables.integers(operator.outputs)
     return tables.table([Number("Uint32", code), inputs, outputs, kind, options, custom])

@@ -128,120 +128,120 @@ def main() -> None:
     )
 
 
-def _run(command: TrainCommand) -> None:
+def _run(flags: TrainCommand) -> None:
     require("train", modules=("google.protobuf",))  # which the checks need, that name the rest
     from components.train import preflight
 
-    with _log_level(command.log_level):
-        command = _split_input(command)
-        _check(command)
-        held = preflight.check_command(command)
-        if command.saved_at == default_folder():
-            print(f"checkpoints: {command.saved_at} (--checkpoint_dir says where else)", flush=True)
-        if command.trains and not _train(command):
+    with _log_level(flags.log_level):
+        flags = _split_input(flags)
+        _check(flags)
+        held = preflight.check_command(flags)
+        if flags.saved_at == default_folder():
+            print(f"checkpoints: {flags.saved_at} (--checkpoint_dir says where else)", flush=True)
+        if flags.trains and not _train(flags):
             return  # the chief of several workers has the checkpoint
         del held
-        alphabet = [f"--alphabet_config_path={command.alphabet_config_path}"] if command.alphabet_config_path else []
-        alphabet += ["--bytes_output_mode=true"] if command.bytes_output_mode else []
-        if command.test_files:
-            more = [*alphabet, *_of_audio(command)]
-            afterwards.run_step(command.test_command(command.saved_at, more, command.export_beam_width))
-        if command.export_dir:
-            scorer = [f"--scorer_path={command.scorer_path}"] if command.export_zip and command.scorer_path else []
-            afterwards.run_step(command.export_command(command.saved_at, command.load_evaluate, [*alphabet, *scorer]))
-    if command.one_shot_infer:
-        print(_infer(command))
+        alphabet = [f"--alphabet_config_path={flags.alphabet_config_path}"] if flags.alphabet_config_path else []
+        alphabet += ["--bytes_output_mode=true"] if flags.bytes_output_mode else []
+        if flags.test_files:
+            more = [*alphabet, *_of_audio(flags)]
+            afterwards.run_step(flags.test_command(flags.saved_at, more, flags.export_beam_width))
+        if flags.export_dir:
+            scorer = [f"--scorer_path={flags.scorer_path}"] if flags.export_zip and flags.scorer_path else []
+            afterwards.run_step(flags.export_command(flags.saved_at, flags.load_evaluate, [*alphabet, *scorer]))
+    if flags.one_shot_infer:
+        print(_infer(flags))
 
 
-def _split_input(command: TrainCommand) -> TrainCommand:
+def _split_input(flags: TrainCommand) -> TrainCommand:
     """The command with the sets that `--auto_input_dataset` makes."""
-    if not command.auto_input_dataset:
-        return command
-    if command.corpus or command.train_files or command.dev_files or command.test_files:
+    if not flags.auto_input_dataset:
+        return flags
+    if flags.corpus or flags.train_files or flags.dev_files or flags.test_files:
         raise InputError("--auto_input_dataset excludes --corpus, --train_files, --dev_files and --test_files")
     from components.train.peers.auto_input import split_dataset
 
-    sets = split_dataset(Path(command.auto_input_dataset), command.alphabet_config_path, command.random_seed)
+    sets = split_dataset(Path(flags.auto_input_dataset), flags.alphabet_config_path, flags.random_seed)
     train, dev, test = ((str(path),) for path in (sets.train, sets.dev, sets.test))
-    alphabet = "" if command.bytes_output_mode else str(sets.alphabet)
-    return replace(command, train_files=train, dev_files=dev, test_files=test, alphabet_config_path=alphabet)
+    alphabet = "" if flags.bytes_output_mode else str(sets.alphabet)
+    return replace(flags, train_files=train, dev_files=dev, test_files=test, alphabet_config_path=alphabet)
 
 
-def _of_audio(command: TrainCommand) -> list[str]:
+def _of_audio(flags: TrainCommand) -> list[str]:
     """Test audio is treated as training audio is."""
     names = ("normalize_sample_rate", "allow_skipped")
     return [
-        f"--{name}={getattr(command, name)}" for name in names if getattr(command, name) != getattr(TrainSettings, name)
+        f"--{name}={getattr(flags, name)}" for name in names if getattr(flags, name) != getattr(TrainSettings, name)
     ]
 
 
-def _check(command: TrainCommand) -> None:
+def _check(flags: TrainCommand) -> None:
     """Refuse now what would be missing after hours of training."""
-    if command.corpus and command.train_files:
+    if flags.corpus and flags.train_files:
         raise InputError("give either --corpus or --train_files")
-    if not (command.trains or command.test_files or command.export_dir or command.one_shot_infer):
+    if not (flags.trains or flags.test_files or flags.export_dir or flags.one_shot_infer):
         raise InputError(
             "nothing to do: give --train_files or --corpus, or --test_files, --export_dir, --one_shot_infer"
         )
-    if command.bytes_output_mode and command.alphabet_config_path:
+    if flags.bytes_output_mode and flags.alphabet_config_path:
         raise InputError("--bytes_output_mode writes bytes and has no alphabet: leave out --alphabet_config_path")
 
 
-def _train(command: TrainCommand) -> bool:
+def _train(flags: TrainCommand) -> bool:
     """Train; whether this process has the checkpoint now."""
     from components.train import step
     from speech.nn.devices import is_chief
 
     names = {field.name for field in fields(TrainSettings)}
-    settings = TrainSettings(**{name: value for name, value in asdict(command).items() if name in names})
-    save_uri, load_uri = command.saved_at, command.load_checkpoint_dir or command.checkpoint_dir
+    settings = TrainSettings(**{name: value for name, value in asdict(flags).items() if name in names})
+    save_uri, load_uri = flags.saved_at, flags.load_checkpoint_dir or flags.checkpoint_dir
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         save_dir, mirror = (scratch / "save", save_uri) if is_remote(save_uri) else (Path(save_uri), "")
-        _check_base(command, save_uri)
+        _check_base(flags, save_uri)
         load_dir = save_dir if load_uri in ("", save_uri) else local_folder(load_uri, scratch / "load")
         if settings.alphabet_config_path:
             alphabet = fetched(settings.alphabet_config_path, scratch, ALPHABET)
             settings = replace(settings, alphabet_config_path=str(alphabet))
-        if command.corpus:
-            corpus = local_folder(command.corpus, scratch / "corpus")
+        if flags.corpus:
+            corpus = local_folder(flags.corpus, scratch / "corpus")
             step.run_on_corpus(settings, corpus, save_dir, load_dir, mirror)
             return is_chief()
         train, dev, metrics = (
             [fetch_source(uri, scratch / f"{name}-{number}") for number, uri in enumerate(uris)]
             for name, uris in (
-                ("train", command.train_files),
-                ("dev", command.dev_files),
-                ("metrics", command.metrics_files),
+                ("train", flags.train_files),
+                ("dev", flags.dev_files),
+                ("metrics", flags.metrics_files),
             )
         )
         step.run(settings, train, dev, save_dir, load_dir, metrics_sources=metrics, mirror=mirror)
     return is_chief()
 
 
-def _check_base(command: TrainCommand, save_uri: str) -> None:
+def _check_base(flags: TrainCommand, save_uri: str) -> None:
     """Raise InputError if `--load_checkpoint_dir` holds no checkpoint; a local one beside the folder that is saved to
     is looked at later, as a run that goes on does not need it."""
-    uri = command.load_checkpoint_dir
+    uri = flags.load_checkpoint_dir
     if is_remote(uri) and not any(key.endswith(".index") for key, _ in list_keys(f"{uri.rstrip('/')}/")):
         raise InputError(f"--load_checkpoint_dir {uri}: no checkpoint there: expected *.index and *.data-* objects")
-    if uri and uri == save_uri and not is_remote(uri) and command.load_train != "init":
+    if uri and uri == save_uri and not is_remote(uri) and flags.load_train != "init":
         Checkpoint.open(uri)
 
 
-def _infer(command: TrainCommand) -> str:
+def _infer(flags: TrainCommand) -> str:
     from components.train.peers.one_shot import transcribe
 
     with tempfile.TemporaryDirectory() as scratch:
         return transcribe(
-            Path(command.one_shot_infer),
-            local_folder(command.saved_at, Path(scratch)),
-            load=command.load_evaluate,
-            alphabet_path=command.alphabet_config_path,
-            scorer_path=command.scorer_path,
-            lm_alpha=command.lm_alpha,
-            lm_beta=command.lm_beta,
-            beam_width=command.beam_width or command.export_beam_width or 500,
+            Path(flags.one_shot_infer),
+            local_folder(flags.saved_at, Path(scratch)),
+            load=flags.load_evaluate,
+            alphabet_path=flags.alphabet_config_path,
+            scorer_path=flags.scorer_path,
+            lm_alpha=flags.lm_alpha,
+            lm_beta=flags.lm_beta,
+            beam_width=flags.beam_width or flags.export_beam_width or 500,
         )
 
 

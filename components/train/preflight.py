@@ -40,31 +40,31 @@ class Base:
     alphabet: Alphabet | None  # None: the one of the transcripts, or two sources disagree, which the run itself refuses
 
 
-def check_command(command: "TrainCommand") -> list[Manifest]:
+def check_command(flags: "TrainCommand") -> list[Manifest]:
     """Check all that a command names, in seconds; gives the sets that were read, to be held until the run has them.
 
     Raises InputError with a line for each finding. Sets behind `s3://` URIs are checked when they are here.
     """
     findings = Findings()
     findings.has_packages("train")
-    _check_paths(findings, command)
-    sets = {flag: _read(findings, flag, getattr(command, flag), split) for flag, split in SETS.items()}
-    if command.corpus and not is_remote(command.corpus):
+    _check_paths(findings, flags)
+    sets = {flag: _read(findings, flag, getattr(flags, flag), split) for flag, split in SETS.items()}
+    if flags.corpus and not is_remote(flags.corpus):
         for flag, split in (("train_files", "train"), ("dev_files", "dev")):
-            csv = Path(command.corpus) / f"{split}.csv"
+            csv = Path(flags.corpus) / f"{split}.csv"
             if split == "train" or csv.is_file():
-                sets[flag] = _read(findings, "corpus", [command.corpus], split)
+                sets[flag] = _read(findings, "corpus", [flags.corpus], split)
     train, dev, metrics, test = sets.values()
-    if command.trains:
-        load = command.load_checkpoint_dir or command.checkpoint_dir
-        base = base_of(command, Path(load) if load and not is_remote(load) else None, train, dev)
-        _check_sets(findings, command, train, dev, metrics, base)
+    if flags.trains:
+        load = flags.load_checkpoint_dir or flags.checkpoint_dir
+        base = base_of(flags, Path(load) if load and not is_remote(load) else None, train, dev)
+        _check_sets(findings, flags, train, dev, metrics, base)
     else:
-        base = _checkpoint(command, Path(command.saved_at)) if not is_remote(command.saved_at) else None
-    _check_test(findings, command, test, base)
-    _check_scorer(findings, command, base)
-    _check_one_shot(findings, command)
-    _check_room(findings, command, base)
+        base = _checkpoint(flags, Path(flags.saved_at)) if not is_remote(flags.saved_at) else None
+    _check_test(findings, flags, test, base)
+    _check_scorer(findings, flags, base)
+    _check_one_shot(findings, flags)
+    _check_room(findings, flags, base)
     findings.raise_found()
     return [manifest for manifests in sets.values() for manifest in manifests]
 
@@ -133,31 +133,29 @@ def _checkpoint(settings: TrainSettings, folder: Path) -> Base | None:
     return Base(model.geometry, model.recorded or alphabets.assumed(model.geometry))  # the run says which
 
 
-def _check_paths(findings: Findings, command: "TrainCommand") -> None:
+def _check_paths(findings: Findings, flags: "TrainCommand") -> None:
     for flag in (*READ, "alphabet_config_path"):
-        value = getattr(command, flag)
+        value = getattr(flags, flag)
         for path in (value,) if isinstance(value, str) else value:
             if path:
                 findings.exists(flag, path)
-    if command.alphabet_config_path and Path(command.alphabet_config_path).exists():
+    if flags.alphabet_config_path and Path(flags.alphabet_config_path).exists():
         with findings.noting():
-            Alphabet.load(command.alphabet_config_path)
-    for augmentation in parse_augmentations(command.augment):
+            Alphabet.load(flags.alphabet_config_path)
+    for augmentation in parse_augmentations(flags.augment):
         if source := getattr(augmentation, "source", ""):
             findings.exists("augment: the source", source)
-    if command.trains:
-        findings.takes_files(
-            "save_checkpoint_dir" if command.save_checkpoint_dir else "checkpoint_dir", command.saved_at
-        )
-    elif not is_remote(command.saved_at) and not Checkpoint.is_in(Path(command.saved_at)):
-        findings.add(f"--checkpoint_dir {command.saved_at}: no checkpoint in it to test, export or infer with")
-    _check_written(findings, command)
-    if command.export_dir:
-        findings.takes_files("export_dir", command.export_dir)
-    if command.test_files and command.evaluation:
-        findings.takes_files("evaluation", command.evaluation)
-    if command.test_files and command.test_output_file:
-        findings.takes_file("test_output_file", command.test_output_file)
+    if flags.trains:
+        findings.takes_files("save_checkpoint_dir" if flags.save_checkpoint_dir else "checkpoint_dir", flags.saved_at)
+    elif not is_remote(flags.saved_at) and not Checkpoint.is_in(Path(flags.saved_at)):
+        findings.add(f"--checkpoint_dir {flags.saved_at}: no checkpoint in it to test, export or infer with")
+    _check_written(findings, flags)
+    if flags.export_dir:
+        findings.takes_files("export_dir", flags.export_dir)
+    if flags.test_files and flags.evaluation:
+        findings.takes_files("evaluation", flags.evaluation)
+    if flags.test_files and flags.test_output_file:
+        findings.takes_file("test_output_file", flags.test_output_file)
 
 
 def _check_written(findings: Findings, settings: TrainSettings) -> None:
@@ -202,21 +200,21 @@ def _check_sets(
         findings.add(problem)
 
 
-def _check_test(findings: Findings, command: "TrainCommand", test: Sequence[Manifest], base: Base | None) -> None:
+def _check_test(findings: Findings, flags: "TrainCommand", test: Sequence[Manifest], base: Base | None) -> None:
     """Whether the test sets can be heard and written, as the evaluation will count them: each alone, from its start."""
     for manifest in test if base is not None else ():
         assert base is not None
-        clips = manifest.clips[::-1] if command.reverse_test else manifest.clips
-        chosen = Manifest(manifest.path, clips[: command.limit_test]) if command.limit_test else manifest
-        allowance, tally = Allowance(command.allow_skipped), Tally(str(manifest.path))
-        readable(chosen, base.geometry.audio_sample_rate, tally, resampling=command.normalize_sample_rate)
+        clips = manifest.clips[::-1] if flags.reverse_test else manifest.clips
+        chosen = Manifest(manifest.path, clips[: flags.limit_test]) if flags.limit_test else manifest
+        allowance, tally = Allowance(flags.allow_skipped), Tally(str(manifest.path))
+        readable(chosen, base.geometry.audio_sample_rate, tally, resampling=flags.normalize_sample_rate)
         findings.add(tally.finding(allowance))
         if base.alphabet is not None:
             foreign = sum(bool(base.alphabet.missing(clip.transcript)) for clip in chosen)
             if foreign > allowance.clips(len(chosen)):
                 findings.add(
                     f"{manifest.path}: the model could not write {foreign} of {len(chosen)} transcripts, its alphabet "
-                    f"lacks {_foreign([chosen], base.alphabet)}: --allow_skipped {command.allow_skipped} allows "
+                    f"lacks {_foreign([chosen], base.alphabet)}: --allow_skipped {flags.allow_skipped} allows "
                     f"{allowance.clips(len(chosen))}"
                 )
 
@@ -237,22 +235,22 @@ def _foreign(manifests: Sequence[Manifest], alphabet: Alphabet) -> str:
     return ", ".join(shown) + (f" and {len(counts) - SHOWN_SYMBOLS} more" if len(counts) > SHOWN_SYMBOLS else "")
 
 
-def _check_scorer(findings: Findings, command: "TrainCommand", base: Base | None) -> None:
-    if not command.scorer_path or is_remote(command.scorer_path) or not Path(command.scorer_path).is_file():
+def _check_scorer(findings: Findings, flags: "TrainCommand", base: Base | None) -> None:
+    if not flags.scorer_path or is_remote(flags.scorer_path) or not Path(flags.scorer_path).is_file():
         return
     if base is not None and base.alphabet is not None:
         with findings.noting("scorer_path"):
-            Scorer(command.lm_alpha, command.lm_beta, command.scorer_path, base.alphabet)
+            Scorer(flags.lm_alpha, flags.lm_beta, flags.scorer_path, base.alphabet)
 
 
-def _check_one_shot(findings: Findings, command: "TrainCommand") -> None:
-    path = Path(command.one_shot_infer)
-    if command.one_shot_infer and path.exists():
+def _check_one_shot(findings: Findings, flags: "TrainCommand") -> None:
+    path = Path(flags.one_shot_infer)
+    if flags.one_shot_infer and path.exists():
         for reason in Manifest(path, [Clip(path.name, 0, "")]).survey.reasons.values():
             findings.add(f"--one_shot_infer {path}: {reason}")
 
 
-def _check_room(findings: Findings, command: "TrainCommand", base: Base | None) -> None:
+def _check_room(findings: Findings, flags: "TrainCommand", base: Base | None) -> None:
     """Disk space for the checkpoints: those that are kept, the best one, and the one that is just being written."""
     if base is None:
         return
@@ -262,11 +260,11 @@ def _check_room(findings: Findings, command: "TrainCommand", base: Base | None) 
         for length in shape:
             size *= length
         weights += size
-    if command.trains and not is_remote(command.saved_at):
-        kept = max(command.max_to_keep, command.average_checkpoints) + 2
-        there = sum(path.stat().st_size for path in Path(command.saved_at).glob("*.data-*"))  # some of which will go
+    if flags.trains and not is_remote(flags.saved_at):
+        kept = max(flags.max_to_keep, flags.average_checkpoints) + 2
+        there = sum(path.stat().st_size for path in Path(flags.saved_at).glob("*.data-*"))  # some of which will go
         needed = weights * (1 + len(MOMENTS)) * kept - there
         what = f"{kept} checkpoints of n_hidden {base.geometry.n_hidden} (--max_to_keep, the best, and a new one)"
-        findings.has_room("checkpoint_dir", command.saved_at, needed, what)
-    if command.export_dir:
-        findings.has_room("export_dir", command.export_dir, 3 * weights, "the files of the export")
+        findings.has_room("checkpoint_dir", flags.saved_at, needed, what)
+    if flags.export_dir:
+        findings.has_room("export_dir", flags.export_dir, 3 * weights, "the files of the export")

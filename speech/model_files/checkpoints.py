@@ -55,8 +55,8 @@ def read_state(folder: Path, state_file: str) -> list[str]:
         return []
     entries = _PATH_LINE.findall(path.read_text(encoding="utf-8", errors="replace"))
     current = [name for key, name in entries if key == "model_checkpoint_path"]
-    others = [name for key, name in entries if key == "all_model_checkpoint_paths" and name not in current]
-    return [_locate(folder, name) for name in (*current, *reversed(others))]
+    older = [name for key, name in entries if key == "all_model_checkpoint_paths" and name not in current]
+    return [_locate(folder, name) for name in (*current, *reversed(older))]
 
 
 def state_text(names: Sequence[str]) -> str:

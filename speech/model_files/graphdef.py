@@ -270,14 +270,14 @@ def _with_content(node: Any, content: Bytes) -> list[Bytes]:
     value.CopyFrom(node.attr["value"])
     tensor = _serialized(value.tensor)
     value.ClearField("tensor")  # unknown fields stay
-    others = NodeDef()
-    others.CopyFrom(node)
-    del others.attr["value"]
+    other_fields = NodeDef()
+    other_fields.CopyFrom(node)
+    del other_fields.attr["value"]
     attr, entry_value, value_tensor, tensor_content = _CONTENT_PATH
     pieces = [tensor, *wire.delimited(tensor_content, [content])]
     pieces = [_serialized(value), *wire.delimited(value_tensor, pieces)]
     entry = [*wire.delimited(1, [b"value"]), *wire.delimited(entry_value, pieces)]
-    return [_serialized(others), *wire.delimited(attr, entry)]
+    return [_serialized(other_fields), *wire.delimited(attr, entry)]
 
 
 def _plain(value: Any, where: str) -> Any:

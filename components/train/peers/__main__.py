@@ -17,11 +17,11 @@ class PeersCommand:
     )
 
 
-def run(command: PeersCommand) -> None:
+def run(flags: PeersCommand) -> None:
     """Write the programs, and say how they are found."""
-    if not command.folder:
+    if not flags.folder:
         raise InputError("--folder is missing: the folder that takes the programs")
-    folder = Path(command.folder).expanduser().absolute()
+    folder = Path(flags.folder).expanduser().absolute()
     for name in stand_ins.write(folder):
         print(name)
     print("found by their plain names after:", *stand_ins.search_paths(folder), sep="\n")

@@ -74,30 +74,28 @@ class DataSetCommand:
         return files, Path(target)
 
 
-def run(command: DataSetCommand) -> None:
+def run(flags: DataSetCommand) -> None:
     """Build the set, and say what is in it and what was left out."""
-    sources, target = command.paths
-    kind = targets.AUDIO_TYPES[command.audio_type]
-    form = targets.ClipFormat(
-        not command.unlabeled, kind, command.bitrate, command.audio_sample_rate, command.absolute_paths
-    )
+    sources, target = flags.paths
+    kind = targets.AUDIO_TYPES[flags.audio_type]
+    form = targets.ClipFormat(not flags.unlabeled, kind, flags.bitrate, flags.audio_sample_rate, flags.absolute_paths)
     targets.check(target)
-    ear = Ear(command.augment, command.audio_sample_rate, command.clock, command.random_seed)
+    ear = Ear(flags.augment, flags.audio_sample_rate, flags.clock, flags.random_seed)
     if ear.unheard:
         print(f"note: what acts on the spectrogram is not applied: {', '.join(ear.unheard)}", flush=True)
-    workers = command.workers or os.cpu_count() or 1
+    workers = flags.workers or os.cpu_count() or 1
     skipped: Counter[str] = Counter()
     seconds = 0.0
     with tempfile.TemporaryDirectory() as scratch:
-        recordings = open_sources(sources, command.audio_sample_rate, Path(scratch), labeled=not command.unlabeled)
-        recordings = _ordered(recordings, command.random_seed if command.shuffle else None)
+        recordings = open_sources(sources, flags.audio_sample_rate, Path(scratch), labeled=not flags.unlabeled)
+        recordings = _ordered(recordings, flags.random_seed if flags.shuffle else None)
         with targets.write(target, form) as add, Progress(target.name, len(recordings), "clips") as bar:
             for recording, heard in in_order(ear, recordings, workers):
                 if isinstance(heard, InputError):
                     skipped[str(heard)] += 1
                 else:
                     add(heard, recording.clip.transcript)
-                    seconds += len(heard) / command.audio_sample_rate
+                    seconds += len(heard) / flags.audio_sample_rate
                 bar.update()
             _check(skipped, len(recordings))
     print(f"{target}: {len(recordings) - skipped.total()} clips, {seconds / 3600:.2f} h", flush=True)

@@ -63,36 +63,36 @@ class PlayCommand:
             raise setting_error("audio_sample_rate", self.audio_sample_rate, "at least 1000 Hz")
 
 
-def run(command: PlayCommand) -> None:
+def run(flags: PlayCommand) -> None:
     """Play or save clips until there are enough, or Ctrl-C says so."""
     try:
-        _run(command)
+        _run(flags)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
 
 
-def _run(command: PlayCommand) -> None:
-    sources = [*command.files, *([command.source] if command.source else [])]
+def _run(flags: PlayCommand) -> None:
+    sources = [*flags.files, *([flags.source] if flags.source else [])]
     if len(sources) != 1:
         raise InputError(f"expected one SOURCE (a CSV, .sdb, .tar or audio file), found {len(sources)}")
-    ear = Ear(command.augment, command.audio_sample_rate, command.clock, command.random_seed)
+    ear = Ear(flags.augment, flags.audio_sample_rate, flags.clock, flags.random_seed)
     if ear.unheard:
         print(f"note: what acts on the spectrogram is not heard: {', '.join(ear.unheard)}", file=sys.stderr)
-    saves = bool(command.output) or command.pipe
+    saves = bool(flags.output) or flags.pipe
     player = [] if saves else _find_player()
     with tempfile.TemporaryDirectory() as scratch:
-        recordings = open_sources(sources, command.audio_sample_rate, Path(scratch), labeled=False)
-        for time, position in enumerate(_positions(command, len(recordings), endless=not saves)):
+        recordings = open_sources(sources, flags.audio_sample_rate, Path(scratch), labeled=False)
+        for time, position in enumerate(_positions(flags, len(recordings), endless=not saves)):
             recording = recordings[position]
-            if not command.quiet:
+            if not flags.quiet:
                 print(f"{position}: {recording.name}", *_transcript(recording), sep="\n", file=sys.stderr, flush=True)
             samples = ear.hear(recording, time)
-            wav = wav_header(len(samples), command.audio_sample_rate) + samples.tobytes()
-            if command.pipe:
+            wav = wav_header(len(samples), flags.audio_sample_rate) + samples.tobytes()
+            if flags.pipe:
                 sys.stdout.buffer.write(wav)
                 return
-            if command.output:
-                _save(Path(command.output), f"{time:04d}-{Path(recording.clip.wav_filename).stem}.wav", wav)
+            if flags.output:
+                _save(Path(flags.output), f"{time:04d}-{Path(recording.clip.wav_filename).stem}.wav", wav)
             else:
                 _play(player, wav, Path(scratch))
 
@@ -101,16 +101,16 @@ def _transcript(recording: Recording) -> list[str]:
     return [f'  "{recording.clip.transcript}"'] if recording.clip.transcript else []
 
 
-def _positions(command: PlayCommand, count: int, *, endless: bool) -> Iterator[int]:
+def _positions(flags: PlayCommand, count: int, *, endless: bool) -> Iterator[int]:
     """Which clips, in order: as many as asked for, or (unless `endless`) up to the last one."""
-    start = command.start + (count if command.start < 0 else 0)
+    start = flags.start + (count if flags.start < 0 else 0)
     if not 0 <= start < count:
-        raise setting_error("start", command.start, f"from {-count} to {count - 1}: there are {count} clips")
-    number = command.number if command.number >= 0 or endless else count - start
-    generator = random.Random(command.random_seed)
+        raise setting_error("start", flags.start, f"from {-count} to {count - 1}: there are {count} clips")
+    number = flags.number if flags.number >= 0 or endless else count - start
+    generator = random.Random(flags.random_seed)
     played = 0
     while number < 0 or played < number:
-        yield generator.randrange(count) if command.random else (start + played) % count
+        yield generator.randrange(count) if flags.random else (start + played) % count
         played += 1
 
 
