@@ -44,8 +44,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """A schedule that was made."""
+class RecurringRun:
+    """A schedule that was made (a recurring run, as Kubeflow calls it)."""
 
     schedule_id: str
     replaced: int
@@ -189,7 +189,7 @@ class KubeflowApi:
         cron: str,
         parameters: dict[str, Any],
         service_account: str = "",
-    ) -> Schedule:
+    ) -> RecurringRun:
         """Create an enabled schedule in the place of those of the same name.
 
         A schedule pins a version and cannot be changed, so the new one is made first and the old ones deleted then: a
@@ -214,7 +214,7 @@ class KubeflowApi:
             )
             for schedule_id in before:
                 self._delete_schedule(schedule_id)
-            return Schedule(schedule.recurring_run_id, len(before), self._running(experiment_id, before))
+            return RecurringRun(schedule.recurring_run_id, len(before), self._running(experiment_id, before))
 
     def _delete_schedule(self, schedule_id: str) -> None:
         self.client._recurring_run_api.recurring_run_service_delete_recurring_run(
