@@ -29,8 +29,8 @@ SMALL_HOURS = 1.0  # of audio; below it `auto` takes small-data
 LARGE, LARGE_HOURS = "large", 10.0
 WIDE, WIDE_HIDDEN = "wide", 512
 BETTER = (
-    "recipe peers: as DeepSpeech and Coqui STT train; --recipe auto came to about half the word error rate in as many "
-    "epochs on the corpora in components/train/README.md"
+    "recipe peers: as DeepSpeech and Coqui STT train; --recipe auto came to half the word error rate in as many epochs "
+    "on two of three small corpora (components/train/README.md)"
 )
 
 

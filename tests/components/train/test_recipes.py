@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.train import loop, step
+from components.train import step
 from components.train.settings import SCHEDULES, TrainSettings
 from components.train.validation import Scores, Validator
 from speech.artifacts import Checkpoint
 from speech.errors import RetryError
 from speech.nn import snapshots
 from speech.nn.snapshots import Snapshot
+from tests.components.train.conftest import Interrupted
 
 SETTINGS = TrainSettings(n_hidden=24, epochs=3, train_batch_size=4, learning_rate=0.005, dropout_rate=0.1)
 # Of SETTINGS with the trainer as it was before there were recipes: train loss and dev loss of each epoch.
@@ -32,19 +33,6 @@ def history(folder: Path) -> dict:
     return json.loads((folder / Checkpoint.HISTORY).read_text())
 
 
-def stop_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM after so many batches of this process."""
-    seen, train_batch = 0, loop.TrainingRun.train_batch
-
-    def counting(*arguments):
-        nonlocal seen
-        seen += 1
-        return train_batch(*arguments)
-
-    monkeypatch.setattr(loop.TrainingRun, "train_batch", counting)
-    monkeypatch.setattr(loop.Interruption, "requested", property(lambda self: seen >= batches, lambda self, _: None))
-
-
 def script(scores: list[Scores], monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the dev sets come out like this."""
     coming = iter(scores)
@@ -60,14 +48,12 @@ def test_the_peers_recipe_gives_the_losses_that_it_always_gave(tones: Path, tmp_
 
 @pytest.mark.parametrize("schedule", SCHEDULES[1:])
 def test_a_run_that_stops_within_its_schedule_ends_with_the_same_weights(
-    tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str
+    tones: Path, tmp_path: Path, interrupted_after: Interrupted, schedule: str
 ) -> None:
     settings = replace(SETTINGS, lr_schedule=schedule, lr_warmup=0.2, epochs=2, plateau_epochs=1, es_min_delta=1e3)
     train(tones, tmp_path / "straight", settings)
-    stop_after(8, monkeypatch)
-    with pytest.raises(RetryError, match="the same command goes on"):
+    with interrupted_after(8), pytest.raises(RetryError, match="the same command goes on"):
         train(tones, tmp_path / "stopped", settings)
-    monkeypatch.undo()
     train(tones, tmp_path / "stopped", settings)
     one, two = newest(tmp_path / "straight"), newest(tmp_path / "stopped")
     assert one.global_step == two.global_step == 12
@@ -86,12 +72,12 @@ def test_the_checkpoint_holds_the_rate_and_not_where_the_schedule_is(tones: Path
     assert 0.005 > rates[0] > 5 * rates[1] > 0
 
 
-def test_auto_keeps_the_recipe_that_it_began_with(tones: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_auto_keeps_the_recipe_that_it_began_with(
+    tones: Path, tmp_path: Path, interrupted_after: Interrupted, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     settings = TrainSettings(n_hidden=24, epochs=1, recipe="auto", train_batch_size=4)
-    stop_after(2, monkeypatch)
-    with pytest.raises(RetryError):
+    with interrupted_after(2), pytest.raises(RetryError):
         train(tones, tmp_path, settings)
-    monkeypatch.undo()
     monkeypatch.setattr("components.train.recipes.recipe.SMALL_HOURS", 0.0)
     train(tones, tmp_path, settings)
     chosen = [line for line in capsys.readouterr().out.splitlines() if line.startswith("recipe ")]
@@ -149,12 +135,10 @@ def test_a_mean_that_is_no_better_is_not_kept(tones: Path, tmp_path: Path, monke
     assert history(tmp_path)["average"]["is_best"] is False
 
 
-def test_a_mean_spans_a_stop(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mean_spans_a_stop(tones: Path, tmp_path: Path, interrupted_after: Interrupted) -> None:
     settings = replace(SETTINGS, average_checkpoints=3, max_to_keep=1)
     train(tones, tmp_path / "straight", settings)
-    stop_after(14, monkeypatch)
-    with pytest.raises(RetryError):
+    with interrupted_after(14), pytest.raises(RetryError):
         train(tones, tmp_path / "stopped", settings)
-    monkeypatch.undo()
     train(tones, tmp_path / "stopped", settings)
     assert history(tmp_path / "straight")["average"] == history(tmp_path / "stopped")["average"]

@@ -13,7 +13,7 @@ from speech.geometry import Geometry
 from speech.metrics import ErrorCount, character_errors, word_errors
 from speech.model_files.variables import initial_weights
 from speech.nn.batches import ClipSet, Worker, stream
-from speech.nn.dropout import Dropout
+from speech.nn.dropout import DropoutRates
 from speech.nn.plans import BatchSize, plan_sorted
 from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
@@ -33,7 +33,7 @@ def trainer(sets: list[ClipSet]) -> Trainer:
     geometry = sets[0].geometry
     weights = initial_weights(geometry, 1)
     weights["layer_6/weights"] = weights["layer_6/weights"] * 10
-    return Trainer(Snapshot(geometry, weights), Adam(), Dropout(), 0.1, 1)
+    return Trainer(Snapshot(geometry, weights), Adam(), DropoutRates(), 0.1, 1)
 
 
 def test_rates_are_those_of_each_clip_decoded_by_itself(sets: list[ClipSet]) -> None:
