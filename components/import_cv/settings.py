@@ -57,6 +57,7 @@ class ImportSettings:
         "the corpus' alphabet, instead of all characters of the transcripts: propose (without rare ones, those of "
         "another script, and their clips), utf8 (the bytes of UTF-8), or as --filter_alphabet",
         group="Transcripts",
+        pipeline=True,
     )
     rules: str = setting(
         GENERIC_RULES,
@@ -64,9 +65,13 @@ class ImportSettings:
         "commonvoice-utils has some, and the generic ones beneath; or none but those of DeepSpeech's importer",
         choices=RULES,
         group="Transcripts",
+        pipeline=True,
     )
     locale: str = setting(
-        "", "locale of the sentences, such as ka or sv-SE; empty: as the release says", group="Transcripts"
+        "",
+        "locale of the sentences, such as ka or sv-SE; empty: as the release says",
+        group="Transcripts",
+        component=True,
     )
     normalize: bool = setting(
         False,

@@ -328,7 +328,7 @@ def test_a_pointer_of_somebody_else_stays(publish, target, text) -> None:
 
 
 def test_the_cer_decides_where_words_mean_nothing(make_artifacts, target) -> None:
-    def publish(name: str, edits: list[int]) -> step.Version:
+    def publish(name: str, edits: list[int]):
         artifacts = make_artifacts(name.encode(), edits)
         folder = artifacts["evaluation"]
         write_json(
