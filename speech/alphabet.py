@@ -12,6 +12,7 @@ import numpy as np
 from speech.errors import InputError
 from speech.storage.files import write_text
 
+BYTES_MODE_MARKER = "# bytes output mode: labels are UTF-8 byte values minus one\n"
 BYTES_MODE_LABELS = 255  # label = byte value - 1; the zero byte never occurs in text
 
 
@@ -46,8 +47,11 @@ class Alphabet:
     def from_text(cls, text: str, where: str = "alphabet") -> "Alphabet":
         """Parse DeepSpeech's format: one symbol a line, `#` starts a comment line, `\\#` is the symbol `#`.
 
-        Empty lines are skipped; Unix, Windows and old Macintosh line ends are understood.
+        Empty lines are skipped; Unix, Windows and old Macintosh line ends are understood. The text that `to_text` has
+        for bytes output mode stands for it.
         """
+        if text == BYTES_MODE_MARKER:
+            return cls.bytes_output_mode()
         lines = re.split("\r\n|\n|\r", text.removeprefix("\ufeff"))
         symbols = ["#" if line == "\\#" else line for line in lines if line and not line.startswith("#")]
         return cls.from_symbols(symbols, where)
@@ -146,7 +150,7 @@ class Alphabet:
     def to_text(self) -> str:
         """The alphabet file's content; in bytes mode a comment line says so."""
         if self.bytes_mode:
-            return "# bytes output mode: labels are UTF-8 byte values minus one\n"
+            return BYTES_MODE_MARKER
         return "".join(("\\#" if symbol == "#" else symbol) + "\n" for symbol in self.symbols)
 
     def save(self, path: str | Path) -> None:

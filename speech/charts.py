@@ -10,12 +10,14 @@ WIDTH, HEIGHT = 640, 280
 LEFT, RIGHT, TOP, BOTTOM = 60, 12, 16, 50
 HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 320, 150
 SIDE, HEAD, AXIS = 8, 18, 30  # beside, above and below the bars
+SHARES_WIDTH, SHARES_PITCH, SHARES_LABEL = 640, 28, 120
+MOST_TONES = 12
 MOST_BARS = 44
 TICKS = 4
 
 
-def histogram(counts: Sequence[int], bin_width: float, unit: str) -> str:
-    """Bars with their range below and the largest count above; "" without any count."""
+def histogram(counts: Sequence[int], bin_width: float, unit: str, first: float = 0.0) -> str:
+    """Bars from `first` on, with their range below and the largest count above; "" without any count."""
     if not sum(counts):
         return ""
     last = min(len(counts), MOST_BARS)
@@ -26,7 +28,7 @@ def histogram(counts: Sequence[int], bin_width: float, unit: str) -> str:
     parts = [f'<line class="grid" x1="{SIDE}" x2="{HISTOGRAM_WIDTH - SIDE}" y1="{baseline}" y2="{baseline}"/>']
     for number, count in enumerate(bars):
         height = (baseline - HEAD) * count / tallest
-        low, high = number * bin_width, (number + 1) * bin_width
+        low, high = first + number * bin_width, first + (number + 1) * bin_width
         beyond = number == last - 1 and len(counts) > last
         title = f"{low:g} {unit} and more" if beyond else f"{low:g} to {high:g} {unit}"
         parts.append(
@@ -36,12 +38,36 @@ def histogram(counts: Sequence[int], bin_width: float, unit: str) -> str:
     for tick in range(TICKS + 1):
         at = round(len(bars) * tick / TICKS)
         anchor = "start" if tick == 0 else "end" if tick == TICKS else "middle"
-        parts.append(
-            f'<text x="{SIDE + at * step:.1f}" y="{baseline + 14}" text-anchor="{anchor}">{at * bin_width:g}</text>'
-        )
+        value = first + at * bin_width
+        parts.append(f'<text x="{SIDE + at * step:.1f}" y="{baseline + 14}" text-anchor="{anchor}">{value:g}</text>')
     parts.append(f'<text x="{HISTOGRAM_WIDTH / 2}" y="{HISTOGRAM_HEIGHT - 3}" text-anchor="middle">{unit}</text>')
     parts.append(f'<text x="{SIDE}" y="{HEAD - 6}">{tallest:,}</text>')
     return _svg(HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT, f"Clips by {unit}", parts)
+
+
+def shares(rows: Sequence[tuple[str, Mapping[str, float]]], title: str) -> str:
+    """A bar a row of named parts, a name in the same place and tone everywhere; what shares of 1 leave stays empty."""
+    if not rows:
+        return ""
+    tones = {value: tone for tone, value in enumerate(dict.fromkeys(value for _, parts in rows for value in parts))}
+    width, height, marks = SHARES_WIDTH - SHARES_LABEL, SHARES_PITCH - 8, []
+    for number, (name, parts) in enumerate(rows):
+        top, x = number * SHARES_PITCH + 4, float(SHARES_LABEL)
+        marks.append(f'<text x="{SHARES_LABEL - 8}" y="{top + 14}" text-anchor="end">{escape(name)}</text>')
+        marks.append(f'<rect class="rest" x="{SHARES_LABEL}" y="{top}" width="{width}" height="{height}"/>')
+        ordered = sorted(parts, key=tones.__getitem__)
+        for place, value in enumerate(ordered):
+            tone = tones[value] if len(tones) <= MOST_TONES else place
+            wide = parts[value] * width
+            marks.append(
+                f'<rect class="bar" style="opacity:{max(0.9 - 0.13 * tone, 0.25):.2f}" x="{x:.1f}" y="{top}" '
+                f'width="{max(wide - 1, 0.4):.1f}" height="{height}">'
+                f"<title>{escape(value)}: {parts[value]:.1%}</title></rect>"
+            )
+            if wide > 7 * len(value) + 12:
+                marks.append(f'<text class="inside" x="{x + 6:.1f}" y="{top + 14}">{escape(value)}</text>')
+            x += wide
+    return _svg(SHARES_WIDTH, len(rows) * SHARES_PITCH, title, marks)
 
 
 def learning_curve(epochs: Sequence[Mapping[str, Any]], base: float | None = None) -> str:

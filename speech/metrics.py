@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+WORDS, CHARACTERS = "wer", "cer"  # the two rates, by their names in an evaluation
+MOST_CHARACTERS_A_WORD = 20  # on average: where there are more, spaces part sentences and no words
 RESAMPLES_AT_ONCE = 4_000_000  # numbers drawn in one go
 
 
@@ -29,6 +31,14 @@ class ErrorCount:
 
     def __add__(self, other: "ErrorCount") -> "ErrorCount":
         return ErrorCount(self.edits + other.edits, self.reference_tokens + other.reference_tokens)
+
+
+def headline_rate(has_space: bool, words: int, characters: int) -> str:
+    """The rate to read first, WORDS or CHARACTERS: where words are not parted, a WER counts wrong sentences.
+
+    `has_space` is the alphabet's, `words` and `characters` are the references' (Thai has spaces, but few).
+    """
+    return WORDS if has_space and characters <= MOST_CHARACTERS_A_WORD * max(words, 1) else CHARACTERS
 
 
 def word_errors(reference: str, hypothesis: str) -> ErrorCount:

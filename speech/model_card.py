@@ -13,6 +13,7 @@ from typing import Any
 from speech.artifacts import Corpus, Evaluation, ExportedModel
 from speech.clips import tally
 from speech.errors import InputError
+from speech.metrics import CHARACTERS, WORDS
 from speech.settings import setting, setting_error
 from speech.storage.files import write_json, write_text
 
@@ -127,13 +128,13 @@ def _data(corpus: Corpus | None) -> dict[str, Any]:
 def _evaluation(evaluation: Evaluation | None, model: ExportedModel) -> dict[str, Any]:
     if evaluation is None:
         return {}
-    names = ("wer", "wer_interval", "cer", "cer_interval", "test_clips", "words", "real_time_factor")
+    names = ("headline", "wer", "wer_interval", "cer", "cer_interval", "test_clips", "words", "real_time_factor")
     scores = evaluation.scores
     measured, geometry = scores.get("model", {}), model.geometry.to_dict()
     if any(measured.get("geometry", {}).get(name) != geometry[name] for name in ("n_hidden", "n_labels")):
         raise InputError(f"{evaluation.folder}: its scores are of another model than {model.folder}: evaluate this one")
     confidence = scores.get("settings", {}).get("confidence")
-    sets = [{name: test_set.get(name) for name in ("name", *names[:-1])} for test_set in scores.get("sets", ())]
+    sets = [{name: test_set.get(name) for name in ("name", *names[1:-1])} for test_set in scores.get("sets", ())]
     return {
         "file": measured.get("file", ""),
         "confidence": confidence,
@@ -181,11 +182,15 @@ def _accuracy(evaluation: Mapping[str, Any]) -> Iterator[str]:
     percent = f"{evaluation['confidence']:.0%} " if evaluation["confidence"] else ""
     yield f"Of `{evaluation['file']}`, with the {percent}confidence interval in brackets:"
     yield ""
-    yield from ("| set | clips | words | WER | CER |", "|---|---:|---:|---:|---:|")
+    order = sorted((WORDS, CHARACTERS), key=lambda rate: rate != evaluation["headline"])
+    yield from (f"| set | clips | words | {' | '.join(order).upper()} |", "|---|---:|---:|---:|---:|")
     rows = evaluation["sets"] if len(evaluation["sets"]) == 1 else [*evaluation["sets"], {**evaluation, "name": "all"}]
     for row in rows:
-        rates = (_rate(row[name], row[f"{name}_interval"]) for name in ("wer", "cer"))
+        rates = (_rate(row[name], row[f"{name}_interval"]) for name in order)
         yield f"| {_text(row['name'])} | {row['test_clips']:,} | {row['words']:,} | {' | '.join(rates)} |"
+    if evaluation["headline"] == CHARACTERS:
+        yield ""
+        yield "The sentences are hardly parted into words: the CER is the rate to read, a WER counts wrong sentences."
     if evaluation["clips"]:
         yield ""
         yield f"Test clips: {tally.describe([evaluation['clips']])}."

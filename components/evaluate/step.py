@@ -26,7 +26,7 @@ from speech.artifacts import Checkpoint, Clips, Evaluation, ExternalScorer
 from speech.clips.tally import total
 from speech.decoding.ctc import ctc_losses
 from speech.errors import InputError
-from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, word_error_table
+from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, headline_rate, word_error_table
 from speech.ownership import Place, place_at
 from speech.storage.files import write_json, write_text
 
@@ -69,8 +69,10 @@ def run(
         decoding = open_decoding(settings, subject.alphabet, scorer, subject.beam_width)
     transcripts, facts = _transcribe(settings, subject, decoding, clips)
     samples = _score(settings, transcripts)
-    comparison = compare(settings, samples, champion)
-    content = {**_scores(settings, samples, sets, facts), "model": _describe(subject)}
+    measured = _scores(settings, samples, sets, facts)
+    rate = headline_rate(subject.alphabet.has_space, measured["words"], measured["characters"])
+    comparison = compare(settings, samples, champion, rate)
+    content = {**measured, "headline": rate, "model": _describe(subject)}
     content["decoder"] = decoding.describe(settings)
     content["settings"] = {field.name: getattr(settings, field.name) for field in fields(EvaluateSettings)}
     if comparison is not None:

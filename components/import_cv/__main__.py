@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.import_cv.settings import LAYOUTS, ImportSettings
+from components.import_cv.settings import LAYOUTS, NO_RULES, RULES, ImportSettings
 from speech.artifacts import ALL_SETS, ALPHABET, SPLITS, Corpus, CorpusPart
 from speech.errors import InputError
 from speech.extras import require
@@ -49,6 +49,12 @@ class Command(ImportSettings):
         "--corpus_dir clips",
         metavar="LAYOUT",
     )
+    rules: str = setting(
+        "",
+        f"what makes a transcript of a sentence ({', '.join(RULES)}); none given: generic, without --corpus_dir none",
+        group="Transcripts",
+        metavar="RULES",
+    )
 
     def __post_init__(self) -> None:
         self.settings  # noqa: B018 - checks
@@ -63,6 +69,7 @@ class Command(ImportSettings):
         """The step's own settings."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(ImportSettings)}
         values["sets"] = self.sets or (ALL_SETS if self.as_peer else SPLITS)
+        values["rules"] = self.rules or (NO_RULES if self.as_peer else ImportSettings.rules)
         values["layout"] = self.layout or ("clips" if self.as_peer else "shards")
         return ImportSettings(**values)
 

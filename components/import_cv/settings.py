@@ -7,6 +7,9 @@ from speech.artifacts import ALL_SETS, SPLITS
 from speech.settings import setting, setting_error
 
 LAYOUTS = ("shards", "clips")
+HEALTH_FINDINGS = ("duplicate_audio", "duplicate_sentence", "silent", "clipped", "too_many_labels")
+PROPOSE, UTF8 = "propose", "utf8"
+RULES = NO_RULES, GENERIC_RULES, LOCALE_RULES = ("none", "generic", "locale")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,27 @@ class ImportSettings:
         metavar="FILE",
         pipeline=True,
     )
+    alphabet: str = setting(
+        "",
+        "the corpus' alphabet, instead of all characters of the transcripts: propose (without rare ones, those of "
+        "another script, and their clips), utf8 (the bytes of UTF-8), or as --filter_alphabet",
+        group="Transcripts",
+        pipeline=True,
+    )
+    rules: str = setting(
+        GENERIC_RULES,
+        "what makes a transcript of a sentence: rules that hold for every script; those of the locale where "
+        "commonvoice-utils has some, and the generic ones beneath; or none but those of DeepSpeech's importer",
+        choices=RULES,
+        group="Transcripts",
+        pipeline=True,
+    )
+    locale: str = setting(
+        "",
+        "locale of the sentences, such as ka or sv-SE; empty: as the release says",
+        group="Transcripts",
+        component=True,
+    )
     normalize: bool = setting(
         False,
         "turn letters with diacritics into their base letters (ASCII)",
@@ -74,6 +98,11 @@ class ImportSettings:
         unit="characters/s",
         group="Transcripts",
         component=True,
+    )
+    exclude: tuple[str, ...] = setting(
+        (),
+        f"what the report finds and the import leaves out, of {' '.join(HEALTH_FINDINGS)} (the first one stays)",
+        group="Transcripts",
     )
     audio_dir: str = setting(
         "", "folder of the audio, if it is not `clips` beside the TSV files (folders only)", group="Audio"
@@ -113,6 +142,12 @@ class ImportSettings:
             raise setting_error("sets", " ".join(unknown), f"expected some of {' '.join(ALL_SETS)}")
         if self.layout not in LAYOUTS:
             raise setting_error("layout", self.layout, f"expected {' or '.join(LAYOUTS)}")
+        if self.alphabet and self.filter_alphabet:
+            raise setting_error("alphabet", self.alphabet.split("\n")[0], "--filter_alphabet names one already")
+        if odd := [name for name in self.exclude if name not in HEALTH_FINDINGS]:
+            raise setting_error("exclude", " ".join(odd), f"expected some of {' '.join(HEALTH_FINDINGS)}")
+        if self.rules not in RULES:
+            raise setting_error("rules", self.rules, f"one of {', '.join(RULES)}")
         if not 1000 <= self.audio_sample_rate <= 192_000:
             raise setting_error("audio_sample_rate", self.audio_sample_rate, "expected 1000 to 192000 Hz")
         for name in ("max_chars_per_s", "max_duration_s", "max_clip_mb"):
@@ -125,6 +160,11 @@ class ImportSettings:
             raise setting_error("partition", self.partition, "expected i/n, such as 1/4 for the first of four parts")
         if self.part > self.parts:
             raise setting_error("partition", self.partition, "expected i/n with i from 1 to n")
+
+    @property
+    def alphabet_given(self) -> str:
+        """The alphabet file, URI or text that is given."""
+        return self.filter_alphabet or (self.alphabet if self.alphabet not in (PROPOSE, UTF8) else "")
 
     @property
     def part(self) -> int:

@@ -15,12 +15,14 @@ from components.import_cv.convert.conversion import Conversion
 from components.import_cv.convert.previous import Previous, fetch
 from components.import_cv.convert.work import ClipTask, ClipWork, Outcome
 from components.import_cv.convert.workers import Pool
+from components.import_cv.plan.alphabet_proposal import SymbolCounts
 from components.import_cv.plan.labels import LabelRules, Validator, load_validator
 from components.import_cv.plan.planning import HELD_OUT_SETS, Plan, Planner
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.read.opening import open_sources
 from components.import_cv.read.release import Release, Source, missing_tables
-from components.import_cv.settings import ImportSettings
+from components.import_cv.rules.choice import choose, locale_of
+from components.import_cv.settings import PROPOSE, UTF8, ImportSettings
 from components.import_cv.write.corpus_folder import CorpusFolder
 from components.import_cv.write.finish import Results, no_clip_message, summary, tables, write_tables
 from components.import_cv.write.outcomes import Outcomes
@@ -33,8 +35,16 @@ from speech.errors import InputError, RetryError
 from speech.native.processors import cores
 from speech.storage.stores import fetched
 
-SHARD_FORMAT = 2  # how clips are divided into shards, and how the journal says it
-NOT_IN_FINGERPRINT = ("workers", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "partition")
+SHARD_FORMAT = 3  # how clips are divided into shards, and how the journal says it
+NOT_IN_FINGERPRINT = (
+    "workers",
+    "previous",
+    "audio_dir",
+    "filter_alphabet",
+    "alphabet",
+    "validate_label_locale",
+    "partition",
+)
 
 
 def run(settings: ImportSettings, source: str, corpus: Path) -> Corpus:
@@ -88,16 +98,24 @@ class _Import:
 
     def run(self, lenient: bool) -> None:
         alphabet = _given_alphabet(self.settings, self.target)
-        rules = LabelRules(self.settings.normalize, alphabet, _validator(self.settings, self.target))
         staged_clips = self.target.staged_clips if self.settings.layout == "clips" else None
         work = ClipWork(self.settings, self.source.loader(), self._previous(), staged_clips)
         # the workers are made before the plan, which they need not hold
         with Pool[ClipTask, Outcome](work, self.settings.workers or cores()) as pool:
-            release, plan = self._plan(rules, lenient)
+            release = self._tables(lenient)
+            rules = self._rules(release, alphabet)
+            plan = self._plan(release, rules)
+            if self.settings.alphabet == PROPOSE:
+                alphabet = _proposed(plan, rules)
+                rules.limit(alphabet)
+                plan = self._plan(release, rules)
             _require_rows(plan, self.settings, alphabet)
             with self.target.place.writing(self._names(plan, alphabet)):
                 fingerprint = self._fingerprint(plan, alphabet)
                 outcomes, notes = self._convert(plan, fingerprint, pool)
+                if rules.rulebook is not None:
+                    letters = "".join(sorted(rules.rulebook.letters))
+                    notes = {**notes, "rules": rules.rulebook.describe(), "letters": letters}
                 origins = [origin.describe() for origin in release.origins]
                 if len(origins) > 1 and not self.settings.partition:
                     sets = (plan.sets[code] for code in plan.set_codes)
@@ -137,12 +155,22 @@ class _Import:
         except InputError:
             return None
 
-    def _plan(self, rules: LabelRules, lenient: bool) -> tuple[Release, Plan]:
+    def _rules(self, release: Release, alphabet: Alphabet | None) -> LabelRules:
+        settings, validator = self.settings, _validator(self.settings, self.target)
+        locale = settings.locale or locale_of(release)
+        symbols = () if alphabet is None or alphabet.bytes_mode else alphabet.symbols
+        rulebook = choose(settings.rules, locale, symbols, own_validator=validator is not None)
+        return LabelRules(settings.normalize, alphabet, validator, rulebook)
+
+    def _tables(self, lenient: bool) -> Release:
         wanted, needed = self.settings.ordered_sets, []
         for name in wanted:
             needed += ["validated", *HELD_OUT_SETS] if name == "train-all" else [name]
         needed = list(dict.fromkeys(needed))
-        release = self.source.tables([] if lenient else needed, needed, self.target.staging / "tsv")
+        return self.source.tables([] if lenient else needed, needed, self.target.staging / "tsv")
+
+    def _plan(self, release: Release, rules: LabelRules) -> Plan:
+        wanted = self.settings.ordered_sets
         present = [name for name in wanted if ("validated" if name == "train-all" else name) in release.tsv_files]
         if not present:
             raise missing_tables("the release", wanted, [])
@@ -150,7 +178,7 @@ class _Import:
         planner = Planner(tuple(present), rules, in_place=beside and self.settings.layout == "clips")
         plan = planner.build(release.tsv_files, release.durations)
         _say(f"{release.name}: {len(plan):,} rows in {', '.join(present)}; {plan.clip_count:,} clips to import")
-        return release, plan
+        return plan
 
     def _fingerprint(self, plan: Plan, alphabet: Alphabet | None) -> str:
         """A hash of all that the result depends on."""
@@ -181,12 +209,27 @@ class _Import:
 
 
 def _given_alphabet(settings: ImportSettings, target: CorpusFolder) -> Alphabet | None:
-    value = settings.filter_alphabet
+    if settings.alphabet == UTF8:
+        return Alphabet.bytes_output_mode()
+    value = settings.alphabet_given
     if not value:
         return None
     if "\n" in value:
-        return Alphabet.from_text(value, "--filter_alphabet")
+        return Alphabet.from_text(value, "--filter_alphabet" if settings.filter_alphabet else "--alphabet")
     return Alphabet.load(fetched(value, target.staging / "settings"))
+
+
+def _proposed(plan: Plan, rules: LabelRules) -> Alphabet:
+    counts = SymbolCounts()
+    for code, text in zip(plan.reasons, plan.texts, strict=True):
+        if code == Reason.ACCEPTED:
+            counts.add(plan.sentences[text])
+    proposal = counts.propose(rules.rulebook.letters if rules.rulebook is not None else frozenset())
+    _say(
+        f"the alphabet proposed has {len(proposal.symbols)} symbols; {len(proposal.dropped)} are dropped, with "
+        f"{proposal.clips_lost:,} of {proposal.clips:,} sentences: {' '.join(map(repr, list(proposal.dropped)[:20]))}"
+    )
+    return Alphabet.from_symbols(proposal.symbols or (" ",), "--alphabet propose")
 
 
 def _validator(settings: ImportSettings, target: CorpusFolder) -> Validator | None:
@@ -212,9 +255,11 @@ def _require_rows(plan: Plan, settings: ImportSettings, alphabet: Alphabet | Non
                 for character in alphabet.missing(row.text):
                     lacking[character] = lacking.get(character, 0) + 1
         most = sorted(lacking, key=lambda character: (-lacking[character], character))[:10]
-        where = "the alphabet given" if "\n" in settings.filter_alphabet else settings.filter_alphabet
+        given = settings.alphabet_given
+        flag = "--filter_alphabet" if settings.filter_alphabet else "--alphabet"
+        where = given if given and "\n" not in given else "the alphabet given"
         raise InputError(
             f"{where} covers no sentence of {' and '.join(names)}: characters it lacks, the most frequent first: "
-            f"{' '.join(map(repr, most))}: add them, or leave --filter_alphabet out"
+            f"{' '.join(map(repr, most))}: add them, or leave {flag} out"
         )
     raise InputError(no_clip_message(names, {reason.key: count for reason, count in reasons.items()}))

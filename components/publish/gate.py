@@ -13,7 +13,7 @@ from components.publish.model_bucket import ModelBucket
 from components.publish.settings import PublishSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
-from speech.metrics import ErrorTable, paired_interval
+from speech.metrics import WORDS, ErrorTable, paired_interval
 
 DECISION = "decision.json"  # in the version's folder
 KEPT, UNCHANGED = "kept", "unchanged"
@@ -27,8 +27,9 @@ class GateComparison:
     clips: int
     candidate_clips: int  # in all
     champion_clips: int
-    candidate_wer: float
-    champion_wer: float
+    rate: str  # "wer", or "cer" where the candidate's evaluation says that words mean nothing
+    candidate_rate: float
+    champion_rate: float
     difference: float  # candidate - champion: negative is better
     interval: list[float] | None  # of the difference
     confidence: float
@@ -62,7 +63,8 @@ def _judge(
         return _decision(version, UNCHANGED, "it is the champion already", current, None, forced=False)
     samples = place.get(f"{version}/{Evaluation.SAMPLES}")
     theirs = place.get(f"{current['version']}/{Evaluation.SAMPLES}") if current and samples else None
-    comparison = compare(settings, samples, theirs) if samples and theirs else None
+    scores = place.get(f"{version}/{Evaluation.SCORES}") or {}
+    comparison = compare(settings, samples, theirs, scores.get("headline", WORDS)) if samples and theirs else None
     better, reason = _better(settings, current, samples, theirs, comparison)
     if taken_back := champions.rolled_back(version):
         reason = f"{reason} (it was rolled back on {taken_back[:10]})"
@@ -90,7 +92,7 @@ def _better(
     common = comparison.clips / comparison.champion_clips
     if common < settings.min_common:
         return False, f"the two test sets have only {common:.0%} of the champion's clips in common"
-    rates = f"WER {comparison.candidate_wer:.2%}, champion {comparison.champion_wer:.2%}"
+    rates = f"{comparison.rate.upper()} {comparison.candidate_rate:.2%}, champion {comparison.champion_rate:.2%}"
     if comparison.interval is None:
         return False, f"{rates}: one test clip says nothing about chance"
     low, high = comparison.interval
@@ -103,9 +105,12 @@ def _better(
 
 
 def compare(
-    settings: PublishSettings, samples: Sequence[dict[str, Any]], champion: Sequence[dict[str, Any]]
+    settings: PublishSettings,
+    samples: Sequence[dict[str, Any]],
+    champion: Sequence[dict[str, Any]],
+    rate: str = WORDS,
 ) -> GateComparison | None:
-    """Both models on the clips with the same file name and reference; None if there is none.
+    """Both models' WER, or CER, on the clips with the same file name and reference; None if there is none.
 
     The samples are rows of an evaluation's samples.json.
     """
@@ -113,11 +118,12 @@ def compare(
     pairs = [(row, theirs[_key(row)]) for row in {_key(row): row for row in samples}.values() if _key(row) in theirs]
     if not pairs:
         return None
-    edits, champion_edits, words = (
+    kind = "word" if rate == WORDS else "char"
+    edits, champion_edits, tokens = (
         np.array([pair[side][name] for pair in pairs], np.int64)
-        for side, name in ((0, "word_distance"), (1, "word_distance"), (0, "word_length"))
+        for side, name in ((0, f"{kind}_distance"), (1, f"{kind}_distance"), (0, f"{kind}_length"))
     )
-    table = ErrorTable(edits - champion_edits, words)
+    table = ErrorTable(edits - champion_edits, tokens)
     if settings.bootstrap_unit == "speaker":
         table = table.by_speaker([row.get("client_id") or "" for row, _ in pairs])
     interval = paired_interval(
@@ -127,13 +133,14 @@ def compare(
         confidence=settings.confidence,
         seed=settings.random_seed,
     )
-    total = max(int(words.sum()), 1)
+    total = max(int(tokens.sum()), 1)
     return GateComparison(
         clips=len(pairs),
         candidate_clips=len(samples),
         champion_clips=len(theirs),
-        candidate_wer=int(edits.sum()) / total,
-        champion_wer=int(champion_edits.sum()) / total,
+        rate=rate,
+        candidate_rate=int(edits.sum()) / total,
+        champion_rate=int(champion_edits.sum()) / total,
         difference=int((edits - champion_edits).sum()) / total,
         interval=None if interval is None else list(interval),
         confidence=settings.confidence,
@@ -162,8 +169,16 @@ def _decision(
         "champion": current["version"] if current else "",
         "champion_number": current["number"] if current else 0,
         "forced": forced,
-        "comparison": asdict(comparison) if comparison else None,
+        "comparison": _described(comparison) if comparison else None,
     }
+
+
+def _described(comparison: GateComparison) -> dict[str, Any]:
+    """The comparison for the record; the rates under the name of what they are, such as `champion_wer`."""
+    facts = asdict(comparison)
+    for whose in ("candidate", "champion"):
+        facts[f"{whose}_{comparison.rate}"] = facts.pop(f"{whose}_rate")
+    return facts
 
 
 def _write(place: ModelBucket, version: str, decision: dict[str, Any]) -> None:

@@ -41,7 +41,9 @@ class PublishSettings:
         False, "make the version the champion whatever the comparison says", group="Champion", pipeline=True
     )
     confidence: float = setting(
-        0.95, "the champion moves if the interval of this coverage of the difference in WER lies below zero"
+        0.95,
+        "the champion moves if the interval of this coverage of the difference in WER lies below zero (in CER where "
+        "the evaluation reads that)",
     )
     bootstrap_samples: int = setting(10_000, "paired resamples of the test clips behind that interval")
     bootstrap_unit: str = setting(

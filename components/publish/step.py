@@ -14,6 +14,7 @@ from components.publish.model_bucket import DESCRIPTION, SUMS, ModelBucket, open
 from components.publish.settings import PublishSettings
 from speech.artifacts import ExportedModel
 from speech.errors import InputError
+from speech.metrics import CHARACTERS, WORDS
 from speech.storage.files import write_json
 
 FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n\s*", re.DOTALL)  # of a card, for programs
@@ -114,7 +115,8 @@ def report(version: PublishedVersion, card: Path) -> str:
     lines = [f"## {version.name}", "", f"`{version.uri}`", ""]
     if version.decision:
         lines += [f"{verdict(version)}.", ""]
-    shown = {name: scores[name] for name in ("wer", "cer", "loss", "test_clips") if name in scores}
+    order = sorted((WORDS, CHARACTERS), key=lambda rate: rate != scores.get("headline", WORDS))
+    shown = {name: scores[name] for name in (*order, "loss", "test_clips") if name in scores}
     if shown:
         lines += ["| measured | |", "|---|---|", *(f"| {name} | {value:.4g} |" for name, value in shown.items()), ""]
     lines += ["| file | bytes | sha256 |", "|---|---|---|"]
@@ -130,7 +132,8 @@ def headline(version: PublishedVersion) -> dict[str, float]:
     numbers = (
         {"champion": float(version.decision.get("decision") in ("promoted", "unchanged"))} if version.decision else {}
     )
-    names = ("candidate_wer", "champion_wer", "difference")
+    rate = comparison.get("rate", WORDS)
+    names = (f"candidate_{rate}", f"champion_{rate}", "difference")
     return {**numbers, **{name: comparison[name] for name in names if name in comparison}}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.local import collect
 from pipelines.local.runners import LocalRun
 from speech.artifacts import Checkpoint, Corpus, Evaluation
+from speech.metrics import CHARACTERS, WORDS
 from speech.storage.files import sha256
 
 MODEL_FOLDERS = (collect.MODEL, collect.OPENVINO, collect.PUBLISHED)
@@ -17,6 +18,7 @@ def gather(run: LocalRun, folder: Path) -> dict[str, Any]:
     graph = Evaluation.open(run.outputs["evaluate"]["evaluation"].path)
     representation = Evaluation.open(run.outputs["evaluate_openvino"]["evaluation"].path)
     return {
+        "headline": graph.scores.get("headline", WORDS),
         "wer": graph.scores["wer"],
         "cer": graph.scores["cer"],
         "loss": graph.scores["loss"],
@@ -116,15 +118,16 @@ def _training_lines(training: dict[str, Any], seconds: float) -> list[str]:
 
 def _test_lines(facts: dict[str, Any]) -> list[str]:
     clips = f"{facts['test_clips']} clips that training never saw"
-    return [clips, *(f"{name:13}{_rates(scores)}" for name, scores in _models(facts))]
+    return [clips, *(f"{name:13}{_rates(scores, facts['headline'])}" for name, scores in _models(facts))]
 
 
 def _models(facts: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
     return [("frozen graph", facts), ("OpenVINO IR", facts["openvino"])]
 
 
-def _rates(scores: dict[str, float]) -> str:
-    return f"WER {scores['wer']:6.1%}   CER {scores['cer']:6.1%}"
+def _rates(scores: dict[str, float], headline: str) -> str:
+    order = sorted((WORDS, CHARACTERS), key=lambda rate: rate != headline)
+    return "   ".join(f"{rate.upper()} {scores[rate]:6.1%}" for rate in order)
 
 
 def _heard_lines(heard: dict[str, str]) -> list[str]:

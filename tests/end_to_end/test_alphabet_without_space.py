@@ -79,7 +79,13 @@ def test_a_sentence_is_one_word(corpus: Path, model: Path, tmp_path: Path) -> No
         assert made.scores["words"] == made.scores["test_clips"] == 6
         assert made.scores["characters"] > 12
         assert made.scores["loss"] is not None
-        assert "the CER is the rate to read" in (made.folder / "summary.md").read_text()
+        summary = (made.folder / "summary.md").read_text()
+        assert summary.startswith("**CER")
+        assert "the CER is the rate to read" in summary
+        page = (made.folder / Evaluation.HTML_REPORT).read_text()
+        assert page.index("<span>CER</span>") < page.index("<span>WER</span>")
+        assert "the CER is the rate to read" in page
+        assert made.scores["headline"] == "cer"
         heard = "".join(one["res"] for one in json.loads((made.folder / Evaluation.SAMPLES).read_text()))
         assert set(heard) <= set(SYMBOLS)
 

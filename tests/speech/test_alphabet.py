@@ -1,5 +1,7 @@
 """The alphabet file's rules, as both peers read it, and the blob that native clients read."""
 
+from pathlib import Path
+
 import pytest
 
 from speech.alphabet import Alphabet
@@ -93,3 +95,8 @@ def test_bytes_output_mode() -> None:
 
 def test_collect_holds_the_space() -> None:
     assert Alphabet.collect(["ba", "cé"]).symbols == (" ", "a", "b", "c", "é")
+
+
+def test_the_file_of_bytes_output_mode_is_read_as_such(tmp_path: Path) -> None:
+    Alphabet.bytes_output_mode().save(tmp_path / "alphabet.txt")
+    assert Alphabet.load(tmp_path / "alphabet.txt") == Alphabet.bytes_output_mode()

@@ -48,3 +48,20 @@ def test_rate_bar_stays_inside_its_box() -> None:
     assert 'width="50.00"' in svg
     assert 'x1="25.00" x2="100.00"' in svg
     assert 'width="0.00"' in charts.rate_bar(0.0, None, 0.0)
+
+
+def test_shares_keep_a_names_place_and_escape_it() -> None:
+    chart = charts.shares([("train", {"a & b": 0.5, "c": 0.25}), ("test", {"c": 1.0})], "Clips by accent")
+    bars = re.findall(r'<rect class="bar" style="opacity:([\d.]+)" x="([\d.]+)".*?<title>(.*?)</title>', chart)
+    assert bars == [
+        ("0.90", "120.0", "a &amp; b: 50.0%"),
+        ("0.77", "380.0", "c: 25.0%"),
+        ("0.77", "120.0", "c: 100.0%"),
+    ]
+    assert charts.shares([], "nothing") == ""
+
+
+def test_a_histogram_may_begin_below_zero() -> None:
+    chart = charts.histogram([1, 0, 2], 3, "dB", -9)
+    assert "<title>-9 to -6 dB: 1</title>" in chart
+    assert ">-9</text>" in chart

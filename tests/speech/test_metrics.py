@@ -14,6 +14,7 @@ from speech.metrics import (
     bootstrap_interval,
     character_error_table,
     character_errors,
+    headline_rate,
     word_error_table,
     word_errors,
 )
@@ -150,3 +151,10 @@ def test_interval_of_too_little_and_of_empty_references() -> None:
     assert bootstrap_interval(empty, resamples=100, confidence=0.95, seed=0) == (0.0, 0.0)
     heard = ErrorTable(np.array([3, 3]), np.array([0, 0]))
     assert bootstrap_interval(heard, resamples=100, confidence=0.95, seed=0) == (1.0, 1.0)
+
+
+def test_the_rate_to_read() -> None:
+    assert headline_rate(True, words=100, characters=700) == "wer"
+    assert headline_rate(False, words=100, characters=700) == "cer"  # each sentence is one word
+    assert headline_rate(True, words=120, characters=4000) == "cer"  # Thai: spaces between phrases
+    assert headline_rate(True, words=0, characters=0) == "wer"

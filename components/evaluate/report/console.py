@@ -6,6 +6,7 @@ from typing import Any
 from components.evaluate.score.samples import Sample, ranked
 from components.evaluate.score.scores import mean_loss, total_characters, total_words
 from speech.clips.tally import describe
+from speech.metrics import CHARACTERS, WORDS
 
 RULE = "-" * 80
 
@@ -33,7 +34,7 @@ def totals(evaluation: Mapping[str, Any]) -> str:
     """The line that ends a run: all sets together, with the intervals."""
     rates = (
         f"{name.upper()} {100 * evaluation[name]:.2f} %{_interval(evaluation[f'{name}_interval'])}"
-        for name in ("wer", "cer")
+        for name in sorted((WORDS, CHARACTERS), key=lambda rate: rate != evaluation["headline"])
     )
     line = f"{', '.join(rates)}, loss {_number(evaluation['loss'])} on {evaluation['test_clips']} clips"
     if evaluation["clips"]["skipped"]:

@@ -15,6 +15,7 @@ from components.evaluate.score.samples import Sample, ranked
 from speech import charts
 from speech.clips.tally import describe
 from speech.decoding.tuning import Tuning, plot
+from speech.metrics import CHARACTERS, WORDS
 from speech.progress import format_duration
 
 TEMPLATE = "report.html.j2"
@@ -51,6 +52,7 @@ def render(
         "speaker": scores.short_speaker,
         "symbol": lambda token: {"": "∅", " ": "␣"}.get(token, token),
     }
+    read = evaluation["headline"]
     differences = count_differences(samples)
     worst = [sample for sample in reversed(ranked(samples)) if sample.words.edits][:players]
     return environment.get_template(TEMPLATE).render(
@@ -67,8 +69,10 @@ def render(
         search=Markup(plot(tuning)) if tuning else "",
         most_groups=scores.MOST_GROUPS,
         bar=lambda *rates: Markup(charts.rate_bar(*rates)),
+        read=read,
+        other=CHARACTERS if read == WORDS else WORDS,
         largest=lambda rows: max(
-            (limit for row in rows for limit in (row["wer"], *(row["wer_interval"] or ()))), default=1
+            (limit for row in rows for limit in (row[read], *(row[f"{read}_interval"] or ()))), default=1
         ),
         curve=Markup(charts.learning_curve(epochs)),
         frequent=_frequent(differences),

@@ -5,6 +5,7 @@ from typing import Any
 
 from components.evaluate.report.evaluation_page import percent
 from speech.clips.tally import describe
+from speech.metrics import CHARACTERS, WORDS
 
 SUMMARY = "summary.md"
 ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
@@ -13,14 +14,17 @@ ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
 def summary(evaluation: Mapping[str, Any], examples: list[tuple[str, str]]) -> str:
     """A few lines and a table for `scores.json`'s content; `examples` are references and transcripts."""
     model = evaluation["model"]
+    rates = sorted((WORDS, CHARACTERS), key=lambda rate: rate != evaluation["headline"])
+    first, second = (
+        f"**{rate.upper()} {percent(evaluation[rate])}**{_interval(evaluation, f'{rate}_interval')}" for rate in rates
+    )
     lines = [
-        f"**WER {percent(evaluation['wer'])}**{_interval(evaluation, 'wer_interval')}, "
-        f"**CER {percent(evaluation['cer'])}**{_interval(evaluation, 'cer_interval')} of {_text(model['file'])} "
-        f"on {evaluation['test_clips']} clips.",
+        f"{first}, {second} of {_text(model['file'])} on {evaluation['test_clips']} clips.",
         "",
     ]
-    if not model.get("alphabet_has_space", True):
-        lines += ["The alphabet has no space, so a sentence counts as one word: the CER is the rate to read.", ""]
+    if evaluation["headline"] == CHARACTERS:
+        why = "are hardly parted into words" if model.get("alphabet_has_space", True) else "have no spaces"
+        lines += [f"The sentences {why}, so that a WER counts wrong sentences: the CER is the rate to read.", ""]
     if alone := evaluation.get("without_scorer"):
         scorer = evaluation["decoder"]["scorer"]
         lines += [
@@ -30,9 +34,10 @@ def summary(evaluation: Mapping[str, Any], examples: list[tuple[str, str]]) -> s
             "",
         ]
     if comparison := evaluation.get("champion"):
-        difference = 100 * (comparison["wer"] - comparison["champion_wer"])
+        rate = evaluation["headline"]
+        difference = 100 * (comparison[rate] - comparison[f"champion_{rate}"])
         lines += [
-            f"Against the champion {difference:+.2f} points WER on {comparison['clips']} clips: "
+            f"Against the champion {difference:+.2f} points {rate.upper()} on {comparison['clips']} clips: "
             f"{comparison['better_clips']} better, {comparison['worse_clips']} worse.",
             "",
         ]

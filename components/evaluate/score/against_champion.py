@@ -14,7 +14,7 @@ from components.evaluate.score.scores import chance_below_zero, limits, resample
 from components.evaluate.settings import EvaluateSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
-from speech.metrics import NORMALIZATIONS, ErrorCount, ErrorTable, word_error_table
+from speech.metrics import NORMALIZATIONS, WORDS, ErrorCount, ErrorTable, character_error_table, word_error_table
 from speech.storage.stores import store_at
 
 POINTER = "champion.json"  # beside published versions
@@ -26,12 +26,13 @@ class Change:
 
     sample: Sample
     champion_hypothesis: str
-    champion_words: ErrorCount
+    errors: ErrorCount  # of this model, in words or characters
+    champion_errors: ErrorCount
 
     @property
     def edits(self) -> int:
-        """Word edits more than the champion's; negative is better."""
-        return self.sample.words.edits - self.champion_words.edits
+        """Edits more than the champion's; negative is better."""
+        return self.errors.edits - self.champion_errors.edits
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,11 @@ class ChampionComparison:
     """This model against the champion, on the clips that both evaluations hold with the same reference."""
 
     changes: Sequence[Change]
-    wer: float
-    champion_wer: float
-    interval: tuple[float, float] | None  # of wer - champion_wer
-    chance_better: float | None  # share of the resamples in which this model has the lower WER
+    rate: str  # "wer" or "cer": what is compared
+    own_rate: float
+    champion_rate: float
+    interval: tuple[float, float] | None  # of own_rate - champion_rate
+    chance_better: float | None  # share of the resamples in which this model has the lower rate
 
     def better(self, count: int) -> list[Change]:
         """The clips with the most edits less."""
@@ -56,8 +58,8 @@ class ChampionComparison:
         """The JSON form, without the clips."""
         return {
             "clips": len(self.changes),
-            "wer": self.wer,
-            "champion_wer": self.champion_wer,
+            self.rate: self.own_rate,
+            f"champion_{self.rate}": self.champion_rate,
             "difference_interval": None if self.interval is None else list(self.interval),
             "chance_better": self.chance_better,
             "better_clips": sum(change.edits < 0 for change in self.changes),
@@ -106,9 +108,9 @@ def read_champion(uri: str) -> list[dict[str, Any]]:
 
 
 def compare(
-    settings: EvaluateSettings, samples: Sequence[Sample], champion: Sequence[dict[str, Any]]
+    settings: EvaluateSettings, samples: Sequence[Sample], champion: Sequence[dict[str, Any]], rate: str = WORDS
 ) -> ChampionComparison | None:
-    """Both models on the clips with the same file name and reference.
+    """Both models' WER, or CER, on the clips with the same file name and reference.
 
     Without such clips it raises InputError for `--champion`, and is None for `--champion_of`.
     """
@@ -125,17 +127,22 @@ def compare(
             f"--champion {settings.champion}: not one clip in common with the test sets of this evaluation"
         )
     heard = [theirs[_key(sample)] for sample in common]
-    table = word_error_table([sample.reference for sample in common], heard)
+    count = word_error_table if rate == WORDS else character_error_table
+    table = count([sample.reference for sample in common], heard)
+    own = [sample.words if rate == WORDS else sample.characters for sample in common]
     changes = [
-        Change(sample, text, ErrorCount(int(edits), int(tokens)))
-        for sample, text, edits, tokens in zip(common, heard, table.edits, table.reference_tokens, strict=True)
+        Change(sample, text, errors, ErrorCount(int(edits), int(tokens)))
+        for sample, text, errors, edits, tokens in zip(
+            common, heard, own, table.edits, table.reference_tokens, strict=True
+        )
     ]
     edits = np.array([change.edits for change in changes])
     differences = resampled_differences(settings, common, ErrorTable(edits, table.reference_tokens))
     return ChampionComparison(
         changes=changes,
-        wer=sum((change.sample.words for change in changes), ErrorCount(0, 0)).rate,
-        champion_wer=table.total.rate,
+        rate=rate,
+        own_rate=sum(own, ErrorCount(0, 0)).rate,
+        champion_rate=table.total.rate,
         interval=None if differences is None else limits(settings, differences),
         chance_better=None if differences is None else chance_below_zero(differences),
     )

@@ -157,6 +157,8 @@ def _check_alphabet(test_set: EvaluationSet, subject: Subject) -> None:
     if not path.is_file() or subject.alphabet.bytes_mode:
         return
     corpus = Alphabet.load(path)
+    if corpus.bytes_mode:  # it says nothing of the letters
+        return
     missing = [symbol for symbol in corpus.symbols if symbol not in subject.alphabet.labels]
     if missing:
         raise InputError(

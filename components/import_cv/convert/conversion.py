@@ -101,6 +101,8 @@ class Conversion:
                 outcome.digest,
                 outcome.reused,
                 outcome.detail,
+                outcome.loudest_db,
+                outcome.clipped,
                 shard,
                 offset,
             )

@@ -90,8 +90,8 @@ class Journal:
 
     def _take(self, entry: dict[str, Any], outcomes: Outcomes) -> None:
         self.position = entry["position"]
-        for clip, reason, samples, digest, reused, detail, shard, offset in entry["clips"]:
-            outcomes.record(clip, reason, samples, bytes.fromhex(digest), reused, detail, shard, offset)
+        for clip, reason, samples, digest, *rest in entry["clips"]:
+            outcomes.record(clip, reason, samples, bytes.fromhex(digest), *rest)
 
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         position = 0
@@ -124,6 +124,8 @@ class Journal:
                 outcome.digest.hex(),
                 int(outcome.reused),
                 outcome.detail,
+                outcome.loudest_db,
+                outcome.clipped,
                 shard,
                 offset,
             )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from components.import_cv.convert.clip import Decoder, digest
+from components.import_cv.convert.level import level_of
 from components.import_cv.convert.previous import Previous
 from components.import_cv.plan.planning import wav_name
 from components.import_cv.plan.reasons import Reason, Refused
@@ -41,6 +42,8 @@ class Outcome(NamedTuple):
     digest: bytes
     reused: bool
     detail: str
+    loudest_db: int = 0
+    clipped: int = 0  # of 10,000 samples
     member: bytes = b""  # header and contents of the tar member
     header_bytes: int = 0  # of the member, in front of the WAV file
 
@@ -102,21 +105,14 @@ class ClipWork:
         except Exception as error:  # whatever a decoder raises on strange data concerns this clip only
             return Outcome(item.clip, Reason.DECODER_FAILED, 0, source, False, f"{type(error).__name__}: {error}"[:200])
         name = wav_name(item.source)
+        level = level_of(np.frombuffer(wav, "<i2", offset=WAV_HEADER_BYTES), self.settings.audio_sample_rate)
+        outcome = Outcome(item.clip, Reason.ACCEPTED, samples, source, reused, "", *level)
         if self.clip_folder is not None:
             self._write(self.clip_folder, name, wav)
-            return Outcome(item.clip, Reason.ACCEPTED, samples, source, reused, "")
+            return outcome
         header = tar_header(self.member_prefix + name, len(wav))
         padding = b"\0" * (-len(wav) % TAR_BLOCK_BYTES)
-        return Outcome(
-            item.clip,
-            Reason.ACCEPTED,
-            samples,
-            source,
-            reused,
-            "",
-            b"".join((header, wav, padding)),
-            len(header),
-        )
+        return outcome._replace(member=b"".join((header, wav, padding)), header_bytes=len(header))
 
     def _write(self, folder: Path, name: str, wav: bytes) -> None:
         path = folder / name

@@ -1,4 +1,4 @@
-"""From a sentence of the release to a transcript: the label rules of DeepSpeech's importer, or a locale's own."""
+"""From a sentence of the release to a transcript: the label rules of DeepSpeech's importer, ours, or a locale's own."""
 
 import importlib.util
 import re
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.import_cv.plan.reasons import Reason
+from components.import_cv.rules.rulebook import Rulebook
 from speech.alphabet import Alphabet
 from speech.errors import InputError
 
@@ -60,30 +61,50 @@ class LabelRules:
     """Sentence -> transcript, or the reason why not."""
 
     def __init__(
-        self, normalize: bool = False, alphabet: Alphabet | None = None, validator: Validator | None = None
+        self,
+        normalize: bool = False,
+        alphabet: Alphabet | None = None,
+        validator: Validator | None = None,
+        rulebook: Rulebook | None = None,
     ) -> None:
+        """A `rulebook` takes the place of DeepSpeech's rules, and comes behind a validator."""
         self.normalize = normalize
-        self.symbols = None if alphabet is None else frozenset(alphabet.symbols)
         self.validator = validator
+        self.rulebook = rulebook
+        self.limit(alphabet)
 
-    def __call__(self, sentence: str) -> tuple[Reason, str]:
-        """The reason (or ACCEPTED) and the transcript; a refused sentence comes back as far as it got."""
+    def limit(self, alphabet: Alphabet | None) -> None:
+        """Refuse from now on what the alphabet cannot write; what was counted before does not count."""
+        self.symbols = None if alphabet is None or alphabet.bytes_mode else frozenset(alphabet.symbols)
+        if self.rulebook is not None:
+            self.rulebook.reset()
+
+    def __call__(self, sentence: str, counted: bool = True) -> tuple[Reason, str]:
+        """The reason (or ACCEPTED) and the transcript; a refused sentence comes back as far as it got.
+
+        Not `counted`: the row is looked at again, or only to know its transcript.
+        """
         text = to_base_letters(sentence) if self.normalize else sentence
         if not text.strip():
             return Reason.NO_SENTENCE, sentence
-        if self.validator is None:
-            label = default_label(text)
-        else:
+        label: str | None = text
+        if self.validator is not None:
             try:
                 label = self.validator(text)
             except Exception:  # a stranger's code: whatever it raises concerns this row only
                 return Reason.VALIDATOR_FAILED, sentence
+        elif self.rulebook is None:
+            label = default_label(text)
         if label is None:
             return Reason.INVALID_LABEL, sentence
         if not isinstance(label, str):
             return Reason.VALIDATOR_FAILED, sentence
         if not label.strip():
             return Reason.NO_SENTENCE, sentence
+        if self.rulebook is not None:
+            reason, label = self.rulebook(label, counted)
+            if reason is not Reason.ACCEPTED:
+                return reason, label
         if CONTROL.search(label):
             return Reason.CONTROL_CHARACTER, sentence
         if self.symbols is not None and not self.symbols.issuperset(label):

@@ -228,7 +228,7 @@ class Planner:
             for _, reason, (_, sentence, client_id, *_) in read_tsv(tsv_files[name], NEEDED, OPTIONAL):
                 if reason is Reason.ACCEPTED:
                     speakers.add(client_id)
-                    reason, text = self.rules(sentence)
+                    reason, text = self.rules(sentence, counted=False)
                     if reason is Reason.ACCEPTED:
                         sentences.add(text)
         return sentences, speakers

@@ -18,6 +18,17 @@ class Reason(IntEnum):
     CONTROL_CHARACTER = 8
     VALIDATOR_FAILED = 9
     HELD_OUT = 10
+    # seen in usable clips, and left out with --exclude
+    DUPLICATE_AUDIO = 80
+    DUPLICATE_SENTENCE = 81
+    SILENT = 82
+    CLIPPED = 83
+    TOO_MANY_LABELS = 84
+    # seen by the transcript rules
+    EMPTIED = 60
+    DIGITS = 61
+    SIGNS = 62
+    OUTSIDE_LOCALE = 63
     # seen in the audio
     MISSING = 20
     EMPTY = 21
@@ -56,6 +67,15 @@ MEANINGS = {
     Reason.CONTROL_CHARACTER: "the sentence has control characters",
     Reason.VALIDATOR_FAILED: "the locale's validate_label raised an error",
     Reason.HELD_OUT: "left out of train-all: the speaker or the sentence is in dev or test",
+    Reason.DUPLICATE_AUDIO: "the same audio, byte by byte, as another clip of the set",
+    Reason.DUPLICATE_SENTENCE: "the same sentence by the same speaker as another row of the set",
+    Reason.SILENT: "silent: nothing in it is louder than -50 dB of full scale",
+    Reason.CLIPPED: "overdriven: 0.1 % of the samples or more are at full scale",
+    Reason.TOO_MANY_LABELS: "too short for CTC to align: more labels than frames of 20 ms, equal neighbours twice",
+    Reason.EMPTIED: "the transcript rules leave nothing of the sentence",
+    Reason.DIGITS: "the sentence has digits, and how they are read is not written",
+    Reason.SIGNS: "the sentence has signs whose words are not written (%, &, @, currencies) or brackets for remarks",
+    Reason.OUTSIDE_LOCALE: "the sentence has characters that the locale's rules do not allow",
     Reason.MISSING: "the audio file is missing",
     Reason.EMPTY: "the audio file is empty",
     Reason.NOT_A_FILE: "not a regular file but a link, a device or a folder",

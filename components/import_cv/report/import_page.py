@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from components.import_cv.plan.reasons import Reason
-from speech.charts import histogram
+from speech.charts import histogram, shares
 
 TEMPLATE = "report.html.j2"
 MOST_VALUES = 20  # of gender, age or accent
 MOST_CHARACTERS = 400  # that transcripts are written in
 MOST_OUTSIDE = 200
+DIMENSIONS = (("speaker", "speakers"), ("gender", "gender"), ("age", "age"), ("accent", "accents"))
+MOST_SHARES = 12  # of a bar
+UNSEEN = ("Cf", "Cc", "Co", "Zl", "Zp")
 
 
 def to_html(description: Mapping[str, Any]) -> str:
@@ -22,7 +25,13 @@ def to_html(description: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
-    filters: dict[str, Any] = {"number": lambda value: f"{value:,}", "hours": hours, "words": words, "visible": visible}
+    filters: dict[str, Any] = {
+        "number": lambda value: f"{value:,}",
+        "hours": hours,
+        "words": words,
+        "visible": visible,
+        "marked": marked,
+    }
     environment.filters |= filters
     counts = description["characters"]["transcripts"]
     frequent = sorted(counts, key=lambda character: (-counts[character], character))[:MOST_CHARACTERS]
@@ -30,12 +39,14 @@ def to_html(description: Mapping[str, Any]) -> str:
     return environment.get_template(TEMPLATE).render(
         report=description,
         meanings={reason.key: reason.meaning for reason in Reason},
-        histogram=lambda found, unit: Markup(histogram(found["counts"], found["bin"], unit)),
+        histogram=lambda found, unit: Markup(histogram(found["counts"], found["bin"], unit, found.get("first", 0))),
+        coverage=[(title, Markup(chart)) for title, chart in _coverage(description["sets"])],
         groups=[(name, _group(description["sets"], name)) for name in ("gender", "age", "accent")],
         characters=[(character, counts[character]) for character in frequent],
         more_characters=len(counts) - len(frequent),
         outside=[(character, found, unicode_name(character)) for character, found in outside[:MOST_OUTSIDE]],
         more_outside=len(outside) - len(outside[:MOST_OUTSIDE]),
+        dropped=[row for row in description["alphabet"]["proposal"]["table"] if row["dropped"]],
         unused=[symbol for symbol in description["alphabet"]["symbols"] if symbol not in counts],
     )
 
@@ -59,9 +70,31 @@ def visible(character: str) -> str:
     return f"\u25cc{character}" if unicodedata.combining(character) else character
 
 
+def marked(text: str) -> str:
+    """A text in which what has no width can be seen."""
+    return "".join(f"\u27e8{ord(one):04X}\u27e9" if unicodedata.category(one) in UNSEEN else one for one in text)
+
+
 def unicode_name(character: str) -> str:
     """The name of a character, or its code point."""
     return unicodedata.name(character, f"U+{ord(character):04X}")
+
+
+def _coverage(sets: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Who speaks, as a chart a dimension with a bar a set; what is not known stays empty."""
+    charts = []
+    for dimension, title in DIMENSIONS:
+        rows = [
+            (name, {one["value"]: one["clips"] / counted["clips"] for one in _named(counted["by"][dimension])})
+            for name, counted in sets.items()
+            if counted["clips"]
+        ]
+        charts.append((title, shares(rows, f"Clips by {dimension}")))
+    return charts
+
+
+def _named(shares_of: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one for one in shares_of["largest"][:MOST_SHARES] if one["value"]]
 
 
 def _group(sets: Mapping[str, Any], dimension: str) -> list[tuple[str, list[int]]]:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.import_cv.plan.alphabet_proposal import SymbolCounts
 from components.import_cv.plan.planning import Row
 from components.import_cv.plan.reasons import Reason
 from speech.alphabet import Alphabet
@@ -66,7 +67,7 @@ class Statistics:
         self.sample_rate = sample_rate
         self.alphabet = alphabet
         self.sets = {name: SetStatistics() for name in sets}
-        self.characters: Counter[str] = Counter()
+        self.symbols = SymbolCounts()
         self.outside: Counter[str] = Counter()
         self.outside_rows: Counter[str] = Counter()
 
@@ -82,7 +83,7 @@ class Statistics:
         seconds = samples / self.sample_rate
         counted.durations[int(seconds / DURATION_BIN_S)] += 1
         counted.rates[int(len(row.text) / seconds / RATE_BIN)] += 1
-        self.characters.update(transcript)
+        self.symbols.add(transcript)
 
     def refuse(self, row: Row, reason: Reason, detail: str) -> None:
         """Count a row that did not."""
@@ -102,6 +103,11 @@ class Statistics:
             example = {"line": row.line, "path": row.source[:200], "sentence": row.text[:200], "detail": detail}
             examples.append({key: value for key, value in example.items() if value})
 
+    def shared_speakers(self, one: str, other: str) -> int:
+        """How many speakers two sets have in common; who is not named counts as nobody."""
+        first, second = (self.sets[name].shares["speaker"].clips.keys() for name in (one, other))
+        return len((first & second) - {""})
+
     def describe(self) -> dict[str, Any]:
         """The report's counts."""
         return {
@@ -109,7 +115,7 @@ class Statistics:
             "refused": sum(sum(counted.reasons.values()) for counted in self.sets.values()),
             "reasons": self._describe_reasons(),
             "characters": {
-                "transcripts": dict(sorted(self.characters.items())),
+                "transcripts": dict(sorted(self.symbols.times.items())),
                 "outside_alphabet": {
                     character: {"count": self.outside[character], "rows": rows}
                     for character, rows in sorted(self.outside_rows.items(), key=lambda item: (-item[1], item[0]))

@@ -13,8 +13,9 @@ from components.import_cv.convert.previous import write_index
 from components.import_cv.plan.planning import Row, wav_name
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.report import import_page
+from components.import_cv.report.health import Health, excluding
 from components.import_cv.report.statistics import Statistics
-from components.import_cv.settings import ImportSettings
+from components.import_cv.settings import PROPOSE, UTF8, ImportSettings
 from components.import_cv.write.corpus_folder import ClipPaths, CorpusFolder
 from components.import_cv.write.outcomes import NO_SHARD, Outcomes
 from components.import_cv.write.shards import shard_name
@@ -27,6 +28,7 @@ from speech.storage.files import write_json, write_text
 
 FORMAT = 1
 UNREPORTED = ("workers", "partition", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "sets")
+RULES, LETTERS = "rules", "letters"  # notes of the plan
 
 
 @dataclass
@@ -48,6 +50,8 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
     """Write everything but the audio into the staging folder; returns the report. Raises InputError without a clip."""
     settings, outcomes = results.settings, results.outcomes
     statistics = Statistics(results.sets, settings.audio_sample_rate, results.alphabet)
+    bytes_mode = results.alphabet is not None and results.alphabet.bytes_mode
+    health = Health(results.sets, outcomes, results.sources, settings.audio_sample_rate, bytes_mode=bytes_mode)
     folder = target.stage_tables()
     imported: Counter[str] = Counter()  # clips of the sets by the release they are of, where there are several
     with contextlib.ExitStack() as files:
@@ -60,8 +64,11 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
         }
         for row in results.rows:
             reason, detail = _verdict(row, outcomes, settings)
+            transcript = " ".join(row.text) if settings.space_after_every_character else row.text
             if reason is Reason.ACCEPTED:
-                transcript = " ".join(row.text) if settings.space_after_every_character else row.text
+                findings = health.findings(row, transcript)
+                reason = next(excluding(findings, settings.exclude), reason)
+            if reason is Reason.ACCEPTED:
                 statistics.accept(row, transcript, outcomes.samples[row.clip])
                 if len(results.origins) > 1:
                     imported[row.source.partition("/")[0]] += 1
@@ -70,7 +77,7 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
             else:
                 statistics.refuse(row, reason, detail)
     _require_clips(statistics, results.sets)
-    alphabet = results.alphabet or Alphabet.collect(statistics.characters)
+    alphabet = results.alphabet or Alphabet.collect(statistics.symbols.times)
     found = serving_alphabet(target.place, alphabet)
     if not found:
         alphabet.save(folder / ALPHABET)
@@ -78,6 +85,7 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
     description = _describe(results, statistics, alphabet, target)
     for origin in description["origins"] if imported else ():
         origin["merged"]["imported"] = imported[origin["merged"]["name"]]
+    description["health"] = health.describe(settings.exclude, statistics.shared_speakers)
     if found:
         description["alphabet"]["found"] = True
     write_text(folder / Corpus.HTML_REPORT, import_page.to_html(description))
@@ -156,6 +164,14 @@ def _index(sources: Iterable[str], outcomes: Outcomes) -> Iterator[tuple[str, by
             yield source, outcomes.digest(clip), outcomes.samples[clip], name, outcomes.offsets[clip]
 
 
+def _alphabet_source(results: Results) -> str:
+    if results.alphabet is None:
+        return "collected from the transcripts"
+    if results.settings.alphabet in (PROPOSE, UTF8):
+        return "proposed" if results.settings.alphabet == PROPOSE else "bytes of UTF-8"
+    return "given"
+
+
 def _describe(results: Results, statistics: Statistics, alphabet: Alphabet, target: CorpusFolder) -> dict[str, Any]:
     settings, outcomes = results.settings, results.outcomes
     clips = samples = reused = 0
@@ -169,6 +185,7 @@ def _describe(results: Results, statistics: Statistics, alphabet: Alphabet, targ
         for key, value in dataclasses.asdict(settings).items()
         if key not in UNREPORTED
     }
+    shown["alphabet"] = settings.alphabet if settings.alphabet in (PROPOSE, UTF8) else ""
     audio: dict[str, Any] = {
         "clips": clips,
         "hours": round(samples / settings.audio_sample_rate / 3600, 4),
@@ -188,9 +205,15 @@ def _describe(results: Results, statistics: Statistics, alphabet: Alphabet, targ
         "settings": shown,
         "alphabet": {
             "given": results.alphabet is not None,
-            "symbols": list(alphabet.symbols),
+            "source": _alphabet_source(results),
+            "labels": len(alphabet),
+            "symbols": [] if alphabet.bytes_mode else list(alphabet.symbols),
+            "proposal": statistics.symbols.propose(frozenset(results.notes.get(LETTERS, ""))).describe(
+                statistics.symbols
+            ),
         },
         "audio": audio,
         **statistics.describe(),
-        "notes": results.notes,
+        "rules": results.notes.get(RULES),
+        "notes": {name: value for name, value in results.notes.items() if name not in (RULES, LETTERS)},
     }

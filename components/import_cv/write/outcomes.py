@@ -20,6 +20,8 @@ class Outcomes:
     offsets: array = field(init=False)  # of the WAV file in the shard, bytes
     digests: bytearray = field(init=False)
     reused: bytearray = field(init=False)
+    loudest_db: array = field(init=False)
+    clipped: array = field(init=False)  # of 10,000 samples
     recorded: bytearray = field(init=False)  # 0: not this import's, but another partition's
     details: dict[int, str] = field(default_factory=dict)
 
@@ -30,6 +32,8 @@ class Outcomes:
         self.offsets = array("Q", bytes(8 * self.count))
         self.digests = bytearray(DIGEST_BYTES * self.count)
         self.reused = bytearray(self.count)
+        self.loudest_db = array("b", bytes(self.count))
+        self.clipped = array("H", bytes(2 * self.count))
         self.recorded = bytearray(self.count)
 
     def record(
@@ -40,6 +44,8 @@ class Outcomes:
         digest: bytes,
         reused: bool,
         detail: str,
+        loudest_db: int,
+        clipped: int,
         shard: int,
         offset: int,
     ) -> None:
@@ -50,6 +56,8 @@ class Outcomes:
         self.offsets[clip] = offset
         self.digests[DIGEST_BYTES * clip : DIGEST_BYTES * (clip + 1)] = digest.ljust(DIGEST_BYTES, b"\0")
         self.reused[clip] = reused
+        self.loudest_db[clip] = loudest_db
+        self.clipped[clip] = clipped
         self.recorded[clip] = 1
         if detail:
             self.details[clip] = detail
@@ -58,7 +66,7 @@ class Outcomes:
         """What the clip's source is recognised by."""
         return bytes(self.digests[DIGEST_BYTES * clip : DIGEST_BYTES * (clip + 1)])
 
-    def fields(self, clip: int) -> tuple[int, int, int, str, int, str, int, int]:
+    def fields(self, clip: int) -> tuple[int | str, ...]:
         """A clip's outcome as `record` takes it, with the digest in hexadecimal."""
         return (
             clip,
@@ -67,6 +75,8 @@ class Outcomes:
             self.digest(clip).hex(),
             self.reused[clip],
             self.details.get(clip, ""),
+            self.loudest_db[clip],
+            self.clipped[clip],
             self.shards[clip],
             self.offsets[clip],
         )

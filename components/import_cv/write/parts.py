@@ -68,9 +68,10 @@ def merge(folders: Sequence[str | Path], corpus: Path) -> Corpus:
             for number, folder in enumerate(folders)
         ]
         described = _check(parts)
-        settings = ImportSettings(
-            **{**described["settings"], "sets": tuple(described["settings"]["sets"]), "partition": ""}
-        )
+        values: dict[str, Any] = {**described["settings"], "partition": ""}
+        for name in ("sets", "exclude"):
+            values[name] = tuple(values[name])
+        settings = ImportSettings(**values)
         outcomes = Outcomes(described["clips"])
         sources = [""] * outcomes.count
         for part in parts:
@@ -131,9 +132,10 @@ def _take(part: CorpusPart, outcomes: Outcomes, sources: list[str], target: Corp
     shards: set[str] = set()
     with (part.folder / CorpusPart.OUTCOMES).open(encoding="utf-8") as file:
         for line in file:
-            source, clip, reason, samples, digest, reused, detail, shard, offset = json.loads(line)
+            source, clip, reason, samples, digest, reused, detail, loudest_db, clipped, shard, offset = json.loads(line)
             sources[clip] = source
-            outcomes.record(clip, reason, samples, bytes.fromhex(digest), reused, detail, shard, offset)
+            level = (loudest_db, clipped)
+            outcomes.record(clip, reason, samples, bytes.fromhex(digest), reused, detail, *level, shard, offset)
             if reason:
                 continue
             if shard == NO_SHARD:

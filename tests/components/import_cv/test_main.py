@@ -70,6 +70,21 @@ def test_the_peers_flags(tmp_path: Path, clips: list[bytes]) -> None:
     assert not list(release.glob("*.csv"))
 
 
+def test_the_peers_rules_are_those_of_the_peers_command(tmp_path: Path, clips: list[bytes]) -> None:
+    entries = [Entry("a.mp3", "It’s a “mid-day” rule…", clips[0]), Entry("b.mp3", "Fish, I say!", clips[1])]
+    release = write_release(tmp_path / "xx", train=entries)
+    call(str(release))
+    assert [row[2] for row in peer_rows(release / "clips/train.csv")] == ["it’s a “mid day” rule…", "fish i say"]
+    assert Corpus.open(release / "clips").report["rules"] is None
+    call(str(release), "--sets", "train", "--corpus_dir", str(tmp_path / "corpus"))
+    made = Corpus.open(tmp_path / "corpus")
+    assert [clip.transcript for clip in made.manifest("train")] == ["it's a mid day rule", "fish i say"]
+    assert {rule["name"]: rule["rows"] for rule in made.report["rules"]["rules"] if rule["rows"]} == {
+        "quotation": 1, "dashes": 1, "punctuation": 2, "apostrophes": 1, "case": 2, "spaces": 2,
+    }  # fmt: skip
+    assert "It’s a mid day rule" in (made.folder / Corpus.HTML_REPORT).read_text(encoding="utf-8")
+
+
 def test_wav_sources_beside_the_output_are_not_overwritten(tmp_path: Path, clips: list[bytes]) -> None:
     release = write_release(tmp_path / "xx", train=[Entry("a.wav", "One.", clips[0]), Entry("b.mp3", "Two.", clips[1])])
     call(str(release))

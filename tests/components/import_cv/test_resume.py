@@ -177,7 +177,7 @@ TRAIN, TEST = shard_number(0, "train"), shard_number(0, "test")
 
 def outcome(clip: int, size: int = 1000) -> Outcome:
     member = tar_header(f"clips/{clip}.wav", size) + bytes([clip]) * size + b"\0" * (-size % 512)
-    return Outcome(clip, Reason.ACCEPTED, (size - 44) // 2, bytes(16), False, "", member, 512)
+    return Outcome(clip, Reason.ACCEPTED, (size - 44) // 2, bytes(16), False, "", member=member, header_bytes=512)
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from components.publish.champion import POINTER, RECORDS, Champions
 from components.publish.gate import DECISION, compare
 from components.publish.model_bucket import ModelBucket, open_target
 from components.publish.settings import PublishSettings
+from speech.artifacts import Evaluation
 from speech.errors import InputError
+from speech.storage.files import write_json
 
 CLIPS = 200
 BASE = [1 if number % 2 else 0 for number in range(CLIPS)]  # a WER of 25 %
@@ -323,3 +325,25 @@ def test_a_pointer_of_somebody_else_stays(publish, target, text) -> None:
     place.put(POINTER, json.dumps({"version": "0", "number": 1}))
     publish("1", BASE)
     assert champion(target) == "1"
+
+
+def test_the_cer_decides_where_words_mean_nothing(make_artifacts, target) -> None:
+    def publish(name: str, edits: list[int]):
+        artifacts = make_artifacts(name.encode(), edits)
+        folder = artifacts["evaluation"]
+        write_json(
+            folder / Evaluation.SCORES, json.loads((folder / Evaluation.SCORES).read_text()) | {"headline": "cer"}
+        )
+        rows = json.loads((folder / Evaluation.SAMPLES).read_text())
+        one_wrong = [
+            row | {"word_distance": 1, "char_distance": row["word_distance"], "char_length": 10} for row in rows
+        ]
+        write_json(folder / Evaluation.SAMPLES, one_wrong)
+        return step.run(PublishSettings(version=name), artifacts, target)
+
+    publish("1", BASE)
+    version = publish("2", with_changes(better=40, worse=5))
+    assert version.decision["decision"] == "promoted"
+    assert "CER" in version.decision["reason"]
+    assert version.decision["comparison"]["champion_cer"] > version.decision["comparison"]["candidate_cer"]
+    assert set(step.headline(version)) == {"champion", "candidate_cer", "champion_cer", "difference"}

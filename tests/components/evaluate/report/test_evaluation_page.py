@@ -63,6 +63,7 @@ def found(samples: list[Sample]) -> dict[str, Any]:
     tally.add("missing file", 0, "<gone>.wav")
     return {
         **scores.measure(SETTINGS, samples),
+        "headline": "wer",
         "real_time_factor": 0.02,
         "clips": total([tally]),
         "sets": [
@@ -261,3 +262,15 @@ def test_markdown_summary_is_escaped(samples: list[Sample]) -> None:
     assert r"| a \| b | \<b\>\*c\*\</b\> |" in text
     assert r"| test | 4 | " in text
     assert text.startswith("**WER ")
+
+
+def test_where_words_mean_nothing_the_cer_comes_first(samples: list[Sample]) -> None:
+    scores_found = found(samples)
+    scores_found["headline"] = "cer"
+    scores_found["champion"] = {"cer": 0.1, "champion_cer": 0.2, "clips": 4, "better_clips": 2, "worse_clips": 1}
+    text = summary(scores_found, [])
+    assert text.startswith("**CER 17.19 %**")
+    assert "Against the champion -10.00 points CER on 4 clips" in text
+    page = render(scores_found, samples, players=0)
+    assert page.index("<span>CER</span>") < page.index("<span>WER</span>")
+    assert "<h2>CER by group</h2>" in page

@@ -31,7 +31,7 @@ def test_better_and_worse_clips_on_what_both_heard() -> None:
     assert [change.sample.reference for change in found.changes] == ["a b c", "d e", "f g h"]
     assert [(change.sample.reference, change.edits) for change in found.better(5)] == [("a b c", -3)]
     assert [(change.sample.reference, change.edits) for change in found.worse(5)] == [("d e", 1)]
-    assert (found.wer, found.champion_wer) == (3 / 8, 5 / 8)
+    assert (found.own_rate, found.champion_rate) == (3 / 8, 5 / 8)
     described = found.to_dict()
     assert (described["clips"], described["better_clips"], described["worse_clips"]) == (3, 1, 1)
     assert described["difference_interval"][0] <= -0.25 <= described["difference_interval"][1]
@@ -64,7 +64,7 @@ def test_speakers_are_drawn_where_that_is_asked_for() -> None:
 def test_normalisation_is_the_same_for_both() -> None:
     settings = EvaluateSettings(champion="there", text_normalization="lower", bootstrap_samples=0)
     found = compare(settings, [sample("a b", "a b", name="x.wav")], [row("A  B", "A b", "x")])
-    assert (found.champion_wer, found.interval, found.chance_better) == (0.0, None, None)
+    assert (found.champion_rate, found.interval, found.chance_better) == (0.0, None, None)
 
 
 def test_nothing_in_common_is_an_error() -> None:
@@ -83,7 +83,7 @@ def test_the_champion_of_published_versions(tmp_path: Path, capsys: pytest.Captu
     champion = find_champion(settings)
     comparison = compare(settings, [sample("a b", "a b")], champion)
     assert comparison is not None
-    assert (comparison.wer, comparison.champion_wer) == (0.0, 0.5)
+    assert (comparison.own_rate, comparison.champion_rate) == (0.0, 0.5)
     assert compare(settings, [sample("x", "x")], champion) is None
     assert "measured on other clips" in capsys.readouterr().err
     (tmp_path / "champion.json").write_text("{}")
@@ -102,3 +102,13 @@ def test_reading(tmp_path: Path, s3_bucket: str) -> None:
         (tmp_path / "samples.json").write_text(content)
         with pytest.raises(InputError, match="holds no samples"):
             read_champion(str(tmp_path))
+
+
+def test_characters_are_compared_where_words_mean_nothing() -> None:
+    ours = [sample("你好世界", "你好世界"), sample("世界你好", "世界好好")]
+    theirs = [row("你好世界", "你好世好"), row("世界你好", "好好好好")]
+    found = compare(SETTINGS, ours, theirs, "cer")
+    assert found is not None
+    assert (found.own_rate, found.champion_rate) == (1 / 8, 4 / 8)
+    assert [change.edits for change in found.changes] == [-1, -2]
+    assert (found.to_dict()["cer"], found.to_dict()["champion_cer"]) == (1 / 8, 4 / 8)

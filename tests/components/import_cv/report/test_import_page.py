@@ -37,14 +37,14 @@ def test_the_page_escapes_and_loads_nothing(corpus: Corpus) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:)?//""", page)
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 10  # durations, rates and loudness of two sets; who speaks
 
 
 def test_the_page_tells_what_happened(corpus: Corpus) -> None:
     page = (corpus.folder / Corpus.HTML_REPORT).read_text(encoding="utf-8")
     for text in (
         "outside alphabet", "latin small letter i with diaeresis", "latin small letter c with cedilla",
-        "missing", "invalid label", "speaker-one", "thirties", "female_feminine", "not given",
+        "missing", "signs", "speaker-one", "thirties", "female_feminine", "not given",
         "In the alphabet, but in no transcript",
     ):  # fmt: skip
         assert text in page, text
@@ -54,7 +54,7 @@ def test_counts(corpus: Corpus) -> None:
     found = corpus.report
     train = found["sets"]["train"]
     assert (train["rows"], train["clips"], train["refused"]) == (5, 2, 3)
-    assert train["reasons"] == {"invalid_label": 1, "outside_alphabet": 1, "missing": 1}
+    assert train["reasons"] == {"outside_alphabet": 1, "missing": 1, "signs": 1}
     assert train["hours"] == pytest.approx(2 * 1.2 / 3600, abs=1e-4)
     assert train["duration_s"]["counts"][4] == 2
     assert sum(train["characters_a_second"]["counts"]) == 2
