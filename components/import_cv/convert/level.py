@@ -12,17 +12,17 @@ EVERY = 4  # samples: enough for a power, and a quarter of the work
 QUIETEST_DB = -120
 
 
-class Level(NamedTuple):
+class AudioLevel(NamedTuple):
     """The loudest 50 ms in dB of full scale (RMS), and how many of 10,000 samples are at full scale."""
 
     loudest_db: int
     clipped: int
 
 
-SILENCE = Level(QUIETEST_DB, 0)
+SILENCE = AudioLevel(QUIETEST_DB, 0)
 
 
-def level_of(samples: np.ndarray, sample_rate: int) -> Level:
+def level_of(samples: np.ndarray, sample_rate: int) -> AudioLevel:
     """The level of int16 samples `[N]`."""
     if not len(samples):
         return SILENCE
@@ -34,4 +34,4 @@ def level_of(samples: np.ndarray, sample_rate: int) -> Level:
     clipped = 0
     if power > 1e6 and (samples.max() >= CLIPPED_FROM or samples.min() <= -CLIPPED_FROM):  # nothing quiet gets there
         clipped = int(np.count_nonzero((samples >= CLIPPED_FROM) | (samples <= -CLIPPED_FROM)))
-    return Level(max(loudest_db, QUIETEST_DB), round(10_000 * clipped / len(samples)))
+    return AudioLevel(max(loudest_db, QUIETEST_DB), round(10_000 * clipped / len(samples)))
