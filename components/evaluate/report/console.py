@@ -36,6 +36,8 @@ def totals(evaluation: Mapping[str, Any]) -> str:
         for name in ("wer", "cer")
     )
     line = f"{', '.join(rates)}, loss {_number(evaluation['loss'])} on {evaluation['test_clips']} clips"
+    if evaluation.get("caution"):
+        line += f"\n{evaluation['caution']}"
     if evaluation["clips"]["skipped"]:
         line += f"\nclips: {describe([evaluation['clips']])}"
     if alone := evaluation.get("without_scorer"):

@@ -21,6 +21,8 @@ def summary(evaluation: Mapping[str, Any], examples: list[tuple[str, str]]) -> s
     ]
     if not model.get("alphabet_has_space", True):
         lines += ["The alphabet has no space, so a sentence counts as one word: the CER is the rate to read.", ""]
+    if evaluation.get("caution"):
+        lines += [f"**{_text(evaluation['caution'])}**", ""]
     if alone := evaluation.get("without_scorer"):
         scorer = evaluation["decoder"]["scorer"]
         lines += [
