@@ -18,6 +18,8 @@ from components.import_cv.convert.workers import Pool
 from components.import_cv.plan.labels import LabelRules, Validator, load_validator
 from components.import_cv.plan.planning import HELD_OUT_SETS, Plan, Planner
 from components.import_cv.plan.reasons import Reason
+from components.import_cv.plan.sets import SetParts, compose, tables_of
+from components.import_cv.plan.splits_in_words import in_words
 from components.import_cv.read.opening import open_sources
 from components.import_cv.read.release import Release, Source, missing_tables
 from components.import_cv.settings import ImportSettings
@@ -28,7 +30,7 @@ from components.import_cv.write.parts import write_part
 from components.import_cv.write.repeats import refuse_repeats
 from components.import_cv.write.shards import clips_a_window, shard_number
 from speech.alphabet import Alphabet
-from speech.artifacts import Corpus, CorpusPart
+from speech.artifacts import SPLITS, Corpus, CorpusPart
 from speech.errors import InputError, RetryError
 from speech.native.processors import cores
 from speech.storage.stores import fetched
@@ -93,7 +95,7 @@ class _Import:
         work = ClipWork(self.settings, self.source.loader(), self._previous(), staged_clips)
         # the workers are made before the plan, which they need not hold
         with Pool[ClipTask, Outcome](work, self.settings.workers or cores()) as pool:
-            release, plan = self._plan(rules, lenient)
+            release, plan, chosen = self._plan(rules, lenient)
             _require_rows(plan, self.settings, alphabet)
             with self.target.place.writing(self._names(plan, alphabet)):
                 fingerprint = self._fingerprint(plan, alphabet)
@@ -102,6 +104,8 @@ class _Import:
                 if len(origins) > 1 and not self.settings.partition:
                     sets = (plan.sets[code] for code in plan.set_codes)
                     refuse_repeats(zip(sets, plan.clips, strict=True), outcomes, plan.sources)
+                if chosen is not None:
+                    notes = {**notes, "splits": chosen.facts}
                 facts = (self.settings, alphabet, release.name, notes, origins)
                 self._write(Results(plan.sets, plan.rows(), outcomes, plan.sources, *facts), fingerprint)
 
@@ -137,20 +141,27 @@ class _Import:
         except InputError:
             return None
 
-    def _plan(self, rules: LabelRules, lenient: bool) -> tuple[Release, Plan]:
-        wanted, needed = self.settings.ordered_sets, []
-        for name in wanted:
+    def _plan(self, rules: LabelRules, lenient: bool) -> tuple[Release, Plan, SetParts | None]:
+        wanted = self.settings.ordered_sets
+        needed, optional = tables_of(self.settings)
+        for name in (name for name in wanted if name not in SPLITS):
             needed += ["validated", *HELD_OUT_SETS] if name == "train-all" else [name]
         needed = list(dict.fromkeys(needed))
-        release = self.source.tables([] if lenient else needed, needed, self.target.staging / "tsv")
-        present = [name for name in wanted if ("validated" if name == "train-all" else name) in release.tsv_files]
-        if not present:
-            raise missing_tables("the release", wanted, [])
+        release = self.source.tables([] if lenient else needed, [*needed, *optional], self.target.staging / "tsv")
+        chosen = compose(self.settings, release.tsv_files, rules)
+        parts = chosen.parts if chosen is not None else {}
+        made_of = {name: "validated" if name == "train-all" else name for name in wanted}
+        present = [name for name in wanted if name in parts or made_of[name] in release.tsv_files]
+        if not present or not (lenient or len(present) == len(wanted)):
+            raise missing_tables("the release", [made_of[name] for name in wanted], sorted(release.tsv_files))
+        if chosen is not None:
+            for line in in_words(chosen.facts):
+                _say(line)
         beside = self.source.is_folder(self.target.folder / self.target.clip_prefix)
         planner = Planner(tuple(present), rules, in_place=beside and self.settings.layout == "clips")
-        plan = planner.build(release.tsv_files, release.durations)
+        plan = planner.build(release.tsv_files, release.durations, parts)
         _say(f"{release.name}: {len(plan):,} rows in {', '.join(present)}; {plan.clip_count:,} clips to import")
-        return release, plan
+        return release, plan, chosen
 
     def _fingerprint(self, plan: Plan, alphabet: Alphabet | None) -> str:
         """A hash of all that the result depends on."""

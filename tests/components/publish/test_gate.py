@@ -180,14 +180,14 @@ def test_a_lost_record_is_said_and_not_guessed(tmp_path: Path) -> None:
 
 def test_what_cannot_be_compared_does_not_move_it(publish, make_artifacts, target) -> None:
     one_clip = make_artifacts(b"one", [1])
-    step.run(PublishSettings(version="1"), one_clip, target)
+    step.run(Settings(version="1"), one_clip, target)
     version = publish("2", [0])
     assert (version.decision["decision"], champion(target)) == ("kept", "1")
     assert "one test clip says nothing about chance" in version.decision["reason"]
     others = make_artifacts(b"others", [0] * 4)
     rows = json.loads((others["evaluation"] / "samples.json").read_text())
     (others["evaluation"] / "samples.json").write_text(json.dumps([{**row, "src": "other"} for row in rows]))
-    version = step.run(PublishSettings(version="3"), others, target)
+    version = step.run(Settings(version="3"), others, target)
     assert "their test sets have no clip in common" in version.decision["reason"]
     assert champion(target) == "1"
 
