@@ -44,6 +44,14 @@ def _require(folder: Path, name: str, kind: str, maker: str) -> Path:
     return path
 
 
+def lists_clips(csv: Path) -> bool:
+    """Whether the CSV of a set is there, and has more than its first line."""
+    if not csv.is_file():
+        return False
+    with csv.open("rb") as file:
+        return bool(file.readline() and file.readline().strip())
+
+
 @dataclass(frozen=True)
 class Corpus:
     """What `import_cv` makes: CSVs, WAV clips in tar shards or in a folder, the alphabet, the report."""
@@ -111,6 +119,10 @@ class Clips:
     def csv(self, name: str) -> Path:
         """Where the CSV of a set is."""
         return self.folder / f"{name}.csv"
+
+    def has_clips(self, name: str) -> bool:
+        """Whether a set has any: the dev set of a small release may be empty."""
+        return name in self.sets and lists_clips(self.csv(name))
 
     @cached_property
     def alphabet(self) -> Alphabet:

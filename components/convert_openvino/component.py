@@ -45,6 +45,6 @@ def convert_openvino(
 
         settings = from_arguments(OpenVinoSettings, locals())
         clips = Clips.open(dev_clips.path)
-        dev_files = [str(clips.csv("dev"))] if "dev" in clips.sets else []
+        dev_files = [str(clips.csv("dev"))] if clips.has_clips("dev") else []
         made = step.run(settings, model.path, Path(ir.path), dev_files)
         ir.metadata.update(made.sidecar["metrics"])

@@ -133,6 +133,9 @@ def run_on_clips(
         if scorer is not None and tuned_scorer is not None:
             copy_scorer(scorer, tuned_scorer, None)
         tuned_scorer = None
+    if settings.n_trials and any(DEV in one.sets and not one.has_clips(DEV) for one in clips):
+        print("note: the dev set is empty, so the scorer keeps the weights that it came with", flush=True)
+        settings = replace(settings, n_trials=0)
     dev = [_csv(clips, DEV)] if settings.n_trials else []
     return run(settings, model, csvs, evaluation, dev=dev, tuned_scorer=tuned_scorer)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.import_cv.settings import LAYOUTS, NO_RULES, RULES, ImportSettings
+from components.import_cv.settings import LAYOUTS, NO_RULES, RULES, SPLIT_SOURCES, ImportSettings
 from speech.artifacts import ALL_SETS, ALPHABET, SPLITS, Corpus, CorpusPart
 from speech.errors import InputError
 from speech.extras import require
@@ -43,6 +43,12 @@ class Command(ImportSettings):
     sets: tuple[str, ...] = setting(
         (), "sets to write; none given: train dev test, without --corpus_dir all six", group="Corpus", metavar="SET"
     )
+    splits: str = setting(
+        "",
+        f"{', '.join(SPLIT_SOURCES)}: where train, dev and test come from; none given: auto, without --corpus_dir "
+        "release",
+        metavar="SPLITS",
+    )
     layout: str = setting(
         "",
         f"{' or '.join(LAYOUTS)}: tar files of many WAV clips, or a WAV file a clip; none given: shards, without "
@@ -70,6 +76,7 @@ class Command(ImportSettings):
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(ImportSettings)}
         values["sets"] = self.sets or (ALL_SETS if self.as_peer else SPLITS)
         values["rules"] = self.rules or (NO_RULES if self.as_peer else ImportSettings.rules)
+        values["splits"] = self.splits or ("release" if self.as_peer else "auto")
         values["layout"] = self.layout or ("clips" if self.as_peer else "shards")
         return ImportSettings(**values)
 

@@ -10,6 +10,9 @@ LAYOUTS = ("shards", "clips")
 HEALTH_FINDINGS = ("duplicate_audio", "duplicate_sentence", "silent", "clipped", "too_many_labels")
 PROPOSE, UTF8 = "propose", "utf8"
 RULES = NO_RULES, GENERIC_RULES, LOCALE_RULES = ("none", "generic", "locale")
+SPLIT_SOURCES = ("auto", "release", "made")
+SPLIT_UNITS = ("auto", "speaker", "sentence")
+TRAIN_TABLES = ("train", "validated", "other")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,53 @@ class ImportSettings:
         group="Corpus",
         metavar="SET",
         component=True,
+    )
+    splits: str = setting(
+        "auto",
+        "where train, dev and test come from: the release's own files, made of validated.tsv, or auto: made are those "
+        "that the release lacks, or has under the floor and could have above it",
+        choices=SPLIT_SOURCES,
+        group="Sets",
+        pipeline=True,
+    )
+    split_floor_clips: int = setting(
+        20, "auto: a set of the release with fewer clips is made", unit="clips", group="Sets"
+    )
+    split_floor_speakers: float = setting(
+        0.02, "auto: dev or test with a smaller share of the speakers of all three sets is made", group="Sets"
+    )
+    split_share: float = setting(
+        0.1, "share of the speakers (or sentences) that a made dev set gets, and a made test set, each", group="Sets"
+    )
+    split_by: str = setting(
+        "auto",
+        "made sets have speakers of their own, or sentences of their own; auto: speakers, and sentences where these "
+        "are too few, so train leaves both out; speaker: train leaves out the speakers alone, and has more clips",
+        choices=SPLIT_UNITS,
+        group="Sets",
+    )
+    split_margin: float = setting(
+        0.01,
+        "a made dev or test set has at most as many clips as stand for all with this error at 99 % confidence",
+        group="Sets",
+    )
+    split_salt: str = setting("", "any text: another one gives made sets of other speakers", group="Sets")
+    train_sets: tuple[str, ...] = setting(
+        ("train",),
+        "what train is made of: train; validated: also what else is validated, but not by dev's or test's speakers, "
+        "nor a sentence of theirs; other: also what has too few votes",
+        group="Sets",
+        metavar="TABLE",
+        pipeline=True,
+    )
+    held_out_speakers: bool = setting(
+        True, "validated and other: not from speakers who are in dev or test", group="Sets"
+    )
+    held_out_sentences: bool = setting(True, "validated and other: no sentences that are in dev or test", group="Sets")
+    other_tails: float = setting(
+        0.02,
+        "other: only clips whose characters a second are usual, so without this share of the other clips' at each end",
+        group="Sets",
     )
     filter_alphabet: str = setting(
         "",
@@ -140,6 +190,19 @@ class ImportSettings:
         unknown = [name for name in self.sets if name not in ALL_SETS]
         if unknown or not self.sets:
             raise setting_error("sets", " ".join(unknown), f"expected some of {' '.join(ALL_SETS)}")
+        if not self.train_sets or any(name not in TRAIN_TABLES for name in self.train_sets):
+            raise setting_error("train_sets", " ".join(self.train_sets), f"expected some of {' '.join(TRAIN_TABLES)}")
+        for name, choices in (("splits", SPLIT_SOURCES), ("split_by", SPLIT_UNITS)):
+            if getattr(self, name) not in choices:
+                raise setting_error(name, getattr(self, name), f"one of {', '.join(choices)}")
+        for name, least, most in (
+            ("split_floor_speakers", 0.0, 1.0),
+            ("split_share", 0.001, 0.4),
+            ("split_margin", 0.001, 0.5),
+            ("other_tails", 0.0, 0.4),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise setting_error(name, getattr(self, name), f"expected {least:g} to {most:g}")
         if self.layout not in LAYOUTS:
             raise setting_error("layout", self.layout, f"expected {' or '.join(LAYOUTS)}")
         if self.alphabet and self.filter_alphabet:
@@ -153,7 +216,7 @@ class ImportSettings:
         for name in ("max_chars_per_s", "max_duration_s", "max_clip_mb"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise setting_error(name, getattr(self, name), "expected a number above 0")
-        for name in ("shard_clips", "workers"):
+        for name in ("shard_clips", "workers", "split_floor_clips"):
             if getattr(self, name) < 0:
                 raise setting_error(name, getattr(self, name), "expected 0 or more")
         if self.partition and not re.fullmatch(r"[1-9]\d*/[1-9]\d*", self.partition):

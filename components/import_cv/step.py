@@ -19,6 +19,8 @@ from components.import_cv.plan.alphabet_proposal import SymbolCounts
 from components.import_cv.plan.labels import LabelRules, Validator, load_validator
 from components.import_cv.plan.planning import HELD_OUT_SETS, Plan, Planner
 from components.import_cv.plan.reasons import Reason
+from components.import_cv.plan.sets import SetParts, compose, tables_of
+from components.import_cv.plan.splits_in_words import in_words
 from components.import_cv.read.opening import open_sources
 from components.import_cv.read.release import Release, Source, missing_tables
 from components.import_cv.rules.choice import choose, locale_of
@@ -30,7 +32,7 @@ from components.import_cv.write.parts import write_part
 from components.import_cv.write.repeats import refuse_repeats
 from components.import_cv.write.shards import clips_a_window, shard_number
 from speech.alphabet import Alphabet
-from speech.artifacts import Corpus, CorpusPart
+from speech.artifacts import SPLITS, Corpus, CorpusPart
 from speech.errors import InputError, RetryError
 from speech.native.processors import cores
 from speech.storage.stores import fetched
@@ -104,11 +106,12 @@ class _Import:
         with Pool[ClipTask, Outcome](work, self.settings.workers or cores()) as pool:
             release = self._tables(lenient)
             rules = self._rules(release, alphabet)
-            plan = self._plan(release, rules)
+            chosen = self._sets(release, rules)
+            plan = self._plan(release, rules, chosen, lenient)
             if self.settings.alphabet == PROPOSE:
                 alphabet = _proposed(plan, rules)
                 rules.limit(alphabet)
-                plan = self._plan(release, rules)
+                plan = self._plan(release, rules, chosen, lenient)
             _require_rows(plan, self.settings, alphabet)
             with self.target.place.writing(self._names(plan, alphabet)):
                 fingerprint = self._fingerprint(plan, alphabet)
@@ -120,6 +123,8 @@ class _Import:
                 if len(origins) > 1 and not self.settings.partition:
                     sets = (plan.sets[code] for code in plan.set_codes)
                     refuse_repeats(zip(sets, plan.clips, strict=True), outcomes, plan.sources)
+                if chosen is not None:
+                    notes = {**notes, "splits": chosen.facts}
                 facts = (self.settings, alphabet, release.name, notes, origins)
                 self._write(Results(plan.sets, plan.rows(), outcomes, plan.sources, *facts), fingerprint)
 
@@ -163,20 +168,30 @@ class _Import:
         return LabelRules(settings.normalize, alphabet, validator, rulebook)
 
     def _tables(self, lenient: bool) -> Release:
-        wanted, needed = self.settings.ordered_sets, []
-        for name in wanted:
+        needed, optional = tables_of(self.settings)
+        for name in (name for name in self.settings.ordered_sets if name not in SPLITS):
             needed += ["validated", *HELD_OUT_SETS] if name == "train-all" else [name]
         needed = list(dict.fromkeys(needed))
-        return self.source.tables([] if lenient else needed, needed, self.target.staging / "tsv")
+        return self.source.tables([] if lenient else needed, [*needed, *optional], self.target.staging / "tsv")
 
-    def _plan(self, release: Release, rules: LabelRules) -> Plan:
+    def _sets(self, release: Release, rules: LabelRules) -> SetParts | None:
+        """What the splits are made of, where the release's own do not do."""
+        chosen = compose(self.settings, release.tsv_files, rules)
+        if chosen is not None:
+            for line in in_words(chosen.facts):
+                _say(line)
+        return chosen
+
+    def _plan(self, release: Release, rules: LabelRules, chosen: SetParts | None, lenient: bool) -> Plan:
         wanted = self.settings.ordered_sets
-        present = [name for name in wanted if ("validated" if name == "train-all" else name) in release.tsv_files]
-        if not present:
-            raise missing_tables("the release", wanted, [])
+        parts = chosen.parts if chosen is not None else {}
+        made_of = {name: "validated" if name == "train-all" else name for name in wanted}
+        present = [name for name in wanted if name in parts or made_of[name] in release.tsv_files]
+        if not present or not (lenient or len(present) == len(wanted)):
+            raise missing_tables("the release", [made_of[name] for name in wanted], sorted(release.tsv_files))
         beside = self.source.is_folder(self.target.folder / self.target.clip_prefix)
         planner = Planner(tuple(present), rules, in_place=beside and self.settings.layout == "clips")
-        plan = planner.build(release.tsv_files, release.durations)
+        plan = planner.build(release.tsv_files, release.durations, parts)
         _say(f"{release.name}: {len(plan):,} rows in {', '.join(present)}; {plan.clip_count:,} clips to import")
         return plan
 

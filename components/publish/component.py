@@ -36,6 +36,7 @@ def publish(
     corpus_revision: str = "",
     version: str = "",
     force: bool = False,
+    min_test_clips: int = 30,
     # end
 ) -> None:
     """Put a version of the model where clients fetch it, and make it the champion there if it is better.

@@ -83,6 +83,11 @@ def _better(
     """Whether the version may become the champion, and why (not)."""
     if not samples:
         return False, NO_RESULTS
+    if len(samples) < settings.min_test_clips:
+        return False, (
+            f"it was measured on {len(samples)} test clips, which says too little: --min_test_clips "
+            f"{settings.min_test_clips} (a larger test set, a lower --min_test_clips, or --force)"
+        )
     if current is None:
         return True, "it is the first"
     if not theirs or comparison is None:

@@ -52,6 +52,12 @@ class PublishSettings:
     min_common: float = setting(
         0.5, "share of the champion's test clips that the new evaluation must hold, too, for the two to be compared"
     )
+    min_test_clips: int = setting(
+        30,
+        "a version measured on fewer test clips is published, but never becomes the champion",
+        unit="clips",
+        pipeline=True,
+    )
     random_seed: int = setting(4568, "seed of the resampling")
 
     def __post_init__(self) -> None:
@@ -64,6 +70,8 @@ class PublishSettings:
                 raise setting_error(name, getattr(self, name), "between 0 and 1")
         if self.bootstrap_samples < 100:
             raise setting_error("bootstrap_samples", self.bootstrap_samples, "100 or more")
+        if self.min_test_clips < 1:
+            raise setting_error("min_test_clips", self.min_test_clips, "1 or more")
         if self.random_seed < 0:
             raise setting_error("random_seed", self.random_seed, "0 or more")
         if self.bootstrap_unit not in UNITS:

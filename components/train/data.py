@@ -1,13 +1,28 @@
 """What a training in the pipeline reads: the clips of the training set and of the dev set, as the import makes them."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from speech.artifacts import ALPHABET, Clips, Corpus
+from speech.artifacts import ALPHABET, Clips, Corpus, lists_clips
 from speech.storage.objects import local_folder, of_artifact_store
 
 TRAIN, DEV = "train", "dev"
+
+
+def dev_csvs(corpus: Path) -> list[Path]:
+    """The CSV of a corpus' dev set; none, and a word about it, if it is missing or empty."""
+    path = corpus / f"{DEV}.csv"
+    if lists_clips(path):
+        return [path]
+    print(
+        "note: the corpus has no dev set, so the newest checkpoint counts as the best, and --early_stop and "
+        "--reduce_lr_on_plateau have nothing to go by; an import with --splits auto makes one",
+        file=sys.stderr,
+        flush=True,
+    )
+    return []
 
 
 @dataclass(frozen=True)
@@ -39,8 +54,7 @@ class TrainingClips:
     @property
     def dev_csvs(self) -> list[Path]:
         """The CSV of the dev set, if the corpus has one."""
-        path = self.dev / f"{DEV}.csv"
-        return [path] if path.is_file() else []
+        return dev_csvs(self.dev)
 
     def fetched(self, scratch: Path) -> "TrainingClips":
         """The same with the clips on this machine, below `scratch` unless they are here already."""

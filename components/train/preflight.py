@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from components.train.settings import TrainSettings
 from speech import model_files
 from speech.alphabet import Alphabet
-from speech.artifacts import Checkpoint, Corpus
+from speech.artifacts import Checkpoint, Corpus, lists_clips
 from speech.augmentation import parse_augmentations
 from speech.clips.manifest import Clip, Manifest
 from speech.clips.selection import readable, trainable
@@ -52,7 +52,7 @@ def check_command(flags: "TrainCommand") -> list[Manifest]:
     if flags.corpus and not is_remote(flags.corpus):
         for flag, split in (("train_files", "train"), ("dev_files", "dev")):
             csv = Path(flags.corpus) / f"{split}.csv"
-            if split == "train" or csv.is_file():
+            if split == "train" or lists_clips(csv):
                 sets[flag] = _read(findings, "corpus", [flags.corpus], split)
     train, dev, metrics, test = sets.values()
     if flags.trains:

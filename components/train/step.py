@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from components.train import identity, preflight, start
-from components.train.data import TrainingClips
+from components.train.data import TrainingClips, dev_csvs
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import keep_best
 from components.train.recipes.recipe import Recipe
@@ -29,6 +29,7 @@ from speech.clips.sources import alphabet_beside, read_source
 from speech.clips.tally import Allowance
 from speech.features.feature_cache import FeatureCache
 from speech.geometry import Geometry
+from speech.little_data import transfer_advice
 from speech.nn.batches import ClipSet
 from speech.nn.devices import LOST, Compute, Devices, compute_on, configure, lost_workers
 from speech.nn.dropout import DropoutRates
@@ -38,14 +39,18 @@ from speech.nn.training import Adam, Trainer
 from speech.storage.files import write_json
 from speech.storage.objects import list_keys, local_folder
 
+TRANSFER_COMMAND = (
+    "--load_checkpoint_dir deepspeech-0.9.3-checkpoint --drop_source_layers 1 (in the pipeline: "
+    "--base_checkpoint_uri deepspeech-0.9.3-checkpoint)"
+)
+
 
 def run_on_corpus(
     settings: TrainSettings, corpus: Path, save_dir: Path, load_dir: Path | None = None, mirror: str = ""
 ) -> Checkpoint:
     """Train on a Corpus' train and dev sets, from `load_dir` if given; a rerun into the same folder resumes."""
     opened = Corpus.open(corpus)
-    dev = [opened.csv("dev")] if opened.csv("dev").is_file() else []
-    return run(settings, [opened.csv("train")], dev, save_dir, load_dir, mirror=mirror)
+    return run(settings, [opened.csv("train")], dev_csvs(opened.folder), save_dir, load_dir, mirror=mirror)
 
 
 def run_in_pipeline(
@@ -147,6 +152,7 @@ def _train(
         store.begin()
         _write_sidecars(store.folder, begin, state.origin, settings, _run_facts(data, sets))
     _print_sets(sets)
+    _print_advice(begin, sets)
     by = "" if compute.cudnn else f", {recurrence.describe(compute.dtype, compute.plain_lstm)}"
     print(f"{devices.describe()}, {precision}{by}", flush=True)
 
@@ -203,6 +209,17 @@ def _print_sets(sets: _Sets) -> None:
     for name, clips in (("train", sets.train), *(("dev", dev_set) for dev_set in sets.dev)):
         if clips.tally.skipped:
             print(f"{name}: {clips.tally}", flush=True)
+
+
+def _print_advice(begin: Start, sets: _Sets) -> None:
+    """Where there is too little to train on from scratch."""
+    advice = transfer_advice(_hours(sets.train), TRANSFER_COMMAND)
+    if advice and not (begin.resumed or begin.base or begin.dropped):
+        print(f"note: {advice}", file=sys.stderr, flush=True)
+
+
+def _hours(clips: ClipSet) -> float:
+    return float(clips.n_samples.sum()) / clips.geometry.audio_sample_rate / 3600
 
 
 def _trainer(settings: TrainSettings, begin: Start, compute: Compute, devices: Devices) -> Trainer:
@@ -321,7 +338,7 @@ def _run_facts(data: _Data, sets: _Sets) -> dict[str, Any]:
         "dev_files": [str(manifest.path) for manifest in data.dev],
         "train_clips": len(sets.train),
         "dev_clips": sum(map(len, sets.dev)),
-        "train_hours": round(float(sets.train.n_samples.sum()) / sets.train.geometry.audio_sample_rate / 3600, 4),
+        "train_hours": round(_hours(sets.train), 4),
     }
 
 

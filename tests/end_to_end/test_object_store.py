@@ -87,7 +87,7 @@ def test_from_a_bucket_into_a_bucket_and_again_on_news(buckets, tmp_path) -> Non
     upload_file(first, f"s3://corpora/{first.name}")
     watched = [
         "run", "--corpus_uri", "s3://corpora/cv-corpus-*-en.tar.gz", "--checkpoint_uri", "s3://work/running",
-        "--publish_uri", "s3://models/en", *SETTINGS, "--epochs", "2",
+        "--publish_uri", "s3://models/en", *SETTINGS, "--epochs", "2", "--min_test_clips", "1",
     ]  # fmt: skip
     done = speechmill(*watched, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr

@@ -37,6 +37,8 @@ def totals(evaluation: Mapping[str, Any]) -> str:
         for name in sorted((WORDS, CHARACTERS), key=lambda rate: rate != evaluation["headline"])
     )
     line = f"{', '.join(rates)}, loss {_number(evaluation['loss'])} on {evaluation['test_clips']} clips"
+    if evaluation.get("caution"):
+        line += f"\n{evaluation['caution']}"
     if evaluation["clips"]["skipped"]:
         line += f"\nclips: {describe([evaluation['clips']])}"
     if alone := evaluation.get("without_scorer"):

@@ -25,6 +25,8 @@ def summary(evaluation: Mapping[str, Any], examples: list[tuple[str, str]]) -> s
     if evaluation["headline"] == CHARACTERS:
         why = "are hardly parted into words" if model.get("alphabet_has_space", True) else "have no spaces"
         lines += [f"The sentences {why}, so that a WER counts wrong sentences: the CER is the rate to read.", ""]
+    if evaluation.get("caution"):
+        lines += [f"**{_text(evaluation['caution'])}**", ""]
     if alone := evaluation.get("without_scorer"):
         scorer = evaluation["decoder"]["scorer"]
         lines += [

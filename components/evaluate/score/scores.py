@@ -8,6 +8,7 @@ import numpy as np
 
 from components.evaluate.score.samples import Sample
 from components.evaluate.settings import EvaluateSettings
+from speech.little_data import caution
 from speech.metrics import ErrorCount, ErrorTable, bootstrap_interval
 
 DURATIONS_S = (2.0, 4.0, 6.0, 10.0)  # limits between the groups by duration
@@ -43,12 +44,13 @@ def mean_loss(samples: Sequence[Sample]) -> float | None:
 def measure(settings: EvaluateSettings, samples: Sequence[Sample]) -> dict[str, Any]:
     """The scores of some clips: `wer`, `cer`, `loss`, `test_clips`, and what they rest on."""
     table, letters = words(samples), characters(samples)
+    interval = _interval(settings, samples, table)
     return {
         "wer": table.total.rate,
         "cer": letters.total.rate,
         "loss": mean_loss(samples),
         "test_clips": len(samples),
-        "wer_interval": _interval(settings, samples, table),
+        "wer_interval": interval,
         "cer_interval": _interval(settings, samples, letters),
         "word_edits": table.total.edits,
         "words": table.total.reference_tokens,
@@ -57,6 +59,7 @@ def measure(settings: EvaluateSettings, samples: Sequence[Sample]) -> dict[str, 
         "clips_without_loss": sum(sample.loss is None for sample in samples),
         "exact_clips": sum(sample.reference == sample.hypothesis for sample in samples),
         "audio_s": round(sum(sample.duration_s for sample in samples), 3),
+        "caution": caution(len(samples), interval),
     }
 
 

@@ -3,19 +3,22 @@
 import hashlib
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from components.import_cv.plan.labels import LabelRules
 from components.import_cv.plan.reasons import Reason
+from components.import_cv.plan.sets import TablePart
 from components.import_cv.plan.table import DistinctTexts, Numbered, Texts
 from components.import_cv.read.tsv import read_tsv
+from speech.artifacts import ALL_SETS
 from speech.errors import InputError
 
 NEEDED = ("path", "sentence", "client_id")
 OPTIONAL = (("age",), ("gender",), ("accents", "accent"))
+PERSON_COLUMNS = 1 + len(OPTIONAL)
 AUDIO_SUFFIXES = frozenset(
     [
         ".mp3",
@@ -56,6 +59,7 @@ class Row(NamedTuple):
     age: str
     gender: str
     accent: str
+    table: str = ""  # the TSV file that the line is in
 
 
 @dataclass
@@ -64,6 +68,7 @@ class Plan:
 
     sets: tuple[str, ...]
     set_codes: array = field(default_factory=lambda: array("B"))
+    tables: array = field(default_factory=lambda: array("B"))  # the TSV file of a row, index in ALL_SETS
     lines: array = field(default_factory=lambda: array("I"))
     reasons: array = field(default_factory=lambda: array("B"))
     clips: array = field(default_factory=lambda: array("i"))
@@ -93,6 +98,7 @@ class Plan:
         for index in range(len(self)):
             clip = self.clips[index]
             source = self.sources[clip] if clip >= 0 else self.refused_paths[self.paths[index]]
+            client_id, age, gender, accent = persons[self.people[index]]
             yield Row(
                 self.sets[self.set_codes[index]],
                 self.lines[index],
@@ -100,13 +106,18 @@ class Plan:
                 clip,
                 source,
                 self.sentences[self.texts[index]],
-                *persons[self.people[index]],
+                client_id,
+                age,
+                gender,
+                accent,
+                ALL_SETS[self.tables[index]],
             )
 
     def digest(self) -> str:
         """A hash of everything that the conversion depends on: rows, clips and their order."""
         total = hashlib.sha256("\0".join(self.sets).encode())
-        for column in (self.set_codes, self.lines, self.reasons, self.clips, self.shortest, self.listed_ms):
+        rows = (self.set_codes, self.tables, self.lines, self.reasons, self.clips)
+        for column in (*rows, self.shortest, self.listed_ms):
             total.update(column)
         for texts in (self.sources, self.sentences):
             for buffer in texts.buffers():
@@ -124,30 +135,58 @@ class Planner:
         self.plan = Plan(sets)
         self._wav_names: dict[str, str] = {}  # only of sources that are not MP3, and of what they could collide with
 
-    def build(self, tsv_files: dict[str, Path], durations: Path | None) -> Plan:
-        """The plan; `tsv_files` maps set names to TSV files. train-all is made of validated, dev and test."""
-        wanted = self.plan.sets
+    def build(
+        self,
+        tsv_files: dict[str, Path],
+        durations: Path | None,
+        parts: Mapping[str, Sequence[TablePart]] | None = None,
+    ) -> Plan:
+        """The plan; `tsv_files` maps set names to TSV files. train-all is made of validated, dev and test.
+
+        The sets of `parts` are made of these instead of the file of their name.
+        """
+        wanted, parts = self.plan.sets, parts or {}
         for name in wanted:
             if name == "train-all":
                 self._add_train_all(tsv_files, from_rows="validated" in wanted)
             else:
-                self._add_set(name, tsv_files[name])
+                for part in parts.get(name, ()) if name in parts else [TablePart(name, tsv_files[name])]:
+                    self._add_part(name, part)
         if durations is not None:
             self._add_durations(durations)
         return self.plan
 
-    def _add_set(self, name: str, path: Path) -> None:
-        code = self.plan.sets.index(name)
-        for line, reason, (source, text, *person) in read_tsv(path, NEEDED, OPTIONAL):
+    def _add_part(self, name: str, part: TablePart) -> None:
+        code, table, judge = self.plan.sets.index(name), ALL_SETS.index(part.table), part.judge
+        refused = frozenset(self.plan.refused_paths) if part.added else frozenset()
+        for line, reason, values in read_tsv(part.path, NEEDED, (*OPTIONAL, *part.more_columns)):
+            source, text, *person = values
+            if part.added and (source in refused or self._is_known(source)):
+                continue
             if reason is Reason.ACCEPTED:
                 reason, text = self.rules(text)
-            self._add_row(code, line, reason, source, text, tuple(person))
+            if part.members and reason is not Reason.ACCEPTED:
+                continue
+            if judge is not None and reason is Reason.ACCEPTED:
+                verdict = judge(values, text)
+                if verdict is None:
+                    continue
+                reason = verdict
+            self._add_row(code, table, line, reason, source, text, tuple(person[:PERSON_COLUMNS]))
 
-    def _add_row(self, code: int, line: int, reason: Reason, source: str, text: str, person: tuple[str, ...]) -> None:
+    def _is_known(self, source: str) -> bool:
+        """Whether a row before has the same clip."""
+        name = source_name(source)
+        return name is not None and self.plan.sources.find(name) >= 0
+
+    def _add_row(
+        self, code: int, table: int, line: int, reason: Reason, source: str, text: str, person: tuple[str, ...]
+    ) -> None:
         plan, clip = self.plan, -1
         if reason is Reason.ACCEPTED:
             reason, clip = self._clip(code, source, len(text))
         plan.set_codes.append(code)
+        plan.tables.append(table)
         plan.lines.append(line)
         plan.reasons.append(reason)
         plan.clips.append(clip)
@@ -202,7 +241,7 @@ class Planner:
                     reason, text = self.rules(text)
                     if reason is Reason.ACCEPTED and (text in sentences or person[0] in speakers):
                         reason = Reason.HELD_OUT
-                self._add_row(code, line, reason, source, text, tuple(person))
+                self._add_row(code, ALL_SETS.index("validated"), line, reason, source, text, tuple(person))
             return
         validated, persons = plan.sets.index("validated"), plan.persons.all()
         for index in range(len(plan)):
@@ -214,6 +253,7 @@ class Planner:
             ):
                 reason, clip, path = Reason.HELD_OUT, -1, plan.refused_paths.append(plan.sources[clip])
             plan.set_codes.append(code)
+            plan.tables.append(plan.tables[index])
             plan.lines.append(plan.lines[index])
             plan.reasons.append(reason)
             plan.clips.append(clip)

@@ -29,6 +29,11 @@ class Reason(IntEnum):
     DIGITS = 61
     SIGNS = 62
     OUTSIDE_LOCALE = 63
+    HELD_OUT_CLIP = 11
+    HELD_OUT_SPEAKER = 12
+    HELD_OUT_SENTENCE = 13
+    KEPT_ASIDE = 14
+    VOTED_DOWN = 15
     # seen in the audio
     MISSING = 20
     EMPTY = 21
@@ -43,6 +48,7 @@ class Reason(IntEnum):
     TOO_LONG = 40
     TOO_SHORT = 41
     REPEATED_AUDIO = 50
+    UNUSUAL_RATE = 42
 
     @property
     def key(self) -> str:
@@ -53,6 +59,11 @@ class Reason(IntEnum):
     def meaning(self) -> str:
         """The reason in words."""
         return MEANINGS[self]
+
+    @property
+    def by_design(self) -> bool:
+        """Whether nothing is wrong with the clip: it is left out for the sake of others."""
+        return self in BY_DESIGN
 
 
 MEANINGS = {
@@ -76,6 +87,11 @@ MEANINGS = {
     Reason.DIGITS: "the sentence has digits, and how they are read is not written",
     Reason.SIGNS: "the sentence has signs whose words are not written (%, &, @, currencies) or brackets for remarks",
     Reason.OUTSIDE_LOCALE: "the sentence has characters that the locale's rules do not allow",
+    Reason.HELD_OUT_CLIP: "left out of train: the clip is in dev or test",
+    Reason.HELD_OUT_SPEAKER: "left out of train: the speaker is one of dev's or test's",
+    Reason.HELD_OUT_SENTENCE: "left out of train: the sentence is in dev or test",
+    Reason.KEPT_ASIDE: "left out of train: the sentence is dev's or test's while a release has too few speakers",
+    Reason.VOTED_DOWN: "left out of train: in other.tsv, with more votes against it than for it",
     Reason.MISSING: "the audio file is missing",
     Reason.EMPTY: "the audio file is empty",
     Reason.NOT_A_FILE: "not a regular file but a link, a device or a folder",
@@ -88,7 +104,19 @@ MEANINGS = {
     Reason.TOO_LONG: "longer than --max_duration_s",
     Reason.REPEATED_AUDIO: "the audio is that of another clip, of another release, which counts once",
     Reason.TOO_SHORT: "too short for its sentence: more characters a second than --max_chars_per_s",
+    Reason.UNUSUAL_RATE: "left out of train: in other.tsv, and read unusually fast or slowly for its sentence",
 }
+BY_DESIGN = frozenset(
+    [
+        Reason.HELD_OUT,
+        Reason.HELD_OUT_CLIP,
+        Reason.HELD_OUT_SPEAKER,
+        Reason.HELD_OUT_SENTENCE,
+        Reason.KEPT_ASIDE,
+        Reason.VOTED_DOWN,
+        Reason.UNUSUAL_RATE,
+    ]
+)
 
 
 class Refused(Exception):

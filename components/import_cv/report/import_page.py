@@ -42,6 +42,8 @@ def to_html(description: Mapping[str, Any]) -> str:
         histogram=lambda found, unit: Markup(histogram(found["counts"], found["bin"], unit, found.get("first", 0))),
         coverage=[(title, Markup(chart)) for title, chart in _coverage(description["sets"])],
         groups=[(name, _group(description["sets"], name)) for name in ("gender", "age", "accent")],
+        left_out=any(counted["held_out"] for counted in description["sets"].values()),
+        origins=_origins(description["sets"]),
         characters=[(character, counts[character]) for character in frequent],
         more_characters=len(counts) - len(frequent),
         outside=[(character, found, unicode_name(character)) for character, found in outside[:MOST_OUTSIDE]],
@@ -49,6 +51,16 @@ def to_html(description: Mapping[str, Any]) -> str:
         dropped=[row for row in description["alphabet"]["proposal"]["table"] if row["dropped"]],
         unused=[symbol for symbol in description["alphabet"]["symbols"] if symbol not in counts],
     )
+
+
+def _origins(sets: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+    """Set, table and its counts, for sets that more than the table of their name went into, or that left some out."""
+    return [
+        (name, table, found)
+        for name, counted in sets.items()
+        if counted["held_out"] or any(table != name for table in counted["tables"])
+        for table, found in counted["tables"].items()
+    ]
 
 
 def hours(value: float) -> str:

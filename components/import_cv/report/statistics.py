@@ -46,6 +46,20 @@ class Shares:
 
 
 @dataclass
+class TableCounts:
+    """What one table of the release gives to a set."""
+
+    clips: int = 0
+    samples: int = 0
+    left_out: Counter[Reason] = field(default_factory=Counter)  # although nothing is wrong with it
+
+    def describe(self, sample_rate: int) -> dict[str, Any]:
+        """The report's form."""
+        left_out = {reason.key: self.left_out[reason] for reason in sorted(self.left_out)}
+        return {"clips": self.clips, "hours": round(self.samples / sample_rate / 3600, 4), "left_out": left_out}
+
+
+@dataclass
 class SetStatistics:
     """One set."""
 
@@ -54,6 +68,7 @@ class SetStatistics:
     samples: int = 0
     held_out: int = 0
     reasons: Counter[Reason] = field(default_factory=Counter)
+    tables: dict[str, TableCounts] = field(default_factory=dict)
     examples: dict[Reason, list[dict[str, Any]]] = field(default_factory=dict)
     shares: dict[str, Shares] = field(default_factory=lambda: {name: Shares() for name in DIMENSIONS})
     durations: Counter[int] = field(default_factory=Counter)
@@ -77,6 +92,9 @@ class Statistics:
         counted.rows += 1
         counted.clips += 1
         counted.samples += samples
+        table = counted.tables.setdefault(row.table, TableCounts())
+        table.clips += 1
+        table.samples += samples
         values = (row.client_id, row.gender, row.age, row.accent)
         for shares, value in zip(counted.shares.values(), values, strict=True):
             shares.add(value, samples)
@@ -89,8 +107,9 @@ class Statistics:
         """Count a row that did not."""
         counted = self.sets[row.set_name]
         counted.rows += 1
-        if reason is Reason.HELD_OUT:  # by design: nothing is wrong with the clip
+        if reason.by_design:
             counted.held_out += 1
+            counted.tables.setdefault(row.table, TableCounts()).left_out[reason] += 1
             return
         counted.reasons[reason] += 1
         if reason is Reason.OUTSIDE_ALPHABET and self.alphabet is not None:
@@ -130,6 +149,7 @@ class Statistics:
             "hours": round(counted.samples / self.sample_rate / 3600, 4),
             "refused": sum(counted.reasons.values()),
             "held_out": counted.held_out,
+            "tables": {name: table.describe(self.sample_rate) for name, table in counted.tables.items()},
             "reasons": {reason.key: counted.reasons[reason] for reason in sorted(counted.reasons)},
             "by": {
                 name: shares.describe(self.sample_rate, SHOWN_ID_CHARACTERS if name == "speaker" else 0)

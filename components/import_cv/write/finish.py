@@ -12,6 +12,8 @@ from components.import_cv.convert.clip import CONVERTER
 from components.import_cv.convert.previous import write_index
 from components.import_cv.plan.planning import Row, wav_name
 from components.import_cv.plan.reasons import Reason
+from components.import_cv.plan.sets import OTHER
+from components.import_cv.plan.zones import TRAIN
 from components.import_cv.report import import_page
 from components.import_cv.report.health import Health, excluding
 from components.import_cv.report.statistics import Statistics
@@ -19,16 +21,19 @@ from components.import_cv.settings import PROPOSE, UTF8, ImportSettings
 from components.import_cv.write.corpus_folder import ClipPaths, CorpusFolder
 from components.import_cv.write.outcomes import NO_SHARD, Outcomes
 from components.import_cv.write.shards import shard_name
+from components.import_cv.write.usual_rates import UsualRates
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Corpus, serving_alphabet
 from speech.clips.audio import WAV_HEADER_BYTES
 from speech.clips.manifest import SPEAKER_COLUMNS, Clip, ManifestWriter
 from speech.errors import InputError
+from speech.little_data import LITTLE_HOURS, transfer_advice
 from speech.storage.files import write_json, write_text
 
 FORMAT = 1
+TRANSFER_COMMAND = "speechmill run --corpus_uri RELEASE --base_checkpoint_uri deepspeech-0.9.3-checkpoint"
 UNREPORTED = ("workers", "partition", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "sets")
-RULES, LETTERS = "rules", "letters"  # notes of the plan
+RULES, LETTERS, SPLIT_FACTS = "rules", "letters", "splits"  # notes of the plan
 
 
 @dataclass
@@ -54,6 +59,7 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
     health = Health(results.sets, outcomes, results.sources, settings.audio_sample_rate, bytes_mode=bytes_mode)
     folder = target.stage_tables()
     imported: Counter[str] = Counter()  # clips of the sets by the release they are of, where there are several
+    usual = UsualRates(settings.other_tails)
     with contextlib.ExitStack() as files:
         writers = {
             name: ManifestWriter(
@@ -63,7 +69,7 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
             for name in results.sets
         }
         for row in results.rows:
-            reason, detail = _verdict(row, outcomes, settings)
+            reason, detail = _verdict(row, outcomes, settings, usual)
             transcript = " ".join(row.text) if settings.space_after_every_character else row.text
             if reason is Reason.ACCEPTED:
                 findings = health.findings(row, transcript)
@@ -100,7 +106,7 @@ def tables(sets: Iterable[str], alphabet: Alphabet | None, target: CorpusFolder)
     return [*names, Corpus.INDEX, Corpus.HTML_REPORT, Corpus.REPORT]
 
 
-def _verdict(row: Row, outcomes: Outcomes, settings: ImportSettings) -> tuple[Reason, str]:
+def _verdict(row: Row, outcomes: Outcomes, settings: ImportSettings, usual: UsualRates) -> tuple[Reason, str]:
     if row.reason is not Reason.ACCEPTED:
         return row.reason, ""
     reason = Reason(outcomes.reasons[row.clip])
@@ -109,6 +115,11 @@ def _verdict(row: Row, outcomes: Outcomes, settings: ImportSettings) -> tuple[Re
     samples = outcomes.samples[row.clip]
     if settings.too_short(samples, len(row.text)):  # another row has a shorter transcript for the same clip
         return Reason.TOO_SHORT, f"{len(row.text)} characters in {samples / settings.audio_sample_rate:.2f} s"
+    rate = len(row.text) * settings.audio_sample_rate / max(samples, 1)
+    if row.set_name == TRAIN and row.table == OTHER and not usual.has(rate):
+        return Reason.UNUSUAL_RATE, ""
+    if row.set_name == TRAIN and row.table != OTHER:
+        usual.add(rate)
     return Reason.ACCEPTED, ""
 
 
@@ -151,9 +162,16 @@ def summary(description: dict[str, Any]) -> str:
         lines.append(
             f"{name}: {counted['clips']:,} clips, {counted['hours']:.2f} h"
             + (f"; refused {counted['refused']:,}: {refused}" if refused else "")
-            + (f"; held out {counted['held_out']:,}" if counted["held_out"] else "")
+            + (f"; left out {counted['held_out']:,}" if counted["held_out"] else "")
+            + (f"; {_by_table(counted['tables'])}" if len(counted["tables"]) > 1 else "")
         )
+    if "little_data" in description:
+        lines.append(description["little_data"])
     return "\n        ".join(lines)
+
+
+def _by_table(tables: dict[str, Any]) -> str:
+    return ", ".join(f"{found['clips']:,} ({found['hours']:.2f} h) of {name}.tsv" for name, found in tables.items())
 
 
 def _index(sources: Iterable[str], outcomes: Outcomes) -> Iterator[tuple[str, bytes, int, str, int]]:
@@ -193,6 +211,9 @@ def _describe(results: Results, statistics: Statistics, alphabet: Alphabet, targ
     }
     if settings.previous:
         audio |= {"from_previous": reused, "converted": clips - reused}
+    counted = statistics.describe()
+    hours = counted["sets"].get(TRAIN, {}).get("hours", LITTLE_HOURS)
+    advice = transfer_advice(hours, TRANSFER_COMMAND)
     return {
         "format": FORMAT,
         "release": results.release,
@@ -213,7 +234,9 @@ def _describe(results: Results, statistics: Statistics, alphabet: Alphabet, targ
             ),
         },
         "audio": audio,
-        **statistics.describe(),
+        **({"splits": results.notes[SPLIT_FACTS]} if SPLIT_FACTS in results.notes else {}),
+        **({"little_data": advice} if advice else {}),
+        **counted,
         "rules": results.notes.get(RULES),
-        "notes": {name: value for name, value in results.notes.items() if name not in (RULES, LETTERS)},
+        "notes": {name: value for name, value in results.notes.items() if name not in (RULES, LETTERS, SPLIT_FACTS)},
     }

@@ -136,8 +136,8 @@ def test_the_components_repeat_the_settings() -> None:
         for name, given in component.component_spec.inputs.items():
             if name in ("corpus_uri", "corpus_revision", "extra_flags"):
                 assert given.default == ""
-            elif name == "sets":
-                assert tuple(given.default.split()) == settings.sets
+            elif name in ("sets", "train_sets"):
+                assert tuple(given.default.split()) == getattr(settings, name)
             elif name != "partition":
                 assert given.default == getattr(settings, name), name
     assert set(merge_corpus.component_spec.inputs) == {"parts"}

@@ -332,7 +332,7 @@ def no_clips(release: Path) -> None:
     [
         (lambda release: release.rename(release.with_name("gone")), {}, "no such folder or archive"),
         (wrong_column, {}, "train.tsv: line 1: no column path"),
-        (lambda release: (release / "dev.tsv").unlink(), {}, "no dev.tsv"),
+        (lambda release: (release / "dev.tsv").unlink(), {"splits": "release"}, "no dev.tsv"),
         (lambda release: [path.unlink() for path in release.glob("*.tsv")], {}, "no TSV files"),
         (wrong_alphabet, {"filter_alphabet": "{release}/alphabet.txt"}, "covers no sentence of train"),
         (lambda release: None, {"filter_alphabet": "{release}/no.txt"}, "no such alphabet"),

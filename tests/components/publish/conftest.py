@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.publish.settings import PublishSettings
 from speech.artifacts import (
     ALPHABET,
     Evaluation,
@@ -17,6 +19,8 @@ from speech.artifacts import (
 )
 from speech.geometry import Geometry
 from speech.storage.files import write_json
+
+Settings = partial(PublishSettings, min_test_clips=1)  # the evaluations here are of a few clips
 
 
 def samples(edits: Sequence[int]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from components.publish.settings import PublishSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
 from speech.storage.files import write_json
+from tests.components.publish.conftest import Settings
 
 CLIPS = 200
 BASE = [1 if number % 2 else 0 for number in range(CLIPS)]  # a WER of 25 %
@@ -43,7 +44,7 @@ def publish(make_artifacts, target):
 
     def publish(name: str, edits: list[int], **settings) -> step.PublishedVersion:
         artifacts = make_artifacts(name.encode(), edits)
-        return step.run(PublishSettings(version=name, **settings), artifacts, target)
+        return step.run(Settings(version=name, **settings), artifacts, target)
 
     return publish
 
@@ -101,9 +102,9 @@ def test_force_moves_it_whatever_was_measured(publish, target) -> None:
 
 def test_an_unmeasured_model_becomes_champion_by_force_alone(make_artifacts, target) -> None:
     artifacts = {"model": make_artifacts()["model"]}
-    assert step.run(PublishSettings(), artifacts, target).decision["decision"] == "kept"
+    assert step.run(Settings(), artifacts, target).decision["decision"] == "kept"
     assert open_target(target).get(POINTER) is None
-    assert step.run(PublishSettings(force=True), artifacts, target).decision["decision"] == "promoted"
+    assert step.run(Settings(force=True), artifacts, target).decision["decision"] == "promoted"
 
 
 def test_test_sets_with_little_in_common_are_not_compared(publish, target) -> None:
@@ -119,12 +120,12 @@ def test_the_interval_is_that_of_drawing_clip_by_clip(make_artifacts) -> None:
     for name, edits in (("new", with_changes(30, 12)), ("old", BASE)):
         folder = make_artifacts(name.encode(), edits)["evaluation"]
         samples[name] = json.loads((folder / "samples.json").read_text())
-    found = compare(PublishSettings(), samples["new"], samples["old"])
+    found = compare(Settings(), samples["new"], samples["old"])
     difference = np.array(with_changes(30, 12)) - np.array(BASE)
     drawn = np.random.default_rng(1).integers(0, CLIPS, (20_000, CLIPS))
     expected = np.quantile(difference[drawn].sum(axis=1) / (2 * CLIPS), [0.025, 0.975])
     assert found.interval == pytest.approx(expected, abs=0.003)
-    by_speaker = compare(PublishSettings(bootstrap_unit="speaker"), samples["new"], samples["old"])
+    by_speaker = compare(Settings(bootstrap_unit="speaker"), samples["new"], samples["old"])
     speakers = difference.reshape(-1, 10).sum(axis=0)  # clip i is speaker i % 10's
     drawn = np.random.default_rng(1).integers(0, 10, (20_000, 10))
     expected = np.quantile(speakers[drawn].sum(axis=1) / (2 * CLIPS), [0.025, 0.975])
@@ -181,14 +182,14 @@ def test_a_lost_record_is_said_and_not_guessed(tmp_path: Path) -> None:
 
 def test_what_cannot_be_compared_does_not_move_it(publish, make_artifacts, target) -> None:
     one_clip = make_artifacts(b"one", [1])
-    step.run(PublishSettings(version="1"), one_clip, target)
+    step.run(Settings(version="1"), one_clip, target)
     version = publish("2", [0])
     assert (version.decision["decision"], champion(target)) == ("kept", "1")
     assert "one test clip says nothing about chance" in version.decision["reason"]
     others = make_artifacts(b"others", [0] * 4)
     rows = json.loads((others["evaluation"] / "samples.json").read_text())
     (others["evaluation"] / "samples.json").write_text(json.dumps([{**row, "src": "other"} for row in rows]))
-    version = step.run(PublishSettings(version="3"), others, target)
+    version = step.run(Settings(version="3"), others, target)
     assert "their test sets have no clip in common" in version.decision["reason"]
     assert champion(target) == "1"
 
@@ -207,13 +208,13 @@ def test_what_was_rolled_back_is_judged_anew_when_it_is_published_again(publish,
 @pytest.mark.parametrize("target", ["local", "s3"], indirect=True)
 def test_of_several_at_once_the_best_wins_and_every_record_is_whole(make_artifacts, target) -> None:
     artifacts = {str(n): make_artifacts(str(n).encode(), with_changes(20 * n, 0)) for n in range(5)}
-    step.run(PublishSettings(version="0"), artifacts["0"], target)
+    step.run(Settings(version="0"), artifacts["0"], target)
     start, failures = threading.Barrier(4), []
 
     def work(name: str) -> None:
         start.wait()
         try:
-            step.run(PublishSettings(version=name), artifacts[name], target)
+            step.run(Settings(version=name), artifacts[name], target)
         except Exception as error:
             failures.append(error)
 
@@ -245,7 +246,7 @@ def test_two_equal_ones_at_once_leave_one_winner(make_artifacts, target) -> None
 
     def work(name: str) -> None:
         start.wait()
-        decisions[name] = step.run(PublishSettings(version=name), artifacts[name], target).decision["decision"]
+        decisions[name] = step.run(Settings(version=name), artifacts[name], target).decision["decision"]
 
     threads = [threading.Thread(target=work, args=(name,)) for name in artifacts]
     for thread in threads:
@@ -287,15 +288,15 @@ def test_the_page_and_the_numbers_say_what_was_decided(publish, make_artifacts, 
     assert step.headline(version) == {
         "champion": 1.0, "candidate_wer": 0.15, "champion_wer": 0.25, "difference": -0.1
     }  # fmt: skip
-    alone = step.run_in_pipeline(PublishSettings(), make_artifacts(), "", tmp_path / "artifact")
+    alone = step.run_in_pipeline(Settings(), make_artifacts(), "", tmp_path / "artifact")
     assert step.headline(alone) == {}
     assert {path.name for path in (tmp_path / "artifact").iterdir()} == {alone.name}
 
 
 def test_each_revision_of_a_release_is_recorded_once(make_artifacts, target) -> None:
     source = step.Provenance("s3://cv/cv-corpus-17.0-en.tar.gz", "0123456789abcdef", "s3://artifacts/corpus")
-    version = step.run(PublishSettings(), make_artifacts(), target, source)
-    step.run(PublishSettings(), make_artifacts(b"other"), target, source)
+    version = step.run(Settings(), make_artifacts(), target, source)
+    step.run(Settings(), make_artifacts(b"other"), target, source)
     record = open_target(target).get("releases/0123456789abcdef.json")
     assert (record["version"], record["corpus_uri"]) == (version.name, source.corpus_uri)
     assert version.description["source"]["imported_uri"] == "s3://artifacts/corpus"
@@ -304,7 +305,7 @@ def test_each_revision_of_a_release_is_recorded_once(make_artifacts, target) -> 
 def test_settings_out_of_range_are_refused() -> None:
     for wrong in ({"confidence": 1.0}, {"bootstrap_samples": 10}, {"min_common": 0.0}, {"bootstrap_unit": "word"}):
         with pytest.raises(InputError, match=f"--{next(iter(wrong))}"):
-            PublishSettings(**wrong)
+            Settings(**wrong)
 
 
 def test_a_local_record_is_created_once(tmp_path: Path) -> None:
@@ -347,3 +348,16 @@ def test_the_cer_decides_where_words_mean_nothing(make_artifacts, target) -> Non
     assert "CER" in version.decision["reason"]
     assert version.decision["comparison"]["champion_cer"] > version.decision["comparison"]["candidate_cer"]
     assert set(step.headline(version)) == {"champion", "candidate_cer", "champion_cer", "difference"}
+
+
+def test_few_test_clips_crown_nobody_unless_told(make_artifacts, tmp_path) -> None:
+    place = str(tmp_path / "models")
+    few = step.run(PublishSettings(version="few"), make_artifacts(edits=[0] * 29), place)
+    assert few.decision["decision"] == "kept"
+    assert "29 test clips, which says too little: --min_test_clips 30" in few.decision["reason"]
+    told = step.run(PublishSettings(version="told", min_test_clips=20), make_artifacts(b"b", edits=[0] * 29), place)
+    assert told.decision["decision"] == "promoted"
+    enough = step.run(PublishSettings(version="enough"), make_artifacts(b"c", edits=[0] * 30), str(tmp_path / "other"))
+    assert enough.decision["decision"] == "promoted"
+    with pytest.raises(InputError, match="min_test_clips"):
+        PublishSettings(min_test_clips=0)

@@ -8,11 +8,11 @@ import pytest
 from components.publish import step
 from components.publish.component import find_release
 from components.publish.releases import is_watched, look, newest
-from components.publish.settings import PublishSettings
 from pipelines.local.revision import revision
 from speech.artifacts import ALPHABET, Checkpoint, Corpus
 from speech.errors import InputError
 from speech.storage.objects import upload_file
+from tests.components.publish.conftest import Settings
 
 NAMES = (
     "cv-corpus-9.0-2022-04-27-cy.tar.gz",
@@ -129,7 +129,7 @@ def models(request: pytest.FixtureRequest, tmp_path: Path, corpora: str) -> str:
 def publish(models: str, corpora: str, artifacts: dict[str, Path], imported: str, **settings) -> step.PublishedVersion:
     release = newest(corpora)
     source = step.Provenance(release.uri, release.revision, imported)
-    return step.run(PublishSettings(**settings), artifacts, models, source)
+    return step.run(Settings(**settings), artifacts, models, source)
 
 
 def test_the_first_run_starts_from_scratch(corpora, models) -> None:

@@ -42,6 +42,13 @@ def test_tables_alone_lead_to_the_clips(clips: dict[str, Path], tmp_path: Path, 
     assert handed.fetched(tmp_path / "nowhere") is handed
 
 
+def test_an_empty_dev_set_is_none(clips: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    header = (clips["dev"] / "dev.csv").read_text().splitlines()[0]
+    (clips["dev"] / "dev.csv").write_text(f"{header}\n")
+    assert TrainingClips.of_pipeline(clips["train"], "", clips["dev"], "").dev_csvs == []
+    assert "the corpus has no dev set" in capsys.readouterr().err
+
+
 def test_unfinished_clips_are_refused(clips: dict[str, Path]) -> None:
     (clips["dev"] / "sets.json").unlink()
     with pytest.raises(InputError, match="not a complete artifact with the clips of a set"):

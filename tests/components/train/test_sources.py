@@ -146,3 +146,15 @@ def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x\.csv: no usable clip \(1 unreadable audio \(a\.wav\)\)"):
         step.run(SETTINGS, [tmp_path / "x.csv"], [], tmp_path / "c")
     assert len(read_source(tmp_path / "x.csv")) == 1
+
+
+def test_a_corpus_without_dev_clips_in_batches_larger_than_itself(tmp_path: Path, capsys) -> None:
+    folder = corpus(tmp_path / "corpus", ["ad", "ca", "bb"])
+    write_manifest(folder / "dev.csv", [])
+    made = step.run_on_corpus(replace(SETTINGS, train_batch_size=64, early_stop=True), folder, tmp_path / "c")
+    assert not (made.folder / Checkpoint.BEST).exists()
+    history = json.loads((made.folder / Checkpoint.HISTORY).read_text())
+    assert history["epochs"][0]["dev_loss"] is None
+    said = capsys.readouterr()
+    assert "the corpus has no dev set" in said.err
+    assert "--load_checkpoint_dir deepspeech-0.9.3-checkpoint" in said.err

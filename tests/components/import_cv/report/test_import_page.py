@@ -29,7 +29,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     folder = tmp_path_factory.mktemp("report")
     release = write_release(folder / "xx", train=entries, dev=[], test=entries[:1])
     (folder / "alphabet.txt").write_text("".join(f"{c}\n" for c in " abcdefghijklmnopqrstuvwxyz"))
-    return step.run(ImportSettings(filter_alphabet=str(folder / "alphabet.txt")), str(release), folder / "corpus")
+    settings = ImportSettings(filter_alphabet=str(folder / "alphabet.txt"), splits="release")
+    return step.run(settings, str(release), folder / "corpus")
 
 
 def test_the_page_escapes_and_loads_nothing(corpus: Corpus) -> None:

@@ -1,0 +1,80 @@
+"""From releases without usable splits to a published version, with one command."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from components import images
+from speech.artifacts import SPLITS
+from tests.components.import_cv.conftest import Entry, mp3, write_release
+
+pytestmark = pytest.mark.slow
+WORDS = ("open", "shut", "the", "my", "door", "window", "light", "stop", "radio", "now", "never", "morning", "train")
+SETTINGS = ("--n_hidden", "16", "--epochs", "1", "--train_batch_size", "64", "--export_quantize", "false")
+
+
+def entries(clips: Sequence[bytes], count: int, speakers: int, first: int = 0) -> list[Entry]:
+    """Rows with sentences of their own, by so many speakers."""
+    return [
+        Entry(
+            f"common_voice_xx_{first + n}.mp3",
+            f"{WORDS[n % 13]} {WORDS[n // 13 % 13]} {WORDS[(first + n) // 169 % 13]} {WORDS[first % 13]}",
+            clips[n % len(clips)],
+            f"speaker {first % 7}-{n % speakers}",
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def sounds() -> list[bytes]:
+    return [mp3(1.0 + 0.2 * seed, 16000, seed) for seed in range(5)]
+
+
+def release(shape: str, folder: Path, sounds: Sequence[bytes]) -> Path:
+    """A release in one of the shapes that small languages have."""
+    train, test = entries(sounds, 150, 30), entries(sounds, 25, 10, first=1001)
+    if shape == "empty dev":
+        return write_release(folder, train=train, dev=[], test=test, validated=[*train, *test])
+    if shape == "empty dev and test":
+        return write_release(folder, train=train, dev=[], test=[], validated=train)
+    if shape == "60 clips by two speakers":
+        return write_release(folder, train=[], dev=[], test=[], validated=entries(sounds, 60, 2))
+    return write_release(folder, validated=train, other=entries(sounds, 20, 5, first=2002))
+
+
+@pytest.mark.parametrize(
+    ("shape", "flags"),
+    [
+        ("empty dev", ()),
+        ("empty dev and test", ()),
+        ("60 clips by two speakers", ()),
+        ("delta without train", ("--train_sets", "train,validated,other", "--min_test_clips", "5")),
+    ],
+)
+def test_one_command_publishes_a_version(
+    shape: str, flags: Sequence[str], sounds: Sequence[bytes], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    corpus = release(shape, tmp_path / "xx", sounds)
+    command = [sys.executable, "-m", "pipelines", "run", "--corpus_uri", str(corpus), "--output", str(output)]
+    done = subprocess.run([*command, *SETTINGS, *flags], capture_output=True, text=True, cwd=images.ROOT)
+    assert done.returncode == 0, done.stderr[-4000:]
+    summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
+    assert (output / "published" / summary["published"]["version"] / "version.json").is_file()
+    report = json.loads((output / "corpus" / "import_report.json").read_text(encoding="utf-8"))
+    assert "test" in report["splits"]["made"] or shape == "empty dev"
+    rows = {}
+    for name in SPLITS:
+        with (output / "corpus" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            rows[name] = list(csv.DictReader(file))
+        assert rows[name], name
+    assert not {row["transcript"] for row in rows["train"]} & {row["transcript"] for row in rows["test"]}
+    if shape == "60 clips by two speakers":
+        assert "NOT PROMISED" in done.stderr
+        assert "too few" in done.stdout + done.stderr
