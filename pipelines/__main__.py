@@ -70,7 +70,7 @@ def _run(flags: Any) -> None:
 
 def _absolute(arguments: dict[str, Any]) -> dict[str, Any]:
     """The same arguments with absolute paths: steps and containers may work in other folders."""
-    from speech.corpus_uri import split_corpora
+    from speech.storage.corpus_uri import split_corpora
     from speech.storage.objects import is_remote
 
     local = {name: arguments[name] for name in URIS if arguments[name] and not is_remote(arguments[name])}

@@ -1,7 +1,7 @@
 """The pipeline's parameters, which its steps' components take, and the flags of `speechmill run` that set them.
 
 What a parameter is called, means and defaults to is said at the setting in the step's `settings.py` (see
-speech/arguments.py); here they become one signature.
+speech/settings/arguments.py); here they become one signature.
 """
 
 import dataclasses
@@ -22,10 +22,10 @@ from components.import_cv.settings import ImportInputs
 from components.publish.component import publish
 from components.train.component import train
 from components.train.settings import TrainInputs, TrainMachines
-from speech.arguments import Argument, described
-from speech.flag_help import groups
 from speech.model_card import CardSettings
 from speech.settings import setting
+from speech.settings.arguments import Argument, described
+from speech.settings.flag_help import groups
 
 # The components that have parameters, in the order of the form.
 COMPONENTS = (

@@ -18,7 +18,7 @@ from components.import_cv.settings import ImportSettings
 from components.publish.settings import PublishSettings
 from components.train.settings import TrainSettings
 from pipelines.parameters import COMPONENTS, flags_class
-from speech.flag_help import table
+from speech.settings.flag_help import table
 from speech.storage.files import write_text
 
 ROOT = Path(__file__).parents[1]

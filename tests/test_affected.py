@@ -15,7 +15,11 @@ from tests.affected import IMPORTED, ITSELF, MIRROR, NAMED, affected, changed
         ("speech/alphabet.py", "tests/speech/test_alphabet.py", MIRROR),
         ("components/train/__main__.py", "tests/components/train/test_main.py", MIRROR),
         ("components/train/__main__.py", "tests/components/test_help.py", IMPORTED),
-        ("speech/flag_help.py", "tests/components/import_cv/test_main.py", IMPORTED + 1),  # by way of the settings
+        (
+            "speech/settings/flag_help.py",
+            "tests/components/import_cv/test_main.py",
+            IMPORTED + 1,
+        ),
         ("tests/speech/test_alphabet.py", "tests/speech/test_alphabet.py", ITSELF),
         ("tests/conftest.py", "tests/speech/test_alphabet.py", ITSELF),
         ("tests/fixtures/kfp_server.py", "tests/pipelines/cluster/test_following.py", IMPORTED),

@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Input, Model, Output
 
 from components import images
 from components.build_scorer.settings import BuildScorerSettings, ScorerInputs
-from speech.arguments import takes
+from speech.settings.arguments import takes
 
 
 @dsl.component(base_image=images.BUILD_SCORER, install_kfp_package=False)
@@ -42,8 +42,8 @@ def build_scorer(
     with one_line_errors():
         from components.build_scorer import step
         from components.build_scorer.settings import BuildScorerSettings
-        from speech.arguments import from_arguments
         from speech.artifacts import ExternalScorer
+        from speech.settings.arguments import from_arguments
 
         settings = from_arguments(BuildScorerSettings, locals(), "build_scorer")
         folder = Path(scorer.path)

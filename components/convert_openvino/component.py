@@ -5,7 +5,7 @@ from kfp.dsl import Dataset, Input, Model, Output
 
 from components import images
 from components.convert_openvino.settings import OpenVinoSettings
-from speech.arguments import takes
+from speech.settings.arguments import takes
 
 
 @dsl.component(base_image=images.CONVERT_OPENVINO, install_kfp_package=False)
@@ -40,8 +40,8 @@ def convert_openvino(
     with one_line_errors():
         from components.convert_openvino import step
         from components.convert_openvino.settings import OpenVinoSettings
-        from speech.arguments import from_arguments
         from speech.artifacts import Clips
+        from speech.settings.arguments import from_arguments
 
         settings = from_arguments(OpenVinoSettings, locals())
         clips = Clips.open(dev_clips.path)

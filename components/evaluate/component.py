@@ -5,7 +5,7 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
 from components import images
 from components.evaluate.settings import EvaluateInputs, EvaluateSettings
-from speech.arguments import takes
+from speech.settings.arguments import takes
 
 
 @dsl.component(base_image=images.EVALUATE, install_kfp_package=False)
@@ -56,8 +56,8 @@ def evaluate(
     with one_line_errors():
         from components.evaluate import step
         from components.evaluate.settings import EvaluateSettings
-        from speech.arguments import from_arguments
         from speech.artifacts import Clips
+        from speech.settings.arguments import from_arguments
 
         settings = from_arguments(EvaluateSettings, locals(), "evaluate: extra_flags")
         made = step.run_on_clips(
@@ -106,8 +106,8 @@ def evaluate_openvino(
     with one_line_errors():
         from components.evaluate import step
         from components.evaluate.settings import EvaluateSettings
-        from speech.arguments import from_arguments
         from speech.artifacts import Clips
+        from speech.settings.arguments import from_arguments
 
         settings = from_arguments(EvaluateSettings, locals(), "evaluate_openvino: extra_flags")
         clips = Clips.open(test_clips.path)

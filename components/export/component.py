@@ -5,7 +5,7 @@ from kfp.dsl import Input, Model, Output
 
 from components import images
 from components.export.settings import ExportSettings
-from speech.arguments import takes
+from speech.settings.arguments import takes
 
 
 @dsl.component(base_image=images.EXPORT, install_kfp_package=False)
@@ -32,7 +32,7 @@ def freeze(
     with one_line_errors():
         from components.export import step
         from components.export.settings import ExportSettings
-        from speech.arguments import from_arguments
+        from speech.settings.arguments import from_arguments
 
         settings = from_arguments(ExportSettings, locals())
         made = step.freeze(settings, Path(checkpoint.path), Path(model.path))

@@ -86,7 +86,7 @@ def run(given: Command) -> None:
     require("import-cv")
     from components.import_cv import step
     from components.import_cv.write import parts
-    from speech.corpus_uri import is_source, split_corpora
+    from speech.storage.corpus_uri import is_source, split_corpora
 
     if given.merge:
         if given.as_peer or given.tsv_dir:

@@ -7,7 +7,7 @@ from kfp.dsl import HTML, Dataset, Input, Output
 
 from components import images
 from components.import_cv.settings import ImportInputs, ImportSettings
-from speech.arguments import takes
+from speech.settings.arguments import takes
 
 
 @dsl.component(base_image=images.IMPORT_CV, install_kfp_package=False)
@@ -55,7 +55,7 @@ def import_cv(
         from components.import_cv import step
         from components.import_cv.plan.split import split
         from components.import_cv.settings import ImportSettings
-        from speech.arguments import from_arguments
+        from speech.settings.arguments import from_arguments
 
         settings = from_arguments(ImportSettings, locals(), "extra_flags of import_cv")
         made = step.run(settings, corpus_uri, Path(corpus.path))
@@ -103,7 +103,7 @@ def import_part(
     with one_line_errors():
         from components.import_cv import step
         from components.import_cv.settings import ImportSettings
-        from speech.arguments import from_arguments
+        from speech.settings.arguments import from_arguments
 
         settings = from_arguments(ImportSettings, locals(), "extra_flags of import_part")
         step.run(settings, corpus_uri, Path(part.path))

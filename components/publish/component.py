@@ -5,8 +5,8 @@ from kfp.dsl import Artifact, Dataset, Input, Markdown, Model, Output
 
 from components import images
 from components.publish.settings import PublishInputs, PublishSettings
-from speech.arguments import takes
 from speech.model_card import CardSettings
+from speech.settings.arguments import takes
 
 
 @dsl.component(base_image=images.PUBLISH, install_kfp_package=False)
@@ -62,8 +62,8 @@ def publish(
         from components.publish import step
         from components.publish.settings import PublishSettings
         from speech import model_card
-        from speech.arguments import from_arguments
         from speech.artifacts import Corpus, Evaluation, ExportedModel
+        from speech.settings.arguments import from_arguments
 
         card = from_arguments(model_card.CardSettings, locals(), "card_flags", "card_flags")
         models = [ExportedModel.open(one.path) for one in (model, mapped, tflite)]

@@ -11,8 +11,8 @@ from components.publish.champion import RELEASES, Champions
 from components.publish.contents import CHECKPOINT
 from components.publish.model_bucket import open_target
 from speech.artifacts import Corpus
-from speech.corpus_uri import ARCHIVES, is_web, joined_revision, parse_corpus, split_corpora
 from speech.errors import InputError
+from speech.storage.corpus_uri import ARCHIVES, is_web, joined_revision, parse_corpus, split_corpora
 from speech.storage.objects import client, is_remote, is_stored, list_keys, of_artifact_store, split_uri, storage_errors
 
 TABLES = frozenset(("train.tsv", "validated.tsv"))  # an unpacked release has one; a delta the second alone

@@ -5,7 +5,7 @@ from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
 from components import images
 from components.train.settings import TrainInputs, TrainMachines, TrainSettings
-from speech.arguments import takes
+from speech.settings.arguments import takes
 
 
 @dsl.component(base_image=images.TRAIN, install_kfp_package=False)
@@ -58,7 +58,7 @@ def train(
         from components.train.cluster.jobs import Nodes
         from components.train.data import TrainingClips
         from components.train.settings import TrainSettings
-        from speech.arguments import from_arguments
+        from speech.settings.arguments import from_arguments
 
         settings = from_arguments(TrainSettings, locals(), "extra_flags of train")
         nodes = Nodes(train_workers, train_gpu_type, train_gpus, train_cpu, train_memory)

@@ -11,10 +11,10 @@ from components.publish.releases import is_watched
 from components.train.settings import TrainSettings
 from pipelines.cluster.deployment import NO_LIMIT, QUANTITY, Deployment
 from pipelines.parameters import COMPONENTS
-from speech.corpus_uri import is_source, parse_corpus
 from speech.errors import InputError
 from speech.model_card import CardSettings
 from speech.settings import with_extra_flags
+from speech.storage.corpus_uri import is_source, parse_corpus
 from speech.storage.objects import is_remote
 
 QUANTITIES = ("train_cpu", "train_memory", "train_gpus")

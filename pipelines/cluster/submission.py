@@ -25,9 +25,9 @@ from pipelines.local.revision import revision
 from pipelines.local.screen import Screen
 from pipelines.parameters import flags_class
 from pipelines.retrain import retrain
-from speech.corpus_uri import is_source, split_corpora
 from speech.errors import EXIT_INPUT, EXIT_RETRY, InputError, RetryError
 from speech.settings import command, setting, setting_error
+from speech.storage.corpus_uri import is_source, split_corpora
 
 CRON = re.compile(r"[0-9*/,?LW#A-Za-z-]+")
 REACHED_S = 5.0  # an object store that does not answer for longer cannot be asked from here

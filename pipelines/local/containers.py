@@ -11,8 +11,8 @@ import docker.types
 import kfp.local
 
 from pipelines.local.screen import Screen
-from speech.corpus_uri import parse_corpus, split_corpora
 from speech.errors import InputError
+from speech.storage.corpus_uri import parse_corpus, split_corpora
 
 WRITTEN_PATHS = ("checkpoint_uri", "publish_uri")  # parameters that name a place to write to; the others are read
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from speech.corpus_uri import is_web, joined_revision, parse_corpus, split_corpora
+from speech.storage.corpus_uri import is_web, joined_revision, parse_corpus, split_corpora
 from speech.storage.objects import client, is_stored, split_uri, storage_errors
 from speech.storage.web import WebStream
 

@@ -13,8 +13,8 @@ from components.evaluate.__main__ import EvaluateCommand
 from components.export.__main__ import ExportCommand
 from components.train.__main__ import TrainCommand
 from components.train.peers.afterwards import ExportFlags, TestFlags
-from speech import flag_help
-from speech.flag_help import groups
+from speech.settings import flag_help
+from speech.settings.flag_help import groups
 
 ROOT = Path(__file__).parents[2]
 NO_SETTINGS = (  # argparse alone; what runs in another interpreter; no flags

@@ -21,7 +21,7 @@ NEW = """    warmth: float = setting(0.25, "how warm", unit="K", pipeline=True)
 CALL = """
 import json
 from components.train.settings import TrainSettings
-from speech.arguments import from_arguments
+from speech.settings.arguments import from_arguments
 made = from_arguments(TrainSettings, {"warmth": 0.5, "sights": "hill,dale", "extra_flags": "--patience 4"}, "flags")
 print(json.dumps([made.warmth, made.patience, made.sights, made.epochs]))
 """

@@ -23,7 +23,7 @@ from pipelines import parameters, tables
 from pipelines.cluster import compiled
 from pipelines.retrain import retrain
 from speech.errors import InputError
-from speech.flag_help import table
+from speech.settings.flag_help import table
 from tests.fixtures import compiled_pipeline
 from tests.pipelines import graph
 

@@ -16,8 +16,8 @@ from components.import_cv.plan.reasons import Reason, Refused
 from components.import_cv.read.layouts import TEXT_SUFFIXES, Listing, chosen, is_audio, write_tables
 from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from components.import_cv.read.remote import RemoteStream
-from speech.corpus_uri import CorpusUri, is_source, is_web
 from speech.errors import InputError
+from speech.storage.corpus_uri import CorpusUri, is_source, is_web
 from speech.storage.objects import is_stored
 from speech.storage.streams import ResumedStream
 from speech.storage.web import WebStream

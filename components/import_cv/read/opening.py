@@ -11,8 +11,8 @@ from components.import_cv.read.remote import RemoteFolder
 from components.import_cv.read.several import SeveralSources
 from components.import_cv.read.zips import ZipSource
 from speech.clips import sample_database
-from speech.corpus_uri import ARCHIVES, CorpusUri, is_source, is_web, parse_corpus, split_corpora
 from speech.errors import InputError
+from speech.storage.corpus_uri import ARCHIVES, CorpusUri, is_source, is_web, parse_corpus, split_corpora
 from speech.storage.objects import is_stored, list_folder, list_keys
 
 ZIP = b"PK\x03\x04"

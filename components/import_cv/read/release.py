@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from components.import_cv.plan.reasons import Reason, Refused
-from speech.corpus_uri import release_date
 from speech.errors import InputError
+from speech.storage.corpus_uri import release_date
 
 DURATIONS = "clip_durations.tsv"
 CLIPS = "clips"

@@ -9,7 +9,7 @@ from components.import_cv.plan.merging import TABLES, Merge, PartTables
 from components.import_cv.plan.reasons import Refused
 from components.import_cv.read.release import Found, Loader, Origin, Release, Source, Wanted, missing_tables
 from speech.artifacts import SPLITS
-from speech.corpus_uri import CorpusUri, release_date
+from speech.storage.corpus_uri import CorpusUri, release_date
 
 
 @dataclass(frozen=True)

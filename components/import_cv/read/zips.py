@@ -13,9 +13,9 @@ from typing import Any
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.read.archives import READ_BYTES, ArchiveSource, check_sha256, open_remote
 from components.import_cv.read.release import Found
-from speech.corpus_uri import is_web
 from speech.errors import InputError
 from speech.storage import web
+from speech.storage.corpus_uri import is_web
 from speech.storage.files import sha256
 from speech.storage.objects import download_file, is_stored
 

@@ -3,8 +3,8 @@
 Only what depends on the frame before is computed frame by frame, by the operators of `recurrence.py` or else in a loop
 of TensorFlow's. The projection of the inputs is one matrix product in front; the gradients of both halves of the kernel
 are one product each behind, over the stacked gradients of the gates (automatic differentiation would form them frame by
-frame). `python -m benchmarks.lstm` compares it with BlockLSTM, the operator of the native clients, which gives the same
-numbers.
+frame). `benchmarks/training/lstm.py` compares it with BlockLSTM, the operator of the native clients, which gives the
+same numbers.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from speech.nn.recurrent import recurrence
 from speech.nn.recurrent.recurrence import Frames, Gradients, Operators
 
 # From this width on, 16-bit products of one frame take the weights as the left factor: oneDNN packs the right one anew
-# in each call, and the weights no longer fit into the caches then. Measured: benchmarks/lstm.py.
+# in each call, and the weights no longer fit into the caches then. Measured: benchmarks/training/lstm.py.
 WEIGHTS_LEFT_FROM_WIDTH = 768
 
 

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import pytest
 
-from speech.flag_help import groups, page, table
 from speech.settings import parse, setting
+from speech.settings.flag_help import groups, page, table
 
 
 @dataclass(frozen=True)

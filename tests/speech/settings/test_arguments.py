@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from speech.arguments import arguments_of, from_arguments, takes
 from speech.errors import InputError
 from speech.settings import setting
+from speech.settings.arguments import arguments_of, from_arguments, takes
 
 
 @dataclass(frozen=True)

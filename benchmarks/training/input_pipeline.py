@@ -1,6 +1,6 @@
 """The way from manifests to batches: clips a second, how long the device waits, and what a large corpus costs.
 
-    python -m benchmarks.input_pipeline [--clips 256] [--step_ms 0 50] [--rows 2000000]
+    python -m benchmarks.training.input_pipeline [--clips 256] [--step_ms 0 50] [--rows 2000000]
 
 First the pipeline alone, with nothing, the features cached, and all augmentations (the example of Coqui STT's guide):
 clips a second of processor time and of wall time. Then with a device that takes `--step_ms` a batch and leaves the
@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks.augmentation import guide, write_noise  # noqa: E402
-from benchmarks.train_speed import LETTERS, make_corpus  # noqa: E402
+from benchmarks.training.augmentation import guide, write_noise  # noqa: E402
+from benchmarks.training.train_speed import LETTERS, make_corpus  # noqa: E402
 from speech.alphabet import Alphabet  # noqa: E402
 from speech.augmentation import Augmenter  # noqa: E402
 from speech.clips.manifest import Clip, read_manifest, write_manifest  # noqa: E402

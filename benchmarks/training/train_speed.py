@@ -1,7 +1,7 @@
 """Training beside Coqui STT 1.4.0 on TensorFlow 1.15.4: clips a second, and the share of what the machine can do.
 
-    python -m benchmarks.train_speed [--quick] [--cases 256:32 2048:32 2048:64] [--repeats 3] [--steps 0]
-    python -m benchmarks.train_speed --devices gpu          on a GPU: without the peer, which knows none of today's
+    python -m benchmarks.training.train_speed [--quick] [--cases 256:32 2048:32 2048:64] [--repeats 3] [--steps 0]
+    python -m benchmarks.training.train_speed --devices gpu          on a GPU: without the peer
 
 Both train on the same CSV, with the same batch size, geometry, dropout and learning rate; a case is WIDTH:BATCH. They
 take turns, each in a process of its own, ours once in float32 and once in mixed precision. Of each process the first
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from speech.clips.audio import wav_header  # noqa: E402

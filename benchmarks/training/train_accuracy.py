@@ -1,6 +1,7 @@
 """Test WER of models trained here and by Coqui STT 1.4.0: same CSVs, geometry, batch, learning rate and epochs.
 
-    python benchmarks/train_accuracy.py [--clips 3000] [--epochs 40] [--seeds 1 2 3] [--only ours|coqui] [--small]
+    python benchmarks/training/train_accuracy.py [--clips 3000] [--epochs 40] [--seeds 1 2 3]
+                                        [--only ours|coqui] [--small]
                                         [--flags "--automatic_mixed_precision true"]
                                         [--coqui_flags "--shuffle_batches true"]
 

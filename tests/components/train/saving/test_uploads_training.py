@@ -22,7 +22,7 @@ from speech.nn.snapshots import Snapshot
 from speech.storage.objects import download_folder, list_keys
 from tests.fixtures.gate import Gate
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SETTINGS = TrainSettings(
     n_hidden=16, epochs=5, train_batch_size=4, learning_rate=0.01, upload_secs=0, upload_patience_secs=60
 )

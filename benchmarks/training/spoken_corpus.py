@@ -1,6 +1,6 @@
 """A corpus for the benchmarks of training: short sentences of few words, spoken by espeak-ng in a noisy room.
 
-Made by benchmarks/train_accuracy.py, benchmarks/recipes.py and benchmarks/transfer.py. Speakers of dev and test do not
+Made by train_accuracy.py, recipes.py and transfer.py. Speakers of dev and test do not
 occur in train, and neither do their sentences. Loudness, noise, reverberation and speed differ from clip to clip, drawn
 from the clip's number.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from speech.alphabet import Alphabet  # noqa: E402

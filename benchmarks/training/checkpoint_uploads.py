@@ -1,7 +1,7 @@
 """What checkpoints in the background cost a training: H=2048, saved every two minutes to an object store.
 
     AWS_ENDPOINT_URL=http://127.0.0.1:9000 AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... \
-        python -m benchmarks.checkpoint_uploads --mirror s3://bucket/prefix [--n_hidden 2048] [--phase_s 240]
+        python -m benchmarks.training.checkpoint_uploads --mirror s3://bucket/prefix [--n_hidden 2048] [--phase_s 240]
 
 First what a checkpoint costs by itself: for how long a step would stand still (for the copy in memory), and processor
 time to write and to upload it. Then phases of training with and without checkpoints take turns; the table has, by
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from components.train.saving.saver import Saver  # noqa: E402

@@ -1,12 +1,14 @@
 """What the recipes of components.train come to: WER, CPU and wall seconds, by corpus and seed, beside Coqui STT 1.4.0.
 
-    python benchmarks/recipes.py [--corpora es en] [--recipes peers from-scratch from-scratch@8] [--seeds 1 2 3]
-                                 [--clips 1500] [--epochs 30] [--flags "--train_batch_size 32"] [--scorer] [--coqui]
-    python benchmarks/recipes.py --corpora en-room --clips 300 --epochs 5 --recipes peers fine-tune --base CHECKPOINT
-    python benchmarks/recipes.py --corpora ru --clips 300 --recipes peers transfer --base CHECKPOINT
+    python benchmarks/training/recipes.py [--corpora es en] [--recipes peers from-scratch from-scratch@8]
+                                 [--seeds 1 2 3] [--clips 1500] [--epochs 30] [--flags "--train_batch_size 32"]
+                                 [--scorer] [--coqui]
+    python benchmarks/training/recipes.py --corpora en-room --clips 300 --epochs 5 --recipes peers fine-tune \\
+                                 --base CHECKPOINT
+    python benchmarks/training/recipes.py --corpora ru --clips 300 --recipes peers transfer --base CHECKPOINT
 
 n_hidden 256 unless there is a base. `NAME@EPOCHS` has epochs of its own. The corpora are generated
-(benchmarks/spoken_corpus.py); a folder with train.csv, dev.csv, test.csv and alphabet.txt is taken as it is. The
+(spoken_corpus.py); a folder with train.csv, dev.csv, test.csv and alphabet.txt is taken as it is. The
 checkpoint that a run holds for its best is tested by `components.evaluate`, greedily, and with `--scorer` also with a
 scorer of the training transcripts and its weights searched on dev (20 trials); Coqui STT's as well, with the peers'
 flags and clips from short to long, as it has them. Every finished run is recorded in `--work`: the same command goes on

@@ -1,6 +1,6 @@
 """What augmentation costs: milliseconds of processor time a clip, for each augmentation and for the guides' example.
 
-    python benchmarks/augmentation.py [--seconds 3] [--repeats 20] [--threads 2]
+    python benchmarks/training/augmentation.py [--seconds 3] [--repeats 20] [--threads 2]
 
 Every augmentation is applied to every clip (p = 1). The example at the end is the one of Coqui STT's guide, with its
 probabilities and with p = 1; its clips per second are wall-clock, with one thread and with `--threads`.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from speech.augmentation import Augmenter, LegacyFlags  # noqa: E402

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from speech.corpus_uri import CorpusUri, joined_revision, parse_corpus, release_date, split_corpora
 from speech.errors import InputError
+from speech.storage.corpus_uri import CorpusUri, joined_revision, parse_corpus, release_date, split_corpora
 
 
 def test_commas_divide_releases_but_not_a_path_that_is_there(tmp_path: Path) -> None:

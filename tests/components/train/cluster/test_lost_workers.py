@@ -17,7 +17,7 @@ from tests.fixtures.ports import free_ports
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 FLAGS = ["--n_hidden=48", "--epochs=40", "--train_batch_size=4", "--dropout_rate=0.1", "--checkpoint_secs=1"]
 BOUND_S = 60.0  # TensorFlow notices a closed connection at once, and a silent one after some 10 s
 

@@ -3,7 +3,7 @@
 A step's settings are one frozen dataclass whose fields are made by `setting`. simple-parsing turns it into an argparse
 parser; what the peers' command lines need on top is here: `a,b` and `a b` lists, repeated flags, bare booleans,
 `--noflag`, `--flagfile`, retired flags that say why they do nothing, unknown flags that name the nearest one. What
-`--help` prints is in `speech/flag_help.py`.
+`--help` prints is in `speech/settings/flag_help.py`.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from simple_parsing import ArgumentParser
 from simple_parsing.helpers.fields import field as parsed_field
 
-from speech import flag_help
 from speech.errors import InputError, one_line_errors
+from speech.settings import flag_help
 
 S = TypeVar("S")
 BOOLEANS = ("true", "false", "yes", "no", "y", "n", "t", "f", "1", "0")
@@ -85,9 +85,9 @@ def setting(
     """A field of a settings dataclass: default, help text, unit (`s`, `ms`, `Hz`, ...) and allowed values.
 
     A tuple default makes a list flag; repeated, the last one counts unless it `adds_up`. `group` is the heading of this
-    setting and of those behind it in the class (see speech/flag_help.py), `metavar` the value's name in the help.
+    setting and of those behind it in the class (see flag_help.py), `metavar` the value's name in the help.
     `pipeline` makes it a parameter of the pipeline, of its own name or of that name, with the default `in_pipeline`
-    there; `component` an argument of the step's component alone (see speech/arguments.py).
+    there; `component` an argument of the step's component alone (see arguments.py).
     """
     options: dict[str, Any] = {"help": help.replace("%", "%%")}
     if choices is not None:

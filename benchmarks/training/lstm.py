@@ -1,6 +1,6 @@
 """The LSTM's variants side by side, forward and backward: the one that is used, and those that it was chosen over.
 
-    python -m benchmarks.lstm [--shapes 256:32:150 2048:64:50] [--repeats 5] [--xla]
+    python -m benchmarks.training.lstm [--shapes 256:32:150 2048:64:50] [--repeats 5] [--xla]
 
 A shape is WIDTH:BATCH:FRAMES. Operations are those of both products, 2 x 2H x 4H a frame and clip, three times for
 forward and backward. The variants take turns; the best of the repeats counts, by processor time.
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

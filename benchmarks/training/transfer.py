@@ -1,6 +1,6 @@
 """Does transfer learning pay? An English checkpoint taken to Russian (another alphabet), against a start from scratch.
 
-    python benchmarks/transfer.py [--base CHECKPOINT] [--clips 300] [--epochs 30] [--plot FILE.png]
+    python benchmarks/training/transfer.py [--base CHECKPOINT] [--clips 300] [--epochs 30] [--plot FILE.png]
 
 Both runs have the same data, epochs, seed and settings; the geometry is the checkpoint's. Without `--base` the English
 model is trained first (2000 clips of 100 words, n_hidden 192, 25 epochs). Prints the epochs that each needs to several
