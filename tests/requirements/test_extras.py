@@ -44,6 +44,10 @@ ELSEWHERE = {  # in reach of an extra's modules, and needed for something else a
     ("build-scorer", "soundfile"): "as export",
     ("publish", "soundfile"): "as export",
     ("convert-mmap", "google-crc32c"): "graphs carry no checksums, checkpoints do",
+    **dict.fromkeys(
+        [("import-cv", "rapidfuzz"), ("export", "rapidfuzz"), ("pipeline", "rapidfuzz")],
+        "of the rates their names and how they compare sentences; none is computed",
+    ),
     ("publish", "rapidfuzz"): "the gate draws from counts that the evaluation made",
     ("pipeline", "soundfile"): "settings are checked by the augmentations' parser; audio is opened in the step",
     ("pipeline", "soxr"): "as soundfile",
@@ -111,7 +115,7 @@ def test_every_package_of_all_is_imported(graph: grimp.ImportGraph) -> None:
 
 
 def test_no_extra_is_left_out() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {*EXTRAS, "onnx"}
+    assert set(PROJECT["optional-dependencies"]) == {*EXTRAS, "onnx", "locales"}
 
 
 def test_the_exceptions_are_used(graph: grimp.ImportGraph) -> None:

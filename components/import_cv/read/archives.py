@@ -16,6 +16,7 @@ from components.import_cv.plan.reasons import Reason, Refused
 from components.import_cv.read.layouts import TEXT_SUFFIXES, Listing, chosen, is_audio, write_tables
 from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from components.import_cv.read.remote import RemoteStream
+from speech.artifacts import SPLITS
 from speech.errors import InputError
 from speech.storage.corpus_uri import CorpusUri, is_source, is_web
 from speech.storage.objects import is_stored
@@ -78,6 +79,7 @@ class ArchiveSource:
 
     def tables(self, sets: Sequence[str], optional: Sequence[str], scratch: Path) -> Release:
         names = {f"{name}.tsv" for name in (*sets, *optional)}
+        needed = {f"{name}.tsv" for name in (*sets, *SPLITS)}
         wanted = {*names, DURATIONS}
         files: dict[str, Path] = {}
         roots: dict[str, set[str]] = {}
@@ -92,7 +94,8 @@ class ArchiveSource:
                     continue
                 path = PurePosixPath(name)
                 if path.name not in wanted or not member.isfile() or path.parent.name == CLIPS:
-                    if names.issubset(files):
+                    # Tables lie together: whoever has all three splits before the first clip has no more behind it.
+                    if names.issubset(files) or (CLIPS in path.parts and needed.issubset(files)):
                         if not passed:
                             self.strange_members -= member.islnk() or member.issym() or member.isdev()
                             self._ahead = (stack.pop_all(), chain([(member, read)], members))

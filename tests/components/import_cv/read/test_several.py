@@ -125,5 +125,5 @@ def test_what_is_wrong_is_told_of_the_release_that_has_it(releases: Path, tmp_pa
         step.run(ImportSettings(audio_dir="/x"), f"{releases}/{BASE}/cy,{releases}/{FIRST}/cy", tmp_path / "corpus")
     deltas = f"{releases}/{FIRST}/cy,{releases}/{SECOND}/cy"
     with pytest.raises(InputError, match=r"no train\.tsv, dev\.tsv, test\.tsv"):
-        step.run(ImportSettings(), deltas, tmp_path / "corpus")
+        step.run(ImportSettings(splits="release"), deltas, tmp_path / "corpus")
     assert not (tmp_path / "corpus").exists()
