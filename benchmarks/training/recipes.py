@@ -90,16 +90,17 @@ def _run(given: argparse.Namespace, corpus: Path, recipe: str, seed: int) -> dic
 
 
 def _flags(given: argparse.Namespace, corpus: Path, checkpoint: Path, seed: int, epochs: int) -> list[str]:
-    values = {
+    values: dict[str, Any] = {
         "train_files": corpus / "train.csv",
         "dev_files": corpus / "dev.csv",
         "alphabet_config_path": _alphabet(corpus),
-        "save_checkpoint_dir": checkpoint,
-        "load_checkpoint_dir": given.base or checkpoint,
         "epochs": epochs,
         "random_seed": seed,
-        **({"drop_source_layers": "auto"} if given.base else {"n_hidden": N_HIDDEN}),
     }
+    if given.base:
+        values |= {"load_checkpoint_dir": given.base, "save_checkpoint_dir": checkpoint, "drop_source_layers": "auto"}
+    else:
+        values |= {"checkpoint_dir": checkpoint, "n_hidden": N_HIDDEN}
     return [text for name, value in values.items() for text in (f"--{name}", str(value))]
 
 
