@@ -119,8 +119,7 @@ def compare(
 
     The samples are rows of an evaluation's samples.json.
     """
-    theirs = {_key(row): row for row in champion}
-    pairs = [(row, theirs[_key(row)]) for row in {_key(row): row for row in samples}.values() if _key(row) in theirs]
+    pairs = pair_samples(samples, champion)
     if not pairs:
         return None
     kind = "word" if rate == WORDS else "char"
@@ -142,7 +141,7 @@ def compare(
     return GateComparison(
         clips=len(pairs),
         candidate_clips=len(samples),
-        champion_clips=len(theirs),
+        champion_clips=len({_key(row) for row in champion}),
         rate=rate,
         candidate_rate=int(edits.sum()) / total,
         champion_rate=int(champion_edits.sum()) / total,
@@ -152,6 +151,14 @@ def compare(
         bootstrap_samples=settings.bootstrap_samples,
         bootstrap_unit=settings.bootstrap_unit,
     )
+
+
+def pair_samples(
+    samples: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The rows of two evaluations side by side, for each clip with the same file name and reference in both."""
+    theirs = {_key(row): row for row in others}
+    return [(row, theirs[_key(row)]) for row in {_key(row): row for row in samples}.values() if _key(row) in theirs]
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str]:
