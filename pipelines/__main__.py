@@ -147,6 +147,13 @@ def models(argv: Sequence[str]) -> None:
     versions.main(argv)
 
 
+def card(argv: Sequence[str]) -> None:
+    """The model card of a version."""
+    from pipelines import card as model_cards
+
+    model_cards.main(argv)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "run": (run, "run the whole pipeline on this machine"),
     "compile": (compile_pipeline, "write the pipeline as YAML for Kubeflow"),
@@ -154,8 +161,9 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "schedule": (schedule, "create or replace a recurring run on Kubeflow"),
     "images": (images, "build the steps' images, or push them"),
     "models": (models, "list, show and compare the published versions, or roll back to one"),
+    "card": (card, "print the model card of a published version, for a model hub"),
 }
-WITHOUT_KFP = ("models",)
+WITHOUT_KFP = ("models", "card")
 
 
 def usage() -> str:
