@@ -140,13 +140,30 @@ def images(argv: Sequence[str]) -> None:
     )
 
 
+def models(argv: Sequence[str]) -> None:
+    """The versions of a place: list, compare, go back."""
+    from components.publish import models as versions
+
+    versions.main(argv)
+
+
+def card(argv: Sequence[str]) -> None:
+    """The model card of a version."""
+    from pipelines import card as model_cards
+
+    model_cards.main(argv)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "run": (run, "run the whole pipeline on this machine"),
     "compile": (compile_pipeline, "write the pipeline as YAML for Kubeflow"),
     "submit": (submit, "start a run on Kubeflow and follow it"),
     "schedule": (schedule, "create or replace a recurring run on Kubeflow"),
     "images": (images, "build the steps' images, or push them"),
+    "models": (models, "list, show and compare the published versions, or roll back to one"),
+    "card": (card, "print the model card of a published version, for a model hub"),
 }
+WITHOUT_KFP = ("models", "card")
 
 
 def usage() -> str:
@@ -165,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         if name not in COMMANDS:
             raise InputError(f"unknown command {name}: expected {', '.join(COMMANDS)}")
-        require("pipeline")
+        require("publish" if name in WITHOUT_KFP else "pipeline")
     COMMANDS[name][0](arguments[1:])
 
 

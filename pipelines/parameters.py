@@ -19,7 +19,8 @@ from components.export.component import convert_tflite, freeze
 from components.export.settings import ExportSettings
 from components.import_cv.component import import_cv
 from components.import_cv.settings import ImportInputs
-from components.publish.component import publish
+from components.publish.component import notify, publish
+from components.publish.settings import NotifySettings
 from components.train.component import train
 from components.train.settings import TrainInputs, TrainMachines
 from speech.model_card import CardSettings
@@ -29,7 +30,8 @@ from speech.settings.flag_help import groups
 
 # The components that have parameters, in the order of the form.
 COMPONENTS = (
-    import_cv, train, freeze, convert_tflite, convert_openvino, build_scorer, evaluate, evaluate_openvino, publish
+    import_cv, train, freeze, convert_tflite, convert_openvino, build_scorer, evaluate, evaluate_openvino, publish,
+    notify,
 )  # fmt: skip
 # The headings of the help and of the table, each with the class whose parameters begin its group.
 GROUPS = {
@@ -40,6 +42,7 @@ GROUPS = {
     ScorerInputs: "Scorer",
     EvaluateInputs: "Evaluation",
     CardSettings: "Publishing",
+    NotifySettings: "Messages",
 }
 
 

@@ -1,4 +1,4 @@
-"""The publish step from a shell: python -m components.publish [rollback|champion] --publish_uri ..."""
+"""The publish step from a shell: python -m components.publish [rollback|champion|models] ..."""
 
 import sys
 from collections.abc import Sequence
@@ -106,10 +106,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         command(
             ChampionCommand, champion, prog=f"{PROG} champion", description="Show the champion.", argv=arguments[1:]
         )
+    elif arguments[:1] == ["models"]:
+        from components.publish import models
+
+        models.main(arguments[1:], prog=f"{PROG} models")
     else:
         description = (
             "Put a version of a model, with its scores and checksums, under a folder or an s3:// prefix, and make it "
-            "the champion there if it is better. `rollback` and `champion` as first word: see their own --help."
+            "the champion there if it is better. `rollback`, `champion` or `models` as first word: see its own --help."
         )
         usage = "--model FOLDER --publish_uri URI"
         command(PublishCommand, run, prog=PROG, description=description, usage=usage, argv=arguments)

@@ -37,6 +37,10 @@ class Champions:
             raise InputError(f"{self.place.locate(_name(number))} is missing or damaged: it says who was champion")
         return record
 
+    def history(self) -> list[dict[str, Any]]:
+        """All records, the one in force last."""
+        return [self.record(number) for number in range(1, self._newest() + 1)]
+
     def move(self, version: str, after: dict[str, Any] | None, **facts: Any) -> dict[str, Any] | None:
         """Make `version` the champion in the place of the record `after`; None if that is no longer in force."""
         number = after["number"] + 1 if after else 1
@@ -79,8 +83,11 @@ class Champions:
 
     def rolled_back(self, version: str) -> str:
         """When `version` was last taken back, or empty if it never was."""
-        records = [self.record(number) for number in range(1, self._newest() + 1)]
-        times = [record["since"] for record in records if record["action"] == ROLLED_BACK and record["from"] == version]
+        times = [
+            record["since"]
+            for record in self.history()
+            if record["action"] == ROLLED_BACK and record["from"] == version
+        ]
         return times[-1] if times else ""
 
     def roll_back(self, version: str = "") -> dict[str, Any]:
@@ -91,7 +98,7 @@ class Champions:
                 raise InputError(f"{self.place.locate(POINTER)}: there is no champion yet, so nothing to roll back")
             target, previous = self._rollback_target(current, version)
             if self.place.read(target) is None:
-                raise InputError(f"{self.place.locate(target)} is not a complete version: choose one with --version")
+                raise InputError(f"{self.place.locate(target)} is not a complete version: name another")
             facts = {"action": ROLLED_BACK, "from": current["version"], "previous": previous}
             moved = self.move(target, current, **facts)
             if moved is not None:
@@ -106,7 +113,7 @@ class Champions:
             return version, current["previous"]
         if not current["previous"]:
             raise InputError(
-                f"{current['version']} has been the champion from the start: name another version with --version"
+                f"{current['version']} has been the champion from the start: name the version to go back to"
             )
         before = self.record(current["previous"])
         return before["version"], before["previous"]

@@ -4,7 +4,7 @@ from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Markdown, Model, Output
 
 from components import images
-from components.publish.settings import PublishInputs, PublishSettings
+from components.publish.settings import NotifySettings, PublishInputs, PublishSettings
 from speech.model_card import CardSettings
 from speech.settings.arguments import takes
 
@@ -85,6 +85,7 @@ def publish(
             publish_uri,
             Path(published.path),
             step.Provenance(corpus_uri, corpus_revision, corpus.uri),
+            published.uri,
         )
         published.metadata["version"] = made.name
         published.metadata["uri"] = made.uri if publish_uri else f"{published.uri}/{made.name}"
@@ -137,3 +138,27 @@ def find_release(
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(value, encoding="utf-8")
         Path(report.path).write_text(f"{found.message}\n", encoding="utf-8")
+
+
+@dsl.component(base_image=images.PUBLISH, install_kfp_package=False)
+@takes(NotifySettings)
+def notify(
+    # made by `make tables` of settings.py
+    notify_url: str = "",
+    notify_format: str = "auto",
+    notify_place: str = "",
+    run_id: str = "",
+    run_name: str = "",
+    kubeflow_api: str = "",
+    kubeflow_page: str = "",
+    # end
+) -> None:
+    """Say how the run ended, whatever its end, to the webhook that is set."""
+    from speech.errors import one_line_errors
+
+    with one_line_errors():
+        from components.publish.notice import on_cluster
+        from components.publish.settings import NotifySettings
+        from speech.settings.arguments import from_arguments
+
+        on_cluster.tell(from_arguments(NotifySettings, locals()))

@@ -13,7 +13,7 @@ from components.publish.model_bucket import ModelBucket
 from components.publish.settings import PublishSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
-from speech.metrics import WORDS, ErrorTable, paired_interval
+from speech.metrics import CHARACTERS, WORDS, ErrorTable, paired_interval
 
 DECISION = "decision.json"  # in the version's folder
 KEPT, UNCHANGED = "kept", "unchanged"
@@ -37,8 +37,10 @@ class GateComparison:
     bootstrap_unit: str
 
 
-def decide(settings: PublishSettings, place: ModelBucket, version: str) -> dict[str, Any]:
+def decide(settings: PublishSettings, place: ModelBucket, version: str, run: str = "") -> dict[str, Any]:
     """Move the champion to `version` if it deserves it; what was compared is left in the version's `decision.json`.
+
+    `run` is the URI of the run's own artifact, by which a message at its end finds the decision again.
 
     Of runs that decide at once each is compared with the champion that it replaces: who comes second is compared with
     the first.
@@ -46,7 +48,7 @@ def decide(settings: PublishSettings, place: ModelBucket, version: str) -> dict[
     champions = Champions(place)
     for _ in range(MOVE_ATTEMPTS):
         current = champions.current()
-        decision = _judge(settings, champions, version, current)
+        decision = {**_judge(settings, champions, version, current), "run": run}
         facts = {key: value for key, value in decision.items() if key != "version"}
         if decision["decision"] != PROMOTED or champions.move(version, current, decision=facts) is not None:
             champions.settle()  # also after a run that died between its record and the copy
@@ -70,7 +72,17 @@ def _judge(
         reason = f"{reason} (it was rolled back on {taken_back[:10]})"
     if settings.force and not better:
         better, reason = True, f"forced, although {reason}"
-    return _decision(version, PROMOTED if better else KEPT, reason, current, comparison, forced=settings.force)
+    decision = _decision(version, PROMOTED if better else KEPT, reason, current, comparison, forced=settings.force)
+    return decision | {"scores": _scores(place, version, current)}
+
+
+def _scores(place: ModelBucket, version: str, current: dict[str, Any] | None) -> dict[str, Any]:
+    """What both sides scored, each on its own test set; None for what is not known."""
+    own = place.get(f"{version}/{Evaluation.SCORES}") or {}
+    champion = (place.get(f"{current['version']}/{Evaluation.SCORES}") if current else None) or {}
+    names = [f"{rate}{part}" for rate in (WORDS, CHARACTERS) for part in ("", "_interval")]
+    sides = {name: own.get(name) for name in names} | {f"champion_{name}": champion.get(name) for name in names}
+    return {"headline": own.get("headline", WORDS), **sides}
 
 
 def _better(
@@ -119,8 +131,7 @@ def compare(
 
     The samples are rows of an evaluation's samples.json.
     """
-    theirs = {_key(row): row for row in champion}
-    pairs = [(row, theirs[_key(row)]) for row in {_key(row): row for row in samples}.values() if _key(row) in theirs]
+    pairs = pair_samples(samples, champion)
     if not pairs:
         return None
     kind = "word" if rate == WORDS else "char"
@@ -142,7 +153,7 @@ def compare(
     return GateComparison(
         clips=len(pairs),
         candidate_clips=len(samples),
-        champion_clips=len(theirs),
+        champion_clips=len({_key(row) for row in champion}),
         rate=rate,
         candidate_rate=int(edits.sum()) / total,
         champion_rate=int(champion_edits.sum()) / total,
@@ -152,6 +163,14 @@ def compare(
         bootstrap_samples=settings.bootstrap_samples,
         bootstrap_unit=settings.bootstrap_unit,
     )
+
+
+def pair_samples(
+    samples: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The rows of two evaluations side by side, for each clip with the same file name and reference in both."""
+    theirs = {_key(row): row for row in others}
+    return [(row, theirs[_key(row)]) for row in {_key(row): row for row in samples}.values() if _key(row) in theirs]
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str]:

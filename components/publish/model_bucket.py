@@ -37,7 +37,7 @@ class ModelBucket(ABC):
 
     def find(self, digest: str) -> str:
         """The name of a complete version with this digest; empty if there is none."""
-        for version in self._complete(digest[:12]):
+        for version in self.complete(digest[:12]):
             description = self.read(version)
             if description is not None and _content(description) == digest:
                 return version
@@ -65,8 +65,8 @@ class ModelBucket(ABC):
         return sorted(name for name in self.store.names(folder) if not name.startswith("."))
 
     @abstractmethod
-    def _complete(self, ending: str) -> Iterable[str]:
-        """The complete versions whose names end so."""
+    def complete(self, ending: str = "") -> Iterable[str]:
+        """The names of the complete versions, or of those that end so."""
 
     @abstractmethod
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
@@ -86,8 +86,9 @@ class LocalVersions(ModelBucket):
         super().__init__(store)
         self.folder = folder
 
-    def _complete(self, ending: str) -> Iterable[str]:
-        return sorted(path.parent.name for path in self.folder.glob(f"*{ending}/{DESCRIPTION}"))
+    def complete(self, ending: str = "") -> Iterable[str]:
+        names = sorted(path.parent.name for path in self.folder.glob(f"*{ending}/{DESCRIPTION}"))
+        return [name for name in names if not name.startswith(".")]  # one that is being written
 
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
         try:
@@ -131,7 +132,7 @@ def _make_durable(staging: Path) -> None:
 class StoredVersions(ModelBucket):
     """Versions as prefixes. The name is claimed by an atomic create before the first file is written."""
 
-    def _complete(self, ending: str) -> Iterable[str]:
+    def complete(self, ending: str = "") -> Iterable[str]:
         start = len(split_uri(self.store.uri)[1])
         for key, _ in list_keys(f"{self.store.uri}/"):
             version, _, name = key[start:].lstrip("/").partition("/")

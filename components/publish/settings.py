@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from speech.notification.message import BY_ADDRESS, FORMS
 from speech.settings import setting, setting_error
 
 RESERVED = ("champions", "releases")  # folders beside the versions
@@ -76,3 +77,28 @@ class PublishSettings:
             raise setting_error("random_seed", self.random_seed, "0 or more")
         if self.bootstrap_unit not in UNITS:
             raise setting_error("bootstrap_unit", self.bootstrap_unit, f"one of {', '.join(UNITS)}")
+
+
+@dataclass(frozen=True)
+class NotifySettings:
+    """Who is told how a run ended, and how the step that tells it finds out."""
+
+    notify_url: str = setting(
+        "",
+        "webhook that is told how the run ended, whatever its end (Slack's, Microsoft Teams', or one that takes JSON); "
+        "better in a secret: see docs/messages.md",
+        group="Messages",
+        pipeline=True,
+    )
+    notify_format: str = setting(
+        BY_ADDRESS, "form of the message; auto: by the webhook's host, else JSON", choices=FORMS, pipeline=True
+    )
+    notify_place: str = setting("", "publish_uri of the run, where its version is", pipeline="publish_uri")
+    run_id: str = setting("", "the run's id", component=True)
+    run_name: str = setting("", "the run's name", component=True)
+    kubeflow_api: str = setting("", "address of Kubeflow Pipelines' API, seen from a pod", component=True)
+    kubeflow_page: str = setting("", "address of Kubeflow Pipelines' user interface, for the link", component=True)
+
+    def __post_init__(self) -> None:
+        if self.notify_format not in FORMS:
+            raise setting_error("notify_format", self.notify_format, f"one of {', '.join(FORMS)}")

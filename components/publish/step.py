@@ -44,16 +44,21 @@ class Provenance:
 
 
 def run(
-    settings: PublishSettings, artifacts: Mapping[str, Path], target: str, source: Provenance | None = None
+    settings: PublishSettings,
+    artifacts: Mapping[str, Path],
+    target: str,
+    source: Provenance | None = None,
+    artifact_uri: str = "",
 ) -> PublishedVersion:
     """Publish the artifacts as one version under `target`, and make it the champion there if it is better.
 
-    `artifacts` maps names to folders, as in `contents.gather`. Raises InputError as `publish` does.
+    `artifacts` maps names to folders, as in `contents.gather`; `artifact_uri` names the run. Raises InputError
+    as `publish` does.
     """
     place = open_target(target)
     Champions(place).check()
     version = publish(settings, artifacts, target, source)
-    decision = decide(settings, place, version.name)
+    decision = decide(settings, place, version.name, artifact_uri)
     if source is not None and source.corpus_revision:
         record = {"version": version.name, "trained": now(), "decision": decision["decision"], **asdict(source)}
         place.create(f"{RELEASES}/{source.corpus_revision}.json", to_json(record))
@@ -95,6 +100,7 @@ def run_in_pipeline(
     publish_uri: str,
     artifact: Path,
     source: Provenance | None = None,
+    artifact_uri: str = "",
 ) -> PublishedVersion:
     """Publish under `publish_uri`, leaving a note of where in `artifact`; without a URI, into `artifact` itself.
 
@@ -104,7 +110,7 @@ def run_in_pipeline(
         return publish(
             settings, {name: path for name, path in artifacts.items() if name != "checkpoint"}, str(artifact)
         )
-    version = run(settings, artifacts, publish_uri, source)
+    version = run(settings, artifacts, publish_uri, source, artifact_uri)
     write_json(artifact / DESCRIPTION, {**version.description, "uri": version.uri, "decision": version.decision})
     return version
 

@@ -1,8 +1,6 @@
 """Kubeflow Pipelines' API, as far as submitting needs it: upload, start, look, retry, schedule."""
 
-import base64
 import contextlib
-import gzip
 import hashlib
 import io
 import json
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from speech.errors import InputError, RetryError
+from speech.kubeflow_runs import workflow
 
 SUCCEEDED = ("SUCCEEDED", "SKIPPED")
 ENDED = (*SUCCEEDED, "FAILED", "CANCELED")
@@ -142,13 +141,7 @@ class KubeflowApi:
         the cache, and why a pod waits or failed. API v1beta1 hands it over for every run.
         """
         with self._calling(f"following run {run_id}"):
-            answer = self._get(f"/apis/v1beta1/runs/{run_id}").data
-        manifest = (json.loads(answer).get("pipeline_runtime") or {}).get("workflow_manifest")
-        workflow = json.loads(manifest) if manifest else {}
-        status = workflow.get("status", {})
-        if packed := status.get("compressedNodes"):  # of many nodes
-            status["nodes"] = json.loads(gzip.decompress(base64.b64decode(packed)))
-        return workflow
+            return workflow.of_answer(self._get(f"/apis/v1beta1/runs/{run_id}").data)
 
     def log(self, run_id: str, pod: str) -> str:
         """The end of a pod's log, from the pod or the archive; empty if it is nowhere any more."""

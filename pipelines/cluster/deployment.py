@@ -16,6 +16,8 @@ from typing import Any
 
 from components import images
 from speech.errors import InputError
+from speech.notification import message
+from speech.notification.message import BY_ADDRESS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,7 +27,7 @@ else:
 DEFAULT = "default"  # the table [steps.default], which every step takes its values from
 STEPS = (
     "find_release", "import_cv", "merge_corpus", "train", "freeze", "convert_mmap", "convert_tflite",
-    "convert_openvino", "build_scorer", "evaluate", "publish",
+    "convert_openvino", "build_scorer", "evaluate", "publish", "notify",
 )  # fmt: skip
 NO_LIMIT = "0"  # what Kubernetes calls a limit that is none; Kubeflow's driver takes no empty text for one
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]i?)?")
@@ -113,6 +115,27 @@ class CaBundle:
 
 
 @dataclass(frozen=True)
+class Messages:
+    """Who is told how a run ended, whatever its end; one step more, behind all others. Nobody without url and secret.
+
+    The address of a chat's webhook lets everybody write there, and a compiled pipeline can be read: rather a secret.
+    """
+
+    url: str = ""  # the default of the parameter notify_url
+    secret: str = ""  # a Kubernetes secret that holds the address, and perhaps a bearer token
+    url_key: str = "url"
+    token_key: str = "token"
+    format: str = BY_ADDRESS
+    api: str = "http://ml-pipeline:8888"  # of Kubeflow Pipelines, seen from the run's pods
+    page: str = ""  # of Kubeflow Pipelines for people, such as https://kubeflow.example.org/pipeline
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the pipeline has the step."""
+        return bool(self.url or self.secret)
+
+
+@dataclass(frozen=True)
 class Deployment:
     """One cluster."""
 
@@ -123,6 +146,7 @@ class Deployment:
     s3: S3 = S3()
     corpus: CorpusSecret = CorpusSecret()
     ca_bundle: CaBundle = CaBundle()
+    notify: Messages = Messages()
     env: dict[str, str] = field(default_factory=dict)
     steps: dict[str, StepPlacement] = field(default_factory=dict)
 
@@ -136,6 +160,7 @@ class Deployment:
             _check_image(name, step.image)
             _check_scratch(f"steps.{name}.scratch", step.scratch, self.run_as_user)
         _check_volume("ca_bundle.config_map", self.ca_bundle.config_map)
+        message.form_of(self.notify.url, self.notify.format)
         if self.image_pull_policy and self.image_pull_policy not in PULL_POLICIES:
             raise InputError(f"image_pull_policy = {self.image_pull_policy!r}: expected {', '.join(PULL_POLICIES)}")
 

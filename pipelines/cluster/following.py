@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pipelines.cluster import failures, workflow
 from pipelines.cluster.api import ENDED, SUCCEEDED, KubeflowApi
-from pipelines.cluster.workflow import Step
 from pipelines.local.screen import Screen
 from speech.errors import EXIT_INPUT, EXIT_RETRY, InputError, RetryError
+from speech.kubeflow_runs import failures, workflow
+from speech.kubeflow_runs.workflow import Step
 from speech.storage.retries import attempts
 
 T = TypeVar("T")

@@ -4,15 +4,19 @@ import functools
 import inspect
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from kfp import dsl, kubernetes
 from kfp.dsl import pipeline_channel, pipeline_context
 
+from components.publish.component import notify
 from components.train.settings import LAUNCHER_VARIABLE
 from pipelines.cluster.deployment import NO_LIMIT, Deployment, StepPlacement
+from pipelines.parameters import of
 from pipelines.shape import Shape, shaped
 from speech.errors import SCRATCH_VARIABLE
+from speech.notification.webhook import TOKEN_VARIABLE, URL_VARIABLE
 
 PARAMETERS = ("gpu_type", "gpus", "cpu", "memory")  # of the training: parameters train_gpu_type, ...
 LAUNCHER = StepPlacement(cpu="1", memory="2Gi")  # what it takes to wait for machines that train
@@ -22,7 +26,7 @@ PLACED_AS = {
 }  # steps that a deployment.toml knows by another's name
 READS_CORPORA = ("find_release", "import_cv")
 CORPUS_VARIABLES = ("SPEECHMILL_BEARER_TOKEN", "SPEECHMILL_GS_ACCESS_KEY_ID", "SPEECHMILL_GS_SECRET_ACCESS_KEY")
-UNCACHED = ("publish",)  # what is there already decides, and is no input: a champion may have been rolled back
+UNCACHED = ("publish", "notify")  # what is there already decides, and is no input: a champion may have been rolled back
 DISPLAY_NAMES = {  # short enough for the boxes of the graph in the user interface
     "find_release": "Look for a new release",
     "import_cv": "Import the corpus",
@@ -37,6 +41,7 @@ DISPLAY_NAMES = {  # short enough for the boxes of the graph in the user interfa
     "evaluate": "Evaluate",
     "evaluate_openvino": "Evaluate the IR",
     "publish": "Publish",
+    "notify": "Tell how it ended",
 }
 
 
@@ -47,13 +52,14 @@ def deployed(pipeline: Any, deployment: Deployment) -> Any:
     the deployment's.
     """
     function = pipeline.pipeline_func
-    signature = _with_defaults(inspect.signature(function), deployment.of("train"))
+    signature = _with_defaults(inspect.signature(function), deployment)
 
     @functools.wraps(function)
     def placed(*arguments: Any, **named: Any) -> Any:
-        with shaped(Shape(deployment.of("import_cv").workers, deployment.of("train").streams)):
-            function(*arguments, **named)
         parameters = signature.bind(*arguments, **named).arguments
+        with shaped(Shape(deployment.of("import_cv").workers, deployment.of("train").streams)):
+            with _told(deployment, parameters):
+                function(*arguments, **named)
         current = pipeline_context.Pipeline.get_default_pipeline()
         for task in current.tasks.values():
             place(task, deployment, parameters)
@@ -63,10 +69,26 @@ def deployed(pipeline: Any, deployment: Deployment) -> Any:
     return dsl.pipeline(name=described.name, display_name=described.display_name or None)(placed)
 
 
-def _with_defaults(signature: inspect.Signature, train: StepPlacement) -> inspect.Signature:
+def _told(deployment: Deployment, parameters: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """Put a last step behind those within that tells how they ended, whatever their end, if somebody is to be told."""
+    if not deployment.notify.is_on:
+        return nullcontext()
+    telling = notify(
+        **of(notify, parameters),
+        run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        run_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+        kubeflow_api=deployment.notify.api,
+        kubeflow_page=deployment.notify.page,
+    )
+    return dsl.ExitHandler(telling, name="steps")
+
+
+def _with_defaults(signature: inspect.Signature, deployment: Deployment) -> inspect.Signature:
+    train = deployment.of("train")
     defaults: dict[str, Any] = {f"train_{name}": str(getattr(train, name)) for name in PARAMETERS}
     defaults |= {name: NO_LIMIT for name in ("train_cpu", "train_memory") if not defaults[name]}
     defaults["train_workers"] = train.workers
+    defaults |= {"notify_url": deployment.notify.url, "notify_format": deployment.notify.format}
     parameters = [
         parameter.replace(default=defaults.get(name) or parameter.default)
         for name, parameter in signature.parameters.items()
@@ -91,6 +113,9 @@ def place(task: Any, deployment: Deployment, parameters: Mapping[str, Any]) -> N
     _volumes(task, placement)
     _rules(task, deployment, placement)
     _environment(task, step, deployment, placement)
+    if step == "notify" and deployment.notify.secret:
+        keys = {deployment.notify.url_key: URL_VARIABLE, deployment.notify.token_key: TOKEN_VARIABLE}
+        kubernetes.use_secret_as_env(task, deployment.notify.secret, keys, optional=True)
 
 
 def _resources(task: Any, placement: StepPlacement, parameters: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from pipelines.cluster.deployment import NO_LIMIT, QUANTITY, Deployment
 from pipelines.parameters import COMPONENTS
 from speech.errors import InputError
 from speech.model_card import CardSettings
+from speech.notification import webhook
 from speech.settings import with_extra_flags
 from speech.storage.corpus_uri import is_source, parse_corpus
 from speech.storage.objects import is_remote
@@ -60,6 +61,7 @@ def check(spec: Mapping[str, Any], parameters: Mapping[str, Any], deployment: De
         _check_places(values, deployment)
         _check_quantities(values)
         _check_settings(values)
+        _check_message(spec, values)
 
 
 def _check_corpus(values: Mapping[str, Any]) -> None:
@@ -92,6 +94,14 @@ def _check_places(values: Mapping[str, Any], deployment: Deployment | None) -> N
         )
     if uri and not is_remote(uri):
         raise InputError(f"--checkpoint_uri {uri}: expected an s3:// prefix")
+
+
+def _check_message(spec: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    if values.get("notify_url") and "notify" not in spec["root"]["dag"]["tasks"]:
+        raise InputError(
+            "--notify_url: this compiled pipeline tells nobody: compile it with [notify] in deployment.toml"
+        )
+    webhook.address(values.get("notify_url", ""))
 
 
 def _check_quantities(values: Mapping[str, Any]) -> None:

@@ -162,6 +162,8 @@ def package(flags: ClusterFlags, parameters: dict[str, Any]) -> Iterator[Pipelin
         else:
             path = Path(scratch, "pipeline.yaml")
             cluster = deployment.read(Path(flags.deployment)) if flags.deployment else deployment.unknown_cluster()
+            if url := parameters.get("notify_url"):
+                cluster = dataclasses.replace(cluster, notify=dataclasses.replace(cluster.notify, url=url))
             compiled.write(pipeline, path, flags.registry, cluster)
         spec = _spec(path)
         refusals.check(spec, parameters, cluster)

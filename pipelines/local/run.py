@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.publish.releases import is_watched, look
-from pipelines.local import collect, results, runners
+from pipelines.local import collect, messages, results, runners
 from pipelines.local.revision import revision
 from pipelines.local.screen import Screen
 from pipelines.retrain import retrain
@@ -15,7 +15,12 @@ from speech.storage.files import write_json
 
 
 def run(arguments: dict[str, Any], output: Path, runner: str) -> int:
-    """Run the pipeline, put its results into `output`, print what came out; returns the exit code."""
+    """Run the pipeline, put its results into `output`, print and tell what came out; returns the exit code."""
+    with messages.told(arguments, output) as known:
+        return _run(arguments, output, runner, known)
+
+
+def _run(arguments: dict[str, Any], output: Path, runner: str, known: dict[str, Any]) -> int:
     if not arguments["corpus_uri"]:
         raise InputError("--corpus_uri is missing: the folder or .tar.gz of a Common Voice release, local or s3://")
     if arguments["train_workers"] != 1:
@@ -27,6 +32,7 @@ def run(arguments: dict[str, Any], output: Path, runner: str) -> int:
         news = look(arguments["corpus_uri"], arguments["publish_uri"], arguments["base_checkpoint_uri"])
         print(news.message, flush=True)
         if news.release is None:
+            known["decision"] = news.message
             return 0
         arguments = arguments | {
             "corpus_uri": news.release.uri,
@@ -39,13 +45,16 @@ def run(arguments: dict[str, Any], output: Path, runner: str) -> int:
     try:
         current = {"corpus_revision": arguments["corpus_revision"] or revision(arguments["corpus_uri"])}
         uncached = ("publish",) if arguments["publish_uri"] else ()  # what is there decides, which is no input
-        result = runners.run(retrain, arguments | current, runs, Screen(), runner, uncached)
+        screen = Screen()
+        result = runners.run(retrain, arguments | current, runs, screen, runner, uncached)
         if result.failed_step:
+            known |= messages.failure(result, screen)
             _tell_failure(result)
             return result.exit_code
         collect.collect(result.outputs, output)
         facts = results.gather(result, output)
         write_json(output / collect.SUMMARY, facts)
+        known |= messages.success(result, facts, output)
         print(results.text(facts, output))
         return 0
     finally:

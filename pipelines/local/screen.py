@@ -5,6 +5,7 @@ import time
 from typing import TextIO
 
 NAME_WIDTH = 18
+LAST_WORDS = ("error: ", "interrupted: ")  # how a step's last line begins that says what is wrong
 
 
 class Screen:
@@ -17,6 +18,7 @@ class Screen:
         self._started_s = 0.0
         self._transient = False  # the cursor stands behind a line that counts seconds
         self._open_line = False  # the step's last output did not end its line
+        self.last_words = ""  # of a step that failed: its own line
 
     def start(self, step: str) -> None:
         """A step begins to work."""
@@ -41,6 +43,9 @@ class Screen:
     def output(self, text: str) -> None:
         """The step wrote something, carriage returns included."""
         self._clear()
+        for line in text.splitlines():
+            if line.startswith(LAST_WORDS):
+                self.last_words = line
         self._write(text)
         self._open_line = not text.endswith(("\n", "\r"))  # a bar that is taken away ends with a carriage return
 

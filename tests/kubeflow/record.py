@@ -19,8 +19,8 @@ from typing import Any
 import kfp_server_api
 
 from components import images
-from pipelines.cluster import workflow
 from pipelines.cluster.api import ENDED
+from speech.kubeflow_runs import workflow
 from tests.kubeflow import small_pipelines
 from tests.kubeflow.server import Kubeflow, until
 

@@ -24,7 +24,7 @@ def test_replacing_a_schedule_touches_none_of_its_runs(kubeflow: Kubeflow, tmp_p
         return [run.run_id for run in kubeflow.runs() if run.recurring_run_id == schedule_id[:36]]
 
     def pods(run_id: str) -> dict[str, str]:
-        from pipelines.cluster import workflow
+        from speech.kubeflow_runs import workflow
 
         steps = workflow.steps(kubeflow.cluster.workflow(run_id))
         return {step.name: step.state for step in steps if not step.is_kubeflows}
@@ -49,7 +49,7 @@ def test_replacing_a_schedule_touches_none_of_its_runs(kubeflow: Kubeflow, tmp_p
 
 
 def log_of(kubeflow: Kubeflow, run_id: str) -> str:
-    from pipelines.cluster import workflow
+    from speech.kubeflow_runs import workflow
 
     steps = workflow.steps(kubeflow.cluster.workflow(run_id))
     (step,) = [step for step in steps if step.name == "Work"]

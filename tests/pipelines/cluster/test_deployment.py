@@ -273,3 +273,35 @@ def test_a_step_s_own_table_goes_on_top_of_the_default(tmp_path: Path) -> None:
     found = deployment.read(path)
     assert (found.of("train").retries, found.of("train").timeout_s) == (4, 60)
     assert (found.of("publish").retries, found.of("publish").timeout_s) == (3, 60)
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_with_notify_a_last_step_runs_behind_all_others_whatever_their_end(pipeline: str, tmp_path: Path) -> None:
+    path = tmp_path / "deployment.toml"
+    page = "https://kubeflow.example.org/pipeline"
+    path.write_text(
+        f'[notify]\nsecret = "chat"\npage = "{page}"\n[steps.train]\ngpus = 1\ngpu_type = "nvidia.com/gpu"\n'
+        "[steps.notify]\nretries = 3\n"
+    )
+    document, kubernetes = documents(pipeline, path)
+    spec = pipeline_spec_pb2.PipelineSpec()
+    json_format.ParseDict(document, spec, ignore_unknown_fields=False)
+    tasks = document["root"]["dag"]["tasks"]
+    assert set(tasks) == {"exit-handler-1", "notify"}
+    told = tasks["notify"]
+    assert told["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert told["dependentTasks"] == ["exit-handler-1"]
+    assert not told["cachingOptions"].get("enableCache")
+    given = told["inputs"]["parameters"]
+    assert given["notify_place"] == {"componentInputParameter": "publish_uri"}
+    assert given["run_id"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
+    assert not [one for one in given.values() if "taskFinalStatus" in one]  # 2.17's driver refuses it
+    (variables,) = platform(kubernetes)["exec-notify"]["secretAsEnv"][-1:]
+    assert (variables["secretName"], variables["optional"]) == ("chat", True)
+    within = document["components"]["comp-exit-handler-1"]
+    passed = within["inputDefinitions"]["parameters"]
+    assert [name for name in passed if name.endswith("train_gpu_type")]  # what only resources name arrives
+
+
+def test_without_notify_the_pipeline_is_as_it_was() -> None:
+    assert not [name for name in documents("retrain")[0]["root"]["dag"]["tasks"] if "exit" in name or name == "notify"]

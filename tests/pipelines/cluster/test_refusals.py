@@ -89,3 +89,9 @@ def test_a_training_in_a_train_job_needs_a_place_for_its_checkpoints() -> None:
     refusals.check(spec("retrain"), {**CORPUS, "checkpoint_uri": "s3://work/running"}, cluster)
     with pytest.raises(InputError, match="--checkpoint_uri is missing: a training in a TrainJob"):
         refusals.check(spec("retrain"), CORPUS, cluster)
+
+
+def test_a_message_needs_a_pipeline_that_sends_one() -> None:
+    given = {"corpus_uri": "s3://corpora/cy.tar.gz", "notify_url": "https://hooks.example.org/x"}
+    with pytest.raises(InputError, match="tells nobody"):
+        check(given)

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from pipelines.cluster.workflow import Pod
 from speech.errors import EXIT_INPUT, EXIT_RETRY
+from speech.kubeflow_runs.workflow import Pod
 
 STATUS = re.compile(r"exit status (\d+)")  # the launcher's last line, or what the step told the pod
 EXIT_CODE = re.compile(r"\(exit code (\d+)\)")  # Kubernetes' own; the launcher turns every code of a step into 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.cluster import workflow
+from speech.kubeflow_runs import workflow
 from tests.fixtures.kfp_server import recording
 
 

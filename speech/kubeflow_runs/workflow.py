@@ -5,6 +5,8 @@ gets, and below the node of the step itself an `executor`, whose pod does the wo
 is wrapped once more for retries (`train(0)`, `executor(1)`).
 """
 
+import base64
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -47,6 +49,16 @@ class Step:
     def pod(self) -> Pod | None:
         """The newest one."""
         return self.pods[-1] if self.pods else None
+
+
+def of_answer(answer: str | bytes) -> dict[str, Any]:
+    """The Workflow in what API v1beta1 answers about a run; `{}` before it has begun."""
+    manifest = (json.loads(answer).get("pipeline_runtime") or {}).get("workflow_manifest")
+    workflow = json.loads(manifest) if manifest else {}
+    status = workflow.get("status", {})
+    if packed := status.get("compressedNodes"):  # of many nodes
+        status["nodes"] = json.loads(gzip.decompress(base64.b64decode(packed)))
+    return workflow
 
 
 def steps(workflow: dict[str, Any]) -> list[Step]:

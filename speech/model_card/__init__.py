@@ -1,8 +1,4 @@
-"""The model card: what a model is, was made of and can do, as Markdown with the peers' front matter and as JSON.
-
-The front matter is that of the `AUTHOR_NAME_VERSION.md` files which DeepSpeech 0.9.3 and Coqui STT 1.4.0 write beside
-their exports, so that what collects those reads ours.
-"""
+"""The model card: what a model is, was made of and can do, as Markdown with front matter for programs, and as JSON."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +10,11 @@ from speech.artifacts import Corpus, Evaluation, ExportedModel
 from speech.clips import tally
 from speech.errors import InputError
 from speech.metrics import CHARACTERS, WORDS
+from speech.model_card.front_matter import PLACEHOLDER, front_matter
 from speech.settings import setting, setting_error
 from speech.storage.files import write_json, write_text
 
 JSON_NAME = "model_card.json"
-PLACEHOLDER = "<to be filled in>"
 CLIENTS = {
     ".pb": "deepspeech",
     ".pbmm": "deepspeech, loaded without reading it",
@@ -26,9 +22,6 @@ CLIENTS = {
     ".onnx": "ONNX Runtime and others; features and decoding are the caller's",
     ".txt": "the symbols that the model writes",
 }
-# What YAML takes for text without quotes: words, a placeholder, a version of three numbers.
-PLAIN_YAML = re.compile(r"[A-Za-z][\w .,@/()+-]*[\w)]|<[\w .,]+>|\d+\.\d+\.\d+[\w.+-]*", re.ASCII)
-NOT_TEXT = frozenset(("true", "false", "yes", "no", "on", "off", "null"))
 SHOWN_SETTINGS = (
     *("recipe", "epochs", "train_batch_size", "learning_rate", "lr_schedule", "dropout_rate", "layer_norm"),
     "random_seed",
@@ -49,6 +42,9 @@ class CardSettings:
     )
     export_description: str = setting(
         "", "description in Markdown: what the data and the model are, what it is for", component=True
+    )
+    export_datasets: tuple[str, ...] = setting(
+        (), "the training data's names on a model hub; none: Common Voice's, if the release is one of it"
     )
     export_min_ds_version: str = setting("0.9.3", "oldest version of DeepSpeech's clients that loads the model")
     export_max_ds_version: str = setting("0.9.3", "newest version of DeepSpeech's clients that loads the model")
@@ -90,18 +86,8 @@ def describe(settings: CardSettings, sources: CardSources) -> dict[str, Any]:
     sidecar = sources.models[0].sidecar
     files = {name: about for model in sources.models for name, about in model.sidecar["files"].items()}
     return {
-        "author": settings.export_author_id,
-        "model_name": settings.export_model_name,
-        "model_version": settings.export_model_version,
-        "contact_info": settings.export_contact_info,
-        "license": settings.export_license,
-        "data_license": settings.export_data_license,
+        **stated(settings),
         "language": sidecar.get("language") or PLACEHOLDER,
-        "description": settings.export_description,
-        "clients": {
-            "deepspeech": [settings.export_min_ds_version, settings.export_max_ds_version],
-            "stt": [settings.export_min_stt_version, settings.export_max_stt_version],
-        },
         "files": {name: {**about, "for": CLIENTS.get(Path(name).suffix, "")} for name, about in sorted(files.items())},
         "model": {
             "geometry": sidecar["geometry"],
@@ -115,6 +101,30 @@ def describe(settings: CardSettings, sources: CardSources) -> dict[str, Any]:
         "data": _data(sources.corpus),
         "evaluation": _evaluation(sources.evaluation, sources.models[0]),
     }
+
+
+def stated(settings: CardSettings) -> dict[str, Any]:
+    """What the card says because somebody set it."""
+    return {
+        "author": settings.export_author_id,
+        "model_name": settings.export_model_name,
+        "model_version": settings.export_model_version,
+        "contact_info": settings.export_contact_info,
+        "license": settings.export_license,
+        "data_license": settings.export_data_license,
+        "datasets": list(settings.export_datasets),
+        "description": settings.export_description,
+        "clients": {
+            "deepspeech": [settings.export_min_ds_version, settings.export_max_ds_version],
+            "stt": [settings.export_min_stt_version, settings.export_max_stt_version],
+        },
+    }
+
+
+def restated(facts: Mapping[str, Any], settings: CardSettings) -> dict[str, Any]:
+    """The facts of a card, with what `settings` set to anything but the default in the place of what it said."""
+    silent = stated(CardSettings())
+    return {**facts, **{name: value for name, value in stated(settings).items() if value != silent[name]}}
 
 
 def _data(corpus: Corpus | None) -> dict[str, Any]:
@@ -146,7 +156,7 @@ def _evaluation(evaluation: Evaluation | None, model: ExportedModel) -> dict[str
 
 def markdown(facts: Mapping[str, Any]) -> str:
     """The card as Markdown."""
-    lines = [*_front_matter(facts), "", f"# {_text(facts['model_name'])} {_text(facts['model_version'])}", ""]
+    lines = [*front_matter(facts), "", f"# {_text(facts['model_name'])} {_text(facts['model_version'])}", ""]
     if facts["description"]:
         lines += [facts["description"], ""]
     for title, section in (
@@ -160,20 +170,6 @@ def markdown(facts: Mapping[str, Any]) -> str:
         if section := list(section):
             lines += [f"## {title}", "", *section, ""]
     return "\n".join(lines)
-
-
-def _front_matter(facts: Mapping[str, Any]) -> Iterator[str]:
-    yield "---"
-    for name in ("author", "model_name", "model_version", "contact_info", "license", "language"):
-        yield f"{name}: {_yaml(facts[name])}"
-    suffixes = {Path(name).suffix for name in facts["files"]}
-    yield f"runtime: {'tflite' if '.tflite' in suffixes else 'tensorflow'}"
-    for client, short in (("deepspeech", "ds"), ("stt", "stt")):
-        for bound, version in zip(("min", "max"), facts["clients"][client], strict=True):
-            yield f"{bound}_{short}_version: {_yaml(version)}"
-    yield "acoustic_model_url: <replace this with a publicly available URL of the acoustic model>"
-    yield "scorer_url: <replace this with a publicly available URL of the scorer, if present>"
-    yield "---"
 
 
 def _accuracy(evaluation: Mapping[str, Any]) -> Iterator[str]:
@@ -269,12 +265,3 @@ def _symbol(symbol: str) -> str:
 def _text(text: str) -> str:
     """Without meaning in Markdown."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", str(text))
-
-
-def _yaml(value: str) -> str:
-    """A scalar that every YAML reader takes for this text."""
-    if PLAIN_YAML.fullmatch(value) and value.lower() not in NOT_TEXT:
-        return value
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    printable = "".join(character if character.isprintable() else f"\\U{ord(character):08x}" for character in escaped)
-    return f'"{printable}"'

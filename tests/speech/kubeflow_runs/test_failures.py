@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipelines.cluster.failures import FailureReason, reason, waits_for_image, waits_for_node
 from pipelines.cluster.following import Ending, Failure
-from pipelines.cluster.workflow import Pod
 from speech.errors import EXIT_INPUT, EXIT_RETRY
+from speech.kubeflow_runs.failures import FailureReason, reason, waits_for_image, waits_for_node
+from speech.kubeflow_runs.workflow import Pod
 
 END = "F1121 12:00:00.000001       1 main.go:55] failed to execute component: exit status {}\n"
 

@@ -1,0 +1,1 @@
+"""The message at the end of a run on a cluster: how it ended, and what it published."""

@@ -1,0 +1,1 @@
+"""What Kubeflow and Argo tell of a run: its steps, their pods, and why one failed."""
