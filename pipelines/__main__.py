@@ -140,12 +140,20 @@ def images(argv: Sequence[str]) -> None:
     )
 
 
+def doctor(argv: Sequence[str]) -> None:
+    """Look at this machine."""
+    from pipelines import doctor as work
+
+    command(work.DoctorFlags, work.run, prog="speechmill doctor", description=work.DESCRIPTION, argv=argv)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "run": (run, "run the whole pipeline on this machine"),
     "compile": (compile_pipeline, "write the pipeline as YAML for Kubeflow"),
     "submit": (submit, "start a run on Kubeflow and follow it"),
     "schedule": (schedule, "create or replace a recurring run on Kubeflow"),
     "images": (images, "build the steps' images, or push them"),
+    "doctor": (doctor, "look at this machine: what is missing, and what to do"),
 }
 
 
@@ -165,7 +173,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         if name not in COMMANDS:
             raise InputError(f"unknown command {name}: expected {', '.join(COMMANDS)}")
-        require("pipeline")
+        if name != "doctor":  # which says what is missing, this as well
+            require("pipeline")
     COMMANDS[name][0](arguments[1:])
 
 
