@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,19 +110,27 @@ def of_gpus(cards: list[str], report: dict[str, Any]) -> Check:
         )
     if not cards:
         return _no_gpu()
-    shown = "; ".join(cards)
-    if not report["cuda"]:
-        return Check("GPU", PROBLEM, f"{shown}; this TensorFlow is the build for CPUs", GPU_BUILD)
-    missing = sorted({*missing_libraries(), *report.get("unloaded", ())})
+    found, advice = why_unseen(report["cuda"], report.get("unloaded", ()))
+    return Check("GPU", PROBLEM, f"{'; '.join(cards)}; {found}", advice)
+
+
+def why_unseen(cuda: str, unloaded: Iterable[str] = ()) -> tuple[str, str]:
+    """Why a TensorFlow built for `cuda` (empty: for CPUs) sees no GPU of a machine that has one, and what to do.
+
+    `unloaded` are libraries that TensorFlow itself said it could not load.
+    """
+    if not cuda:
+        return "this TensorFlow is the build for CPUs", GPU_BUILD
+    missing = sorted({*missing_libraries(), *unloaded})
     if DRIVER in missing:
         advice = "install NVIDIA's driver; a container gets it from its engine: docker run --gpus all"
-        return Check("GPU", PROBLEM, f"{shown}; the driver's library {DRIVER} is missing", advice)
+        return f"the driver's library {DRIVER} is missing", advice
     if missing:
         wheels = sorted({LIBRARIES[name] for name in missing if name in LIBRARIES})
         named = f" (in {', '.join(wheels)})" if wheels else ""
-        return Check("GPU", PROBLEM, f"{shown}; TensorFlow finds no {', '.join(missing)}{named}", GPU_BUILD)
+        return f"TensorFlow finds no {', '.join(missing)}{named}", GPU_BUILD
     advice = "is CUDA_VISIBLE_DEVICES empty, or the driver older than the CUDA that TensorFlow was built for?"
-    return Check("GPU", PROBLEM, f"{shown}; all libraries are there, and TensorFlow sees none of them", advice)
+    return "all libraries are there, and TensorFlow sees none of them", advice
 
 
 def missing_libraries(packages: list[Path] | None = None) -> list[str]:
