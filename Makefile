@@ -1,27 +1,32 @@
-# `make demo` and `make test` set up all they need in .venv; nothing outside this folder is touched.
+# `make demo` and `make test` set up all they need in .venv; nothing outside this folder is touched. VENV=folder takes
+# another environment, PYTHON=/path/to/python the interpreter of a new one, GPU=1 TensorFlow's build for NVIDIA GPUs.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-BIN := .venv/bin
-INSTALLED := .venv/.installed
+VENV := .venv
+BIN := $(VENV)/bin
+GPU := $(if $(wildcard $(VENV)/.installed-gpu),1,)# an environment for GPUs stays one until `make setup GPU=0`
+INSTALLED := $(VENV)/.installed$(if $(filter 1,$(GPU)),-gpu)
+export VENV PYTHON GPU
 export TF_CPP_MIN_LOG_LEVEL := 3
 
 DEMO := build/demo
-DEMO_SETTINGS := --corpus_uri examples/cv-corpus-demo/en --n_hidden 192 --train_batch_size 8 --epochs 15
+DEMO_SETTINGS := --corpus_uri examples/cv-corpus-demo/en --n_hidden 192 --train_batch_size 8 --epochs 15 \
+	$(if $(filter 1,$(GPU)),--train_flags='--devices gpu')
 
-.PHONY: help setup demo check test coverage test-slow test-kubernetes test-kubeflow lint format compile tables lock clean
+.PHONY: help setup demo check test pytest test-pythons coverage test-slow test-kubernetes test-kubeflow lint format compile tables lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-setup: $(INSTALLED) ## make .venv, or bring it up to date
-	@echo "setup: .venv is up to date"
+setup: $(INSTALLED) ## make .venv, or bring it up to date (GPU=1: with TensorFlow for NVIDIA GPUs)
+	@echo "setup: $(VENV) is up to date"
 
 $(INSTALLED): requirements/dev.lock requirements/uv.lock requirements/install.sh pyproject.toml
 	@requirements/install.sh
 
-demo: $(INSTALLED) ## the whole pipeline on the example corpus; results in build/demo
+demo: $(INSTALLED) ## the whole pipeline on the example corpus; results in build/demo (GPU=1: trains on a GPU)
 	@$(BIN)/speechmill run --output $(DEMO) $(DEMO_SETTINGS)
 
 QUICK := not slow and not kubernetes and not kubeflow
@@ -34,9 +39,14 @@ check: lint ## under a minute: lint, types, and the tests nearest to what differ
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "$(QUICK)" --maxfail 10 \
 		-p tests.affected --start_within 25 $$affected || [ $$? -eq 5 ]
 
-test: lint ## all checks and tests but the slow ones
+test: lint pytest ## all checks and tests but the slow ones
+
+pytest: $(INSTALLED) ## the tests of `make test` without the checks (TESTS=tests/speech: some of them)
 	@echo "tests: pytest"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(QUICK)"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(QUICK)" $(TESTS)
+
+test-pythons: ## `make test` on each Python that is installed (PYTHONS="3.10 3.13" TESTS=tests/speech: less)
+	@PYTHONS="$(PYTHONS)" TESTS="$(TESTS)" KEEP="$(KEEP)" requirements/pythons.sh
 
 coverage: $(INSTALLED) ## the same tests, and which lines they miss; build/coverage has them as pages
 	@mkdir -p build

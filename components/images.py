@@ -19,6 +19,7 @@ import grimp
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "speechmill"  # `speechmill compile --registry` puts a registry's name in front
 CODE = ("speech", "components")
+DOCTOR = "speech.doctor.__main__"  # in every image: in a pod it is the first thing to run
 
 
 def dockerfile(step: str) -> Path:
@@ -52,6 +53,7 @@ def modules(step: str) -> set[str]:
 
 def _roots(step: str) -> Iterator[str]:
     """What the component functions of an image import, and what its commands run."""
+    yield DOCTOR
     step = VARIANTS.get(step, step)
     folder = f"components.{PACKAGES.get(step, step.replace('-', '_'))}"
     yield from COMMANDS.get(step, (module for module in _graph().modules if module.startswith(f"{folder}.")))

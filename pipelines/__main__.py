@@ -154,6 +154,13 @@ def card(argv: Sequence[str]) -> None:
     model_cards.main(argv)
 
 
+def doctor(argv: Sequence[str]) -> None:
+    """Look at this machine."""
+    from pipelines import doctor as work
+
+    command(work.DoctorFlags, work.run, prog="speechmill doctor", description=work.DESCRIPTION, argv=argv)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "run": (run, "run the whole pipeline on this machine"),
     "compile": (compile_pipeline, "write the pipeline as YAML for Kubeflow"),
@@ -162,6 +169,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "images": (images, "build the steps' images, or push them"),
     "models": (models, "list, show and compare the published versions, or roll back to one"),
     "card": (card, "print the model card of a published version, for a model hub"),
+    "doctor": (doctor, "look at this machine: what is missing, and what to do"),
 }
 WITHOUT_KFP = ("models", "card")
 
@@ -183,6 +191,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if name not in COMMANDS:
             raise InputError(f"unknown command {name}: expected {', '.join(COMMANDS)}")
         require("publish" if name in WITHOUT_KFP else "pipeline")
+        if name != "doctor":  # which says what is missing, this as well
+            require("pipeline")
     COMMANDS[name][0](arguments[1:])
 
 

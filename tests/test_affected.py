@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.affected import IMPORTED, ITSELF, MIRROR, NAMED, affected, changed
+from tests.fixtures import system
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,7 @@ def test_a_change_that_nothing_tests_calls_for_nothing() -> None:
     assert affected(["speech/no_such_room/module.py", "tests/fixtures/no_such_file.py"]) == {}
 
 
+@system.needs("git")
 def test_changed_files_are_those_of_the_branch_and_those_not_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,7 +60,9 @@ class TrainMachines:
         "on a cluster: the training's kind of GPU, as Kubernetes names it, such as nvidia.com/gpu",
         pipeline=True,
     )
-    train_gpus: str = setting("0", "on a cluster: GPUs of the training, on each machine; 0: none", pipeline=True)
+    train_gpus: str = setting(
+        "0", "on a cluster and with --runner docker: GPUs of the training, on each machine; 0: none", pipeline=True
+    )
     train_cpu: str = setting(
         "2",
         "on a cluster: cores of the training on each machine, at most, such as 4 or 500m; 0: no limit",

@@ -80,7 +80,8 @@ class Validator:
 
     def _read(self, clips: ClipSet, label: str) -> tuple[np.ndarray, np.ndarray]:
         """Losses `[N]`, NaN for clips of no use, and the edits and tokens `[4]` of words and of characters."""
-        losses, errors = np.full(len(clips), np.nan), np.zeros(4)
+        losses: np.ndarray = np.full(len(clips), np.nan)
+        errors: np.ndarray = np.zeros(4)
         batches = plan_sorted(clips.n_frames, DEV_BATCH)
         with Progress(label, len(clips), "clips", show=self.show_progressbar) as progress:
             for batch in stream(clips, batches[self.worker.number :: self.worker.of]):

@@ -78,6 +78,11 @@ class KubeflowApi:
                 ssl_ca_cert=self.ssl_ca_cert or None,
             )
 
+    def health(self) -> dict[str, Any]:
+        """What the server says of itself: `tag_name` (its version), `multi_user`, as far as it does."""
+        with self._calling("asking for its version"):
+            return dict(json.loads(self._get("/apis/v2beta1/healthz").data))
+
     def upload(self, package: Path, pipeline: str) -> PipelineVersion:
         """Upload a compiled pipeline as a version named by its content; the pipeline is made the first time.
 

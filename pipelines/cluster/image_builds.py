@@ -1,12 +1,13 @@
 """`speechmill images`: build the steps' images under the names that the compiled pipeline uses, and push them."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from speech.errors import InputError, RetryError
 from speech.settings import setting
 
 CHOICES = (*images.STEPS, *images.VARIANTS)
-CLIENTS = ("docker", "/usr/bin/docker", "podman")
+CLIENTS = ("docker", "/usr/bin/docker", "/usr/local/bin/docker", "podman")
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,12 @@ def build(flags: ImageFlags) -> None:
             _say(name, "is there", client, image)
             continue
         with build_context(name) as context:
-            code = subprocess.run(build_command(client, name, image, flags, revision), cwd=context).returncode
-        if code:
-            raise InputError(f"{name}: the build failed with exit code {code}; its output above says why")
+            command = build_command(client, name, image, flags, revision)
+            # What a client prints besides (an id, notices about itself) would stand between the lines about the images.
+            done = subprocess.run(command, cwd=context, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            print(done.stdout.decode("utf-8", errors="replace").rstrip(), file=sys.stderr, flush=True)
+            raise InputError(f"{name}: the build failed with exit code {done.returncode}; its output above says why")
         _say(name, f"built in {time.monotonic() - started:.0f} s", client, image)
 
 
@@ -117,8 +121,8 @@ def reference(name: str, registry: str = "") -> str:
 
 def find_client(client: str = "") -> str:
     """A client that builds with BuildKit (or podman, which needs none); raises InputError if there is none."""
-    for name in [client] if client else CLIENTS:
-        if (path := shutil.which(name)) and _can_build(path):
+    for path in _found([client] if client else CLIENTS):
+        if _can_build(path):
             return path
     raise InputError(
         f"{client or 'docker'}: no client that builds images with BuildKit: install docker with its buildx plugin, or "
@@ -126,11 +130,22 @@ def find_client(client: str = "") -> str:
     )
 
 
+def _found(names: Iterable[str]) -> Iterator[str]:
+    """Every program of these names on PATH: the first `docker` there may be one without BuildKit."""
+    for name in names:
+        for folder in [""] if "/" in name else os.environ.get("PATH", os.defpath).split(os.pathsep):
+            if path := shutil.which(str(Path(folder, name))):
+                yield path
+
+
 def _can_build(path: str) -> bool:
     """Docker clients since 23 build through the buildx plugin; the ones before carry BuildKit themselves."""
     if "podman" in path:
         return True
-    version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    try:
+        version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    except OSError:  # such as a script whose interpreter is not there
+        return False
     digits = "".join(character if character.isdigit() else " " for character in version).split()
     if digits and int(digits[0]) < 23:
         return True

@@ -10,6 +10,7 @@ import docker.errors
 import docker.types
 import kfp.local
 
+from components import images
 from pipelines.local.screen import Screen
 from speech.errors import InputError
 from speech.storage.corpus_uri import parse_corpus, split_corpora
@@ -60,13 +61,37 @@ def _paths(name: str, value: Any) -> list[str]:
     return [path for path in given if isinstance(path, str) and path.startswith("/")]
 
 
+def gpus_of(arguments: dict[str, Any]) -> int:
+    """How many GPUs the training is to have."""
+    given = str(arguments.get("train_gpus", "0"))
+    if not given.isdecimal():
+        raise InputError(f"--train_gpus {given!r} is not allowed: a number, 0 for none")
+    return int(given)
+
+
+def with_gpus(options: dict[str, Any], gpus: int) -> dict[str, Any]:
+    """A container's options; of the training: with so many GPUs, as by `docker run --gpus`, in the image with CUDA."""
+    if not gpus or options["image"] != images.TRAIN:
+        return options
+    request = docker.types.DeviceRequest(count=gpus, capabilities=[["gpu"]])
+    return {**options, "image": images.TRAIN_GPU, "device_requests": [request]}
+
+
 def run_container(client: Any, options: dict[str, Any], log: Path, screen: Screen) -> int:
     """Run a container to its end and return its exit code.
 
     The container stays until its exit code has been read, and is removed then, also after an exception.
     """
     _check_image(client, options["image"])
-    container = client.containers.run(detach=True, **options)
+    try:
+        container = client.containers.run(detach=True, **options)
+    except docker.errors.APIError as error:
+        if "device_requests" in options and "device driver" in str(error):
+            raise InputError(
+                "--train_gpus: the container engine has no GPUs to give: install NVIDIA's driver and its Container "
+                f"Toolkit on this machine, or leave --train_gpus at 0 ({error.explanation})"
+            ) from error
+        raise
     try:
         for data in container.logs(stream=True, stdout=False, stderr=True):
             screen.output(data.decode("utf-8", errors="replace"))

@@ -29,7 +29,7 @@ import kfp.local.cache
 import kfp.local.docker_task_handler
 import kfp.local.subprocess_task_handler
 
-from pipelines.local.containers import docker_runner, run_container
+from pipelines.local.containers import docker_runner, gpus_of, run_container, with_gpus
 from pipelines.local.processes import run_process
 from pipelines.local.screen import Screen
 from pipelines.local.step_cache import Outputs, VerifiedCache
@@ -73,7 +73,7 @@ def run(
     with _locked(folder), _terminable():
         tell = functools.partial(_cached, result=result, screen=screen)
         cache = VerifiedCache(folder / CACHE, names, result.seconds, tell, uncached)
-        steps = _Steps(folder, names, cache, screen, result)
+        steps = _Steps(folder, names, cache, screen, result, gpus_of(arguments))
         kfp.local.init(
             runner=docker_runner(arguments) if runner == "docker" else kfp.local.SubprocessRunner(use_venv=False),
             pipeline_root=str(folder),
@@ -106,9 +106,16 @@ class _Steps:
     """Runs the steps' processes for kfp."""
 
     def __init__(
-        self, folder: Path, names: Mapping[str, str], cache: VerifiedCache, screen: Screen, result: LocalRun
+        self,
+        folder: Path,
+        names: Mapping[str, str],
+        cache: VerifiedCache,
+        screen: Screen,
+        result: LocalRun,
+        gpus: int,
     ) -> None:
         self.folder, self.names, self.cache, self.screen, self.result = folder, names, cache, screen, result
+        self.gpus = gpus  # of the training's container
         self._working: Path | None = None  # the folder of the step that runs
 
     @contextlib.contextmanager
@@ -132,7 +139,7 @@ class _Steps:
     ) -> int:
         """Stands for kfp's function of this signature."""
         options = {"image": image, "command": command, "volumes": volumes, **container_run_args}
-        return self._step(command, lambda log: run_container(client, options, log, self.screen))
+        return self._step(command, lambda log: run_container(client, with_gpus(options, self.gpus), log, self.screen))
 
     def _step(self, command: Sequence[str], work: Callable[[Path], int]) -> int:
         folder = _step_folder(command)

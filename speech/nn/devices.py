@@ -3,12 +3,14 @@
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 
+from speech.doctor.gpu import gpu_names, why_unseen
 from speech.errors import InputError, RetryError
 from speech.native.processors import cores
 from speech.nn import rendezvous
@@ -136,16 +138,25 @@ def _choose_gpus(devices: str) -> list[tf.config.PhysicalDevice]:
     kind, count = parse_devices(devices)
     there = tf.config.list_physical_devices("GPU")
     if kind == "gpu" and len(there) < max(1, count):
+        reason = "`nvidia-smi` lists them" if there else _why_no_gpu()
         raise RetryError(
-            f"--devices {devices}: this machine has {len(there)} GPUs that TensorFlow can use (`nvidia-smi` lists "
-            "them; the image or environment must be the one for GPUs); --devices cpu trains without"
+            f"--devices {devices}: this machine has {len(there)} GPUs that TensorFlow can use ({reason}); "
+            "--devices cpu trains without"
         )
+    if kind == "auto" and not there and (cards := gpu_names()):
+        print(f"warning: training on the CPU, although there is {'; '.join(cards)}: {_why_no_gpu()}", file=sys.stderr)
     chosen = [] if kind == "cpu" else there[: count or None]
     if there:
         tf.config.set_visible_devices(chosen, "GPU")
     for gpu in chosen:
         tf.config.experimental.set_memory_growth(gpu, True)
     return chosen
+
+
+def _why_no_gpu() -> str:
+    build = tf.sysconfig.get_build_info()
+    found, advice = why_unseen(build.get("cuda_version", "") if build.get("is_cuda_build") else "")
+    return f"{found}: {advice}"
 
 
 def _choose_processors(devices: str) -> int:

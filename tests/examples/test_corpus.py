@@ -3,7 +3,6 @@
 import csv
 import importlib.util
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +12,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import soundfile
+
+from tests.fixtures import system
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RELEASE = EXAMPLES / "cv-corpus-demo" / "en"
@@ -237,12 +238,13 @@ def test_script_and_corpus_agree(script: ModuleType) -> None:
 
 def same_programs() -> bool:
     """Whether the espeak-ng and lame that made the committed clips are here."""
-    if not (shutil.which("espeak-ng") and shutil.which("lame")):
+    if system.lacking("espeak-ng", "lame"):
         return False
     versions = [subprocess.run([p, "--version"], capture_output=True, text=True).stdout for p in ("espeak-ng", "lame")]
     return " 1.51 " in versions[0] and "version 3.100 " in versions[1]
 
 
+@system.needs("espeak-ng", "lame")
 @pytest.mark.skipif(not same_programs(), reason="needs espeak-ng 1.51 and lame 3.100 (Debian 12's)")
 def test_script_makes_the_committed_bytes(script: ModuleType, tmp_path: Path) -> None:
     clips = list(enumerate(script.plan(), script.FIRST_CLIP_NUMBER))

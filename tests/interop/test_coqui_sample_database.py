@@ -1,6 +1,5 @@
 """Sample databases that Coqui STT's own writer made, sample by sample against its own reader."""
 
-import ctypes.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +9,10 @@ import pytest
 from speech.clips.audio import ClipReader
 from speech.clips.sample_database import read_sample_database
 from speech.errors import InputError
+from tests.fixtures import system
 from tests.peers.environments import Peer
 
-needs_libopus = pytest.mark.skipif(
-    ctypes.util.find_library("opus") is None,
-    reason="the peer's own writer loads the system's libopus (Debian, Ubuntu: apt-get install libopus0)",
-)
+needs_libopus = system.needs("libopus")  # which the peer's own reader and writer load
 
 
 @pytest.mark.parametrize("kind", ["wav", pytest.param("opus", marks=needs_libopus)])

@@ -32,7 +32,10 @@ def test_the_command_itself_loads_not_even_kfp() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ruin"], "error: unknown command ruin: expected run, compile, submit, schedule, images, models, card\n"),
+        (
+            ["ruin"],
+            "error: unknown command ruin: expected run, compile, submit, schedule, images, models, card, doctor\n",
+        ),
         (["run"], "error: --corpus_uri is missing"),
         (["run", "--corpus_ur", "x"], "error: unknown flag --corpus_ur: did you mean --corpus_uri?\n"),
         (["run", "--corpus_uri", "x", "--runner", "kubernetes"], "error: "),

@@ -17,7 +17,9 @@ CLIENT = """#!/bin/sh
 printf '%s\\n' "$*" >> {log}
 case "$1 $2" in
   "image inspect") grep -qx "$5" {built} 2>/dev/null && echo 123456789 || exit 1 ;;
-  "build --quiet") for last; do [ "$before" = --tag ] && echo "$last" >> {built}; before=$last; done; exit {code} ;;
+  "build --quiet")
+    echo "sha256:0123"; echo "DEPRECATED: the legacy builder" >&2
+    for last; do [ "$before" = --tag ] && echo "$last" >> {built}; before=$last; done; exit {code} ;;
   "tag "*) echo "$3" >> {built} ;;
   "--version "*) echo "Docker version 20.10.24, build 1" ;;
 esac
@@ -49,7 +51,10 @@ def test_every_step_s_image_is_built_under_the_pipeline_s_name(client, tmp_path,
     assert "--build-arg LOCK=import-cv.lock" in command
     assert f"--tag {images.IMPORT_CV} --file docker/import-cv.Dockerfile ." in command
     assert re.search(r"--build-arg REVISION=([0-9a-f]{40}|unknown) --build-arg SOURCE=\S+", command)
-    assert "123 MB  speechmill/import-cv:" in capfd.readouterr().err
+    told = capfd.readouterr()
+    assert "123 MB  speechmill/import-cv:" in told.err
+    assert told.out == ""
+    assert len(told.err.splitlines()) == len(images.STEPS)  # nothing that is not about an image
     (tmp_path / "log").unlink()
     speechmill.main(["images", "build", "--docker", str(client())])
     assert calls(tmp_path, "build") == []  # all there already
@@ -116,6 +121,21 @@ def test_wrong_commands_are_one_line(arguments, message, capsys) -> None:
 def test_a_build_that_fails_ends_the_command(client, capsys) -> None:
     with pytest.raises(InputError, match="import-cv: the build failed with exit code 3"):
         image_builds.build(ImageFlags(docker=str(client(3))))
+    assert "DEPRECATED: the legacy builder" in capsys.readouterr().err  # what the client said may say why
+
+
+def test_a_client_without_buildkit_that_is_first_on_the_path_is_passed_over(client, tmp_path, monkeypatch) -> None:
+    first = tmp_path / "first/docker"
+    first.parent.mkdir()
+    first.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Docker version 28.2.2, build e6534b4"\n')
+    first.chmod(0o755)
+    second = client()
+    monkeypatch.setenv("PATH", f"{first.parent}:{second.parent}:/usr/bin:/bin")
+    assert image_builds.find_client() == str(second)
+    with pytest.raises(InputError, match="no client that builds images with BuildKit"):
+        image_builds.find_client(str(first))
+    first.write_text("#!/no/such/interpreter\n")
+    assert image_builds.find_client() == str(second)
 
 
 def test_the_label_names_no_credential(monkeypatch) -> None:

@@ -8,6 +8,7 @@ import docker.errors
 import kfp.local
 import pytest
 
+from components import images
 from pipelines.local import containers
 from pipelines.local.screen import Screen
 from speech.errors import InputError
@@ -113,3 +114,31 @@ def test_an_engine_that_does_not_answer_is_one_line(monkeypatch) -> None:
     monkeypatch.setattr(containers.docker, "from_env", refuse)
     with pytest.raises(InputError, match="no container engine answers"):
         containers.docker_runner({})
+
+
+def test_the_training_gets_its_gpus_and_the_image_for_them() -> None:
+    options = {"image": images.TRAIN, "command": ["true"], "user": "1:1"}
+    found = containers.with_gpus(options, 2)
+    assert found["image"] == images.TRAIN_GPU
+    (request,) = found["device_requests"]
+    assert (request["Count"], request["Capabilities"]) == (2, [["gpu"]])
+    assert found["user"] == "1:1"
+    assert containers.with_gpus(options, 0) == options
+    other = options | {"image": images.EXPORT}
+    assert containers.with_gpus(other, 2) == other
+
+
+@pytest.mark.parametrize("given", ["-1", "all", "1.5"])
+def test_gpus_are_a_number(given) -> None:
+    with pytest.raises(InputError, match=f"--train_gpus '{given}' is not allowed"):
+        containers.gpus_of({"train_gpus": given})
+
+
+def test_an_engine_without_gpus_is_one_line(tmp_path) -> None:
+    class Refusing(Client):
+        def run(self, **options: Any) -> Container:
+            raise docker.errors.APIError('could not select device driver "" with capabilities: [[gpu]]')
+
+    options = containers.with_gpus({"image": images.TRAIN, "command": ["true"]}, 1) | {"image": "speechmill/train:1"}
+    with pytest.raises(InputError, match="the container engine has no GPUs to give: install NVIDIA's driver"):
+        containers.run_container(Refusing(Container(0)), options, tmp_path / "log", Screen(io.StringIO()))

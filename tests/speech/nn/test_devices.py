@@ -132,8 +132,23 @@ def test_a_worker_that_is_none_of_them_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_a_gpu_that_is_not_there_is_an_error_to_retry(asked: str) -> None:
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU")
-    with pytest.raises(RetryError, match=f"--devices {asked}: this machine has 0 GPUs"):
+    with pytest.raises(RetryError, match=f"--devices {asked}: this machine has 0 GPUs") as raised:
         configure(asked, 0, 0, False)
+    assert "the build for CPUs: make setup GPU=1" in str(raised.value)
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_said_where_none_was_asked_for(monkeypatch, capsys) -> None:
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU")
+    configure("auto", 0, 0, False)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(devices, "gpu_names", lambda: ["NVIDIA H200, driver 570.86, 143771 MiB"])
+    configure("auto", 0, 0, False)
+    told = capsys.readouterr().err
+    assert told.startswith("warning: training on the CPU, although there is NVIDIA H200")
+    assert "make setup GPU=1" in told
+    configure("cpu", 0, 0, False)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("wrong", ["gpus", "cpu:0", "auto:2", "gpu:", ""])

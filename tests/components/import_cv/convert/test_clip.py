@@ -1,7 +1,6 @@
 """Decoding: every kind of file is converted exactly, or refused under its own name."""
 
 import io
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from components.import_cv.convert.clip import Decoder
 from components.import_cv.plan.reasons import Reason, Refused
 from tests.components.import_cv.conftest import encoded, sound
 from tests.components.import_cv.conftest import mp3 as make_mp3
+from tests.fixtures import system
 
-FFMPEG = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+FFMPEG = system.needs("ffmpeg")
 
 
 @pytest.fixture(scope="module")
