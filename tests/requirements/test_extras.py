@@ -1,8 +1,10 @@
 """Every extra is exact: the packages that its command's modules import, in all its phases, and no others."""
 
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -190,25 +192,62 @@ def test_without_an_extra_a_command_says_which(tmp_path: Path, command: str) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as pip gets it; built from a copy, because setuptools works in `build/`."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in OWN:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "."]
+    subprocess.run([*command, "--wheel-dir", "dist"], cwd=folder, check=True, capture_output=True)
+    (built,) = (folder / "dist").glob("speechmill-*.whl")
+    return built
+
+
+def test_the_wheel_holds_what_is_read_beside_the_modules(wheel: Path) -> None:
+    there = set(zipfile.ZipFile(wheel).namelist())
+    kinds = (".py", ".j2", ".toml", ".cpp", ".h", ".sh")
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for name in OWN
+        for path in (ROOT / name).rglob("*")
+        if path.suffix in kinds and "__pycache__" not in path.parts
+    }
+    assert wanted - there == set()
+    assert {name.split("/")[0] for name in there} - set(OWN) == {f"speechmill-{PROJECT['version']}.dist-info"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("extra", ["publish", "convert-mmap", "import-cv"])
-def test_an_installed_extra_is_enough(tmp_path: Path, extra: str) -> None:
-    """In an empty environment, `pip install speechmill[extra]` by its lock: --help, and a small command."""
-    python = tmp_path / "env/bin/python"
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
-    uv = Path(sys.prefix, "bin", "uv")
-    lock = ROOT / "requirements" / f"{extra}.lock"
-    subprocess.run([uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", lock], check=True)
-    module = images.COMMANDS.get(extra, (f"components.{extra.replace('-', '_')}",))[0]
-    for arguments, code in ((["--help"], 0), (CALLS[module][0], 2)):
-        told = subprocess.run(
-            [python, "-m", module, *arguments],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+@pytest.mark.parametrize("extra", [*images.STEPS, "pipeline"])
+def test_an_installed_extra_is_enough(tmp_path: Path, wheel: Path, extra: str) -> None:
+    """`pip install speechmill[extra]` in an empty environment: the command's --help, and a small piece of its work."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True)
+    python, uv = tmp_path / "env/bin/python", Path(sys.prefix, "bin", "uv")
+    install = [uv, "pip", "install", "--quiet", "--python", python, "--constraint", ROOT / "requirements/dev.lock"]
+    subprocess.run([*install, f"speechmill[{extra}] @ {wheel.as_uri()}"], check=True)
+    module = {"pipeline": "pipelines"}.get(extra) or images.COMMANDS.get(extra, (images.PACKAGES.get(extra),))[0]
+    module = module or f"components.{extra.replace('-', '_')}"
+    calls = [
+        (["--help"], 0),
+        (CALLS[module][0] if extra != "pipeline" else ["compile"], 0 if extra == "pipeline" else 2),
+    ]
+    work = tmp_path / "work"
+    work.mkdir()
+    for arguments, code in calls:
+        told = called([python, "-m", module, *arguments], work)
         assert told.returncode == code, told.stderr
         assert "this command needs" not in told.stderr
         assert "Traceback" not in told.stderr
+    told = called([tmp_path / "env/bin/speechmill", "run", "--corpus_uri", "x"], work)
+    assert told.returncode == 2
+    assert re.match(r"error: this command needs .*: pip install 'speechmill\[", told.stderr)
+    assert told.stderr.count("\n") == 1
+
+
+def called(command: list[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command of an installed package, with nothing of this checkout around it."""
+    return subprocess.run(
+        command, cwd=folder, env={"PATH": "/usr/bin:/bin", "HOME": str(folder)}, capture_output=True, text=True
+    )
