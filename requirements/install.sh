@@ -35,6 +35,11 @@ locks() {
     fi
 }
 
+# Who has no home that can be written, as in a container, has no cache; uv would refuse to work.
+if ! mkdir -p "${UV_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/uv}" 2>/dev/null; then
+    export UV_NO_CACHE=1
+fi
+
 # shellcheck disable=SC2046
 fetch_with_uv() {
     "$venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: -r requirements/uv.lock &&

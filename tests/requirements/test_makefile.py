@@ -24,20 +24,20 @@ PROGRAM = """#!/bin/sh
 case "$1" in
   -c) exit 0 ;;
   --version) echo "Python 3.12.1" ;;
-  *) echo "$(basename "$0") $*" >> {log} ;;
+  *) echo "$(basename "$0") $*${{UV_NO_CACHE:+ without a cache}}" >> {log} ;;
 esac
 [ "$2" = venv ] && mkdir -p "$4/bin" && cp "$0" "$4/bin/python" && cp "$0" "$4/bin/uv"
 exit 0
 """
 
 
-def make(checkout: Path, *arguments: str) -> list[str]:
-    """What is called by `make` with a Python that does nothing."""
+def make(checkout: Path, *arguments: str, home: Path | None = None) -> list[str]:
+    """What is called by `make` with a Python that does nothing, of a user with that home."""
     log, python = checkout / "log", checkout / "python"
     log.unlink(missing_ok=True)
     python.write_text(PROGRAM.format(log=log))
     python.chmod(0o755)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(checkout)}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home or checkout)}
     command = ["make", "--no-print-directory", *arguments, f"PYTHON={python}"]
     subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True)
     return log.read_text().splitlines() if log.is_file() else []
@@ -81,3 +81,11 @@ def test_a_demo_on_a_gpu_asks_for_one(checkout, gpu, asks) -> None:
         ["make", "-n", "demo", f"GPU={gpu}"], cwd=checkout, capture_output=True, text=True, check=True
     )
     assert ("--train_flags='--devices gpu'" in told.stdout) == asks
+
+
+def test_who_has_no_home_gets_the_packages_without_a_cache(checkout) -> None:
+    (checkout / "file").write_text("")
+    lines = make(checkout, "setup", home=checkout / "file")
+    assert any(line.startswith("uv pip sync") and line.endswith("without a cache") for line in lines)
+    lines = make(checkout, "setup", "VENV=other")
+    assert not any(line.endswith("without a cache") for line in lines)
