@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not engine_answers(), reason=
 @pytest.fixture(scope="module")
 def machine() -> Iterator[str]:
     """A container with the packages that the README names and the files of this checkout in /work."""
-    client = docker.from_env()
+    client = docker.from_env(timeout=600)  # removing some gigabytes takes its time
     try:
         client.images.get(BASE)
     except docker.errors.ImageNotFound:
