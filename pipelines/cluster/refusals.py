@@ -15,6 +15,7 @@ from speech.errors import InputError
 from speech.model_card import CardSettings
 from speech.notification import webhook
 from speech.settings import with_extra_flags
+from speech.settings.arguments import from_arguments
 from speech.storage.corpus_uri import is_source, parse_corpus
 from speech.storage.objects import is_remote
 
@@ -123,7 +124,8 @@ def _check_settings(values: Mapping[str, Any]) -> None:
         if (value := values.get(argument.parameter)) is not None:
             is_count = int in (argument.type, *get_args(argument.type))  # a compiled pipeline's numbers are floats
             chosen[argument.name] = int(value) if is_count else value
-    built = {settings: settings(**chosen) for settings, chosen in of_class.items()}
+    # As the steps make them: a parameter that is a list arrives as text.
+    built: dict[type, Any] = {settings: from_arguments(settings, chosen) for settings, chosen in of_class.items()}
     for name, settings in FURTHER_FLAGS.items():
         try:
             with_extra_flags(built[settings], str(values.get(name, "")), name)

@@ -1,14 +1,27 @@
 """A run on this machine tells how it ended, whatever its end."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 
 from pipelines import __main__ as speechmill
 from pipelines.local import messages
 from pipelines.local.runners import LocalRun
 from pipelines.local.screen import Screen
+from speech.artifacts import Evaluation
 from speech.errors import InputError
+from speech.notification.message import RunEnd
 from speech.notification.webhook import URL_VARIABLE
+from speech.storage.files import write_json
 from tests.fixtures.webhook_server import webhook
+
+
+@dataclass
+class _Artifact:
+    """What kfp.local hands out of an artifact."""
+
+    path: Path
 
 
 @pytest.fixture
@@ -51,6 +64,26 @@ def test_a_failed_step_s_own_line(tmp_path) -> None:
     result = LocalRun(failed_step="train", exit_code=2)
     assert messages.failure(result, screen)["reason"] == "train: error: --epochs -1 is not allowed: 1 or more"
     assert "exit code 1, its log is" in messages.failure(LocalRun(failed_step="train", exit_code=1), Screen())["reason"]
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_what_a_run_published(gated: bool, tmp_path) -> None:
+    artifact, evaluation = tmp_path / "published", tmp_path / "evaluation"
+    evaluation.mkdir()
+    (evaluation / Evaluation.HTML_REPORT).write_text("<html>")
+    write_json(evaluation / Evaluation.SAMPLES, [])
+    write_json(evaluation / Evaluation.SCORES, {"wer": 0.125, "wer_interval": [0.1, 0.15], "cer": 0.04})
+    decision = {"version": "2", "decision": "promoted", "reason": "it is better", "champion": "1"}
+    decision["scores"] = {"wer": 0.125, "wer_interval": [0.1, 0.15], "champion_wer": 0.25}
+    if gated:
+        write_json(artifact / messages.DESCRIPTION, {"version": "2", "decision": decision})
+    outputs = {"publish": {"published": _Artifact(artifact)}, "evaluate": {"evaluation": _Artifact(evaluation)}}
+    facts = {"published": {"version": "2", "uri": "s3://models/cy/2"}, "report": "report.html"}
+    end = RunEnd("SUCCEEDED", **messages.success(LocalRun(outputs=outputs), facts, tmp_path))
+    assert (end.version, end.wer, end.wer_interval) == ("2", 0.125, [0.1, 0.15])
+    assert (end.decision, end.champion, end.champion_wer) == (("promoted", "1", 0.25) if gated else ("", "", None))
+    report = "s3://models/cy/2/report.html" if gated else str(tmp_path / "report.html")
+    assert end.links == {"version": "s3://models/cy/2", "report": report}
 
 
 def test_speechmill_run_tells_of_a_refusal(hook, tmp_path, capsys) -> None:

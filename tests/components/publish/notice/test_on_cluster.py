@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components.publish import step
+from components.publish.component import notify
 from components.publish.notice import on_cluster
 from components.publish.settings import NotifySettings, PublishSettings
 from speech.notification.webhook import URL_VARIABLE
@@ -110,6 +111,16 @@ def test_an_api_that_does_not_answer(api: Api, capsys) -> None:
         assert on_cluster.tell(settings(api, hook, run_id="unknown"))
     assert hook.received[0]["state"] == "UNKNOWN"
     assert "does not say how the run ended" in capsys.readouterr().err
+
+
+def test_the_component_s_own_code_sends_it(api: Api) -> None:
+    api.scenario = "wrong_input"
+    with webhook() as hook:
+        given = {"notify_url": hook.url, "notify_format": "slack", "run_id": RUN, "kubeflow_api": api.url}
+        notify.python_func(**given, run_name="nightly 7")
+    (told,) = hook.received
+    assert told["text"] == "nightly 7 failed"
+    assert "*Reason*: Work: error: --epochs -1 is not allowed" in told["blocks"][1]["text"]["text"]
 
 
 def test_without_a_webhook_nobody_is_asked(capsys) -> None:
