@@ -37,7 +37,7 @@ from speech.errors import InputError, RetryError
 from speech.native.processors import cores
 from speech.storage.stores import fetched
 
-SHARD_FORMAT = 3  # how clips are divided into shards, and how the journal says it
+SHARD_FORMAT = 4  # how clips are divided into shards, and how the journal says it
 NOT_IN_FINGERPRINT = (
     "workers",
     "previous",

@@ -8,10 +8,11 @@ from typing import Any
 
 from components.import_cv.plan.reasons import Reason, Refused
 from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
-from speech.errors import InputError, RetryError
+from speech.errors import RetryError
 from speech.storage.objects import client, download_file, split_uri, storage_errors
 from speech.storage.retries import attempts
 from speech.storage.streams import ATTEMPTS, RETRY_DELAY_S, ResumedStream
+from speech.storage.transfer import head_of
 
 CONNECTIONS = 16  # downloads at a time of one worker
 
@@ -93,7 +94,8 @@ class RemoteLoader:
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
                     return Refused(Reason.MISSING)
-                raise InputError(f"{self.uri}: {key}: {error}") from error
+                with storage_errors(f"{self.uri}: {key}"):
+                    raise
             except (BotoCoreError, HTTPError, OSError) as error:
                 failure: Exception = error
         raise RetryError(f"{self.uri}: {key}: {failure}")
@@ -107,7 +109,7 @@ class RemoteStream(ResumedStream):
         self._bucket, self._key = split_uri(uri)
         self._client = client(uri=uri)
         with storage_errors(uri):
-            head = self._client.head_object(Bucket=self._bucket, Key=self._key)
+            head = head_of(self._client, self._bucket, self._key)
         self.size, self.mark = head["ContentLength"], head["ETag"]
 
     def _open(self) -> Any:

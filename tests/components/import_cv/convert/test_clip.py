@@ -239,3 +239,10 @@ def test_ffmpeg_reads_what_libsndfile_does_not(decoder: Decoder, tmp_path: Path)
 def test_without_ffmpeg_its_formats_are_named(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clip.shutil, "which", lambda name: None)
     assert refusal(decoder, b"\0\0\0\x20ftypM4A " + b"\0" * 100) == (Reason.NEEDS_FFMPEG, "MP4 or M4A")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_no_silence(decoder: Decoder, value: float) -> None:
+    samples = np.zeros(16000, np.float32)
+    samples[100] = value
+    assert refusal(decoder, encoded(samples, 16000, "WAV", "FLOAT"))[0] is Reason.NOT_AUDIO

@@ -166,3 +166,28 @@ def test_objects_of_others_stay(make_release: MakeRelease, s3_bucket: str) -> No
     assert {name for name in after if name.endswith((".tar", ".csv"))} == {
         "train.csv", "import_index.csv", "shards/other.tar",
     }  # fmt: skip
+
+
+def test_a_missing_bucket_is_not_a_missing_object(s3_bucket: str) -> None:
+    """What an archive is asked for first is a HEAD, whose answer does not say which of both it is."""
+    with pytest.raises(InputError, match="no such bucket"):
+        remote.RemoteStream("s3://no-such-bucket-here/cv.tar.gz")
+    with pytest.raises(InputError, match="no such object"):
+        remote.RemoteStream(f"{s3_bucket}/cv.tar.gz")
+
+
+def test_a_busy_store_is_asked_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip that the store would not give for now ends the import with 75, not with 2."""
+    from botocore.exceptions import ClientError
+
+    class Busy:
+        def get_object(self, **_: object) -> None:
+            raise ClientError(
+                {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]
+                "GetObject",
+            )
+
+    monkeypatch.setattr(remote, "client", Busy)
+    monkeypatch.setattr(remote, "RETRY_DELAY_S", 0.0)
+    with pytest.raises(RetryError, match=r"s3://bucket/clips/a\.mp3"):
+        list(remote.RemoteLoader("s3://bucket/clips").load(["a.mp3"], 1000))
