@@ -25,6 +25,10 @@ SUMS = "SHA256SUMS"
 CLAIM = ".publishing.json"  # in an object store only: the digest of what a version's name is being written with
 
 
+class DamagedRecord(InputError):
+    """A small file of the place that is not what was written there."""
+
+
 class ModelBucket(ABC):
     """A place for versions."""
 
@@ -45,12 +49,20 @@ class ModelBucket(ABC):
 
     def read(self, version: str) -> dict[str, Any] | None:
         """The description of a complete version, or None."""
-        return self.get(f"{version}/{DESCRIPTION}")
+        description = self.get(f"{version}/{DESCRIPTION}")
+        if description is not None and not (
+            isinstance(description, dict) and isinstance(description.get("files"), dict)
+        ):
+            raise DamagedRecord(f"{self.locate(version)}/{DESCRIPTION}: damaged: it describes no version")
+        return description
 
     def get(self, name: str) -> Any:
-        """The content of the JSON file `name`, or None if there is none."""
+        """The content of the JSON file `name`, or None if there is none; raises DamagedRecord for no JSON."""
         text = self.store.read(name)
-        return None if text is None else json.loads(text)
+        try:
+            return None if text is None else json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DamagedRecord(f"{self.locate(name)}: damaged: not readable as JSON: {str(error)[:80]}") from error
 
     def put(self, name: str, text: str) -> None:
         """Write the file `name`, or replace it as a whole."""

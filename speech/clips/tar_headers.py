@@ -1,7 +1,7 @@
 """Tar archives of strangers: headers whose size is limited.
 
-tarfile reads the extended headers (pax records, GNU long names, sparse maps) of an archive into memory, as large as they
-say they are, so that 2 MB of compressed zeros take gigabytes.
+tarfile reads the extended headers (pax records, GNU long names, sparse maps) of an archive into memory, as large as
+they say they are, so that 2 MB of compressed zeros take gigabytes.
 """
 
 import contextlib

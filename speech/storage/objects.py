@@ -147,8 +147,11 @@ def storage_errors(uri: str) -> Iterator[None]:
 
 # Refusals that another attempt may cure although their status is below 500.
 TRANSIENT_CODES = frozenset(
-    ("RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests")
-    + ("BadDigest", "IncompleteBody", "OperationAborted", "RequestThrottled", "RequestThrottledException")
+    (
+        *("RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"),
+        *("TooManyRequests", "RequestThrottled", "RequestThrottledException"),
+        *("BadDigest", "IncompleteBody", "OperationAborted"),
+    )
 )
 TRANSIENT_STATUS = (408, 425, 429)
 

@@ -18,7 +18,7 @@ from speech.artifacts import (
     write_sidecar,
 )
 from speech.geometry import Geometry
-from speech.storage.files import write_json
+from speech.storage.files import sha256, write_json
 
 Settings = partial(PublishSettings, min_test_clips=1)  # the evaluations here are of a few clips
 
@@ -63,7 +63,9 @@ def make_artifacts(tmp_path: Path) -> Callable[..., dict[str, Path]]:
         (base / "evaluation" / Evaluation.HTML_REPORT).write_text("<html>")
         write_json(base / "evaluation" / Evaluation.SAMPLES, samples(edits))
         wer = sum(edits) / (2 * len(edits)) if edits else 0.0
-        write_json(base / "evaluation" / Evaluation.SCORES, {"wer": wer, "cer": 0.05, "by_length": {}})
+        measured = {"sha256": sha256(base / "model" / ExportedModel.FROZEN)}
+        scores = {"wer": wer, "cer": 0.05, "by_length": {}, "model": measured}
+        write_json(base / "evaluation" / Evaluation.SCORES, scores)
         return {name: base / name for name in (*layout, "evaluation")}
 
     return make

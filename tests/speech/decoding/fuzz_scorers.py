@@ -27,7 +27,6 @@ from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.emissions import HARD, synthesize
 from tests.fixtures.decoding.texts import make_sentences, make_words
 
-
 EXTREMES = (float("nan"), float("inf"), -float("inf"), -1e38, 1e38, -3.4e38, 3.4e38, -1e300, 1e-45, 0.0, -1.0, 1.5)
 SANITIZERS = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all", "-g")
 

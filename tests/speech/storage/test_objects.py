@@ -93,7 +93,7 @@ def refused(code: str, status: int) -> Exception:
 
 
 def test_faults_that_pass_are_worth_another_attempt() -> None:
-    """Cut answers, a store that is busy and requests that came damaged end with 75; refusals of what is asked with 2."""
+    """Cut answers, busy stores and requests that arrived damaged end with 75, refusals of what is asked with 2."""
     import botocore.exceptions as errors
     from botocore.parsers import ResponseParserError
     from urllib3.exceptions import ProtocolError
