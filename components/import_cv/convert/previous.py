@@ -109,8 +109,8 @@ class Previous:
         first, second = struct.unpack(">QQ", digest)
         place = int(np.searchsorted(self._keys, np.uint64(first)))
         while place < len(self._keys) and self._keys[place] == first:
-            if self._more[place] == second:
-                return self._read(int(self._order[place]))
+            if self._more[place] == second and (data := self._read(int(self._order[place]))) is not None:
+                return data  # of several clips with the same sound the first whole one
             place += 1
         return None
 

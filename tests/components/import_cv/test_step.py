@@ -446,6 +446,7 @@ def test_audio_that_rotted_in_the_previous_corpus_is_converted_again(
 ) -> None:
     """A bit that flipped behind a header of the right length is in no new corpus; nor is what has no checksum."""
     release = make_release(train=6)
+    (release / "clips/clip_00002.mp3").write_bytes(mp3(1.3, 44100, 77))  # a sound that no other clip has
     settings = ImportSettings(layout=layout)
     old = step.run(settings, str(release), tmp_path / "old")
     fresh = contents(step.run(settings, str(release), tmp_path / "fresh").folder)
