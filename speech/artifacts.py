@@ -95,7 +95,10 @@ class Corpus:
     def places(self) -> dict[str, str]:
         """Where the clips of train, dev and test are, if not in this folder: set -> URI."""
         path = self.folder / self.PLACES
-        return _read_json(path) if path.is_file() else {}
+        places = _read_json(path) if path.is_file() else {}
+        if not all(isinstance(place, str) for place in places.values()):
+            raise InputError(f"{path}: damaged: expected the place of each set's clips")
+        return places
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,10 @@ class Clips:
     @cached_property
     def sets(self) -> list[str]:
         """The names of the sets."""
-        return list(_read_json(self.folder / self.SETS)["sets"])
+        sets = _read_json(self.folder / self.SETS).get("sets")
+        if not (isinstance(sets, list) and all(isinstance(name, str) for name in sets)):
+            raise InputError(f"{self.folder / self.SETS}: damaged: expected the names of `sets`")
+        return sets
 
     def csv(self, name: str) -> Path:
         """Where the CSV of a set is."""
@@ -369,7 +375,7 @@ def place_of_scorer(where: str | Path, flag: str, more: Names = names_of_scorer)
 def read_alphabet(folder: Path, geometry: Geometry) -> Alphabet:
     """The alphabet beside a model; bytes output mode is recognised by its marker file."""
     path = folder / ALPHABET
-    if path.is_file() and path.read_text(encoding="utf-8") == Alphabet.bytes_output_mode().to_text():
+    if path.is_file() and path.read_bytes() == Alphabet.bytes_output_mode().to_text().encode("utf-8"):
         alphabet = Alphabet.bytes_output_mode()
     else:
         alphabet = Alphabet.load(path)

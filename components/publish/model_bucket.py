@@ -5,10 +5,10 @@ write this version. Two runs that write at once end with one version per name, m
 versions lie small JSON records, each whole at any moment: `create` lets one of many writers at once win.
 """
 
+import contextlib
 import json
 import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +18,7 @@ from components.publish.contents import File
 from speech.errors import InputError
 from speech.storage.files import fsync_folder
 from speech.storage.objects import list_keys, split_uri, upload_file
+from speech.storage.scratch import scratch_in
 from speech.storage.stores import FolderStore, Store, store_at
 
 DESCRIPTION = "version.json"  # written last: a version with it is complete
@@ -103,14 +104,13 @@ class LocalVersions(ModelBucket):
         return [name for name in names if not name.startswith(".")]  # one that is being written
 
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=f".{version}.", suffix=".tmp", dir=self.folder))
-        except OSError as error:
-            raise InputError(
-                f"{self.folder}: cannot write there: {error.strerror}; give --publish_uri another folder"
-            ) from error
-        try:
+        with contextlib.ExitStack() as stack:
+            try:
+                staging = stack.enter_context(scratch_in(self.folder, f".{version}.", ".tmp"))
+            except OSError as error:
+                raise InputError(
+                    f"{self.folder}: cannot write there: {error.strerror}; give --publish_uri another folder"
+                ) from error
             for name, file in files.items():
                 (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file.source, staging / name)
@@ -125,8 +125,6 @@ class LocalVersions(ModelBucket):
                 raise
             fsync_folder(self.folder)
             return True
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _make_durable(staging: Path) -> None:

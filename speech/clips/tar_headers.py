@@ -24,7 +24,7 @@ class BoundedTarInfo(tarfile.TarInfo):
     """A member whose headers take little memory; tarfile.ReadError for any other."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str | None, errors: str) -> "BoundedTarInfo":
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "BoundedTarInfo":
         """Read one header block."""
         member = super().frombuf(buf, encoding, errors)
         if member.type in _EXTENDED and not 0 <= member.size <= HEADER_BYTES:

@@ -6,7 +6,6 @@ downloaded is checked against it.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -17,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from speech.errors import InputError, RetryError
+from speech.errors import NO_SPACE, InputError, RetryError
 from speech.storage.retries import attempts
 
 PART_BYTES = 32 << 20
@@ -26,7 +25,6 @@ FILES_AT_ONCE = 4
 ATTEMPTS = 7  # of a part or of a whole upload, above the client's own
 RETRY_DELAY_S = 0.5  # doubled after each attempt
 DIGEST = "sha256"  # name in the object's metadata
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def each(work: Callable[[Any], object], items: Iterable[Any]) -> None:

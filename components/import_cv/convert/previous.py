@@ -60,7 +60,9 @@ class Previous:
         None, too, for one of an earlier version, whose index has no checksums: its audio may have rotted since.
         """
         report = Corpus.open(folder).report
-        made_by = report.get("converter", {})
+        made_by = report.get("converter")
+        if not isinstance(made_by, dict):
+            raise InputError(f"{folder / Corpus.REPORT}: damaged: it does not say how the clips were made")
         if made_by.get("version") != CONVERTER or made_by.get("sample_rate_hz") != sample_rate:
             return None
         index = folder / Corpus.INDEX
