@@ -23,7 +23,7 @@ class TFLiteModel:
     """A `.tflite` file of ours, of DeepSpeech or of Coqui STT."""
 
     def __init__(self, model: Model) -> None:
-        """Raises InputError for a file that TensorFlow Lite refuses or crashes with, or with other features than ours."""
+        """Raises InputError for a file that TensorFlow Lite refuses or crashes with, or with other features."""
         self._path, self._geometry, self._n_steps = model.path, model.geometry, model.n_steps
         self._interpreters: SimpleQueue[_Interpreter] = SimpleQueue()
         trial.attempt(self._try, self._path, "TensorFlow Lite")
