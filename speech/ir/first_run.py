@@ -8,7 +8,8 @@ import sys
 import numpy as np
 
 from speech.errors import InputError
-from speech.model_files import door, trial
+from speech.model_files import door
+from speech.native import trial
 
 
 def try_out(model: door.Model) -> None:

@@ -13,7 +13,8 @@ import tensorflow as tf
 from speech.errors import InputError
 from speech.features.mfcc import mfcc
 from speech.features.streaming import run_in_steps
-from speech.model_files import Model, trial
+from speech.model_files import Model
+from speech.native import trial
 from speech.native.processors import cores
 
 MFCC_TOLERANCE = 1e-2  # of features, which are about -50...50

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from speech.errors import InputError
-from speech.model_files import trial
+from speech.native import trial
 
 
 @pytest.fixture
