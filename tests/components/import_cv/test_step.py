@@ -436,7 +436,7 @@ def test_only_new_and_changed_clips_are_converted(
         assert all(contents(incremental.folder)[name] == contents(fresh.folder)[name] for name in names)
     (old.folder / "shards/train-00000.tar").write_bytes(b"damaged")
     again = step.run(ImportSettings(previous=str(old.folder)), str(later), tmp_path / "again")
-    assert again.report["audio"]["converted"] > 1
+    assert again.report["audio"]["converted"] >= 1  # a sound that lies elsewhere, too, is taken from there
     assert contents(again.folder)["shards/train-00000.tar"] == contents(fresh.folder)["shards/train-00000.tar"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from components.publish.settings import PublishSettings
 from speech.artifacts import (
     ALPHABET,
+    Checkpoint,
     Evaluation,
     ExportedModel,
     IntermediateRepresentation,
@@ -19,6 +20,7 @@ from speech.artifacts import (
 )
 from speech.geometry import Geometry
 from speech.storage.files import sha256, write_json
+from tests.components.convert_openvino.models import make_weights
 
 Settings = partial(PublishSettings, min_test_clips=1)  # the evaluations here are of a few clips
 
@@ -35,6 +37,27 @@ def samples(edits: Sequence[int]) -> list[dict[str, Any]]:
         }
         for number, count in enumerate(edits)
     ]
+
+
+MADE = Geometry(n_hidden=4, n_labels=3)  # of the artifacts
+
+
+def trained(folder: Path, geometry: Geometry = MADE) -> Path:
+    """A checkpoint folder with two bundles."""
+    import tensorflow as tf
+
+    folder.mkdir()
+    tensors = make_weights(geometry)
+    for name in ("train-9", "best_dev-7"):
+        tf.raw_ops.SaveV2(
+            prefix=str(folder / name),
+            tensor_names=list(tensors),
+            shape_and_slices=[""] * len(tensors),
+            tensors=list(tensors.values()),
+        )
+    (folder / Checkpoint.LAST).write_text('model_checkpoint_path: "train-9"\n')
+    (folder / Checkpoint.BEST).write_text('model_checkpoint_path: "best_dev-7"\n')
+    return folder
 
 
 @pytest.fixture

@@ -13,14 +13,12 @@ import pytest
 
 from components.publish import step
 from components.publish.model_bucket import CLAIM, open_target
-from speech.artifacts import ALPHABET, Checkpoint, ExportedModel, IntermediateRepresentation
+from speech.artifacts import ALPHABET, ExportedModel, IntermediateRepresentation
 from speech.errors import InputError
-from speech.geometry import Geometry
 from speech.model_files.checkpoints import find
 from speech.storage.files import sha256, write_json
 from speech.storage.objects import download_folder, list_keys, upload_file
-from tests.components.convert_openvino.models import make_weights
-from tests.components.publish.conftest import Settings
+from tests.components.publish.conftest import MADE, Settings, trained
 
 VERSION_FILES = {
     "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "output_graph.pbmm", "report.html", "samples.json",
@@ -28,7 +26,6 @@ VERSION_FILES = {
     "openvino/output_graph.xml", "output_graph.tflite",
 }  # fmt: skip
 GATED = VERSION_FILES | {"decision.json"}
-MADE = Geometry(n_hidden=4, n_labels=3)  # of the artifacts
 BESIDE = {"champion.json", "champions"}
 
 
@@ -141,24 +138,6 @@ def test_only_what_is_given_is_published(make_artifacts, tmp_path) -> None:
     assert names_in(Path(version.uri)) == {
         "SHA256SUMS", "alphabet.txt", "decision.json", "model.json", "output_graph.pb", "version.json"
     }  # fmt: skip
-
-
-def trained(folder: Path, geometry: Geometry = MADE) -> Path:
-    """A checkpoint folder with two bundles."""
-    import tensorflow as tf
-
-    folder.mkdir()
-    tensors = make_weights(geometry)
-    for name in ("train-9", "best_dev-7"):
-        tf.raw_ops.SaveV2(
-            prefix=str(folder / name),
-            tensor_names=list(tensors),
-            shape_and_slices=[""] * len(tensors),
-            tensors=list(tensors.values()),
-        )
-    (folder / Checkpoint.LAST).write_text('model_checkpoint_path: "train-9"\n')
-    (folder / Checkpoint.BEST).write_text('model_checkpoint_path: "best_dev-7"\n')
-    return folder
 
 
 def test_a_checkpoint_that_no_training_could_start_from_is_refused(make_artifacts, tmp_path) -> None:
