@@ -51,9 +51,8 @@ class ModelBucket(ABC):
     def read(self, version: str) -> dict[str, Any] | None:
         """The description of a complete version, or None."""
         description = self.get(f"{version}/{DESCRIPTION}")
-        if description is not None and not (
-            isinstance(description, dict) and isinstance(description.get("files"), dict)
-        ):
+        usable = isinstance(description, dict) and isinstance(description.get("files", {}), dict)
+        if description is not None and not usable:
             raise DamagedRecord(f"{self.locate(version)}/{DESCRIPTION}: damaged: it describes no version")
         return description
 
