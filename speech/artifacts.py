@@ -17,6 +17,7 @@ from speech.clips.manifest import Manifest, read_manifest
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.ownership import Names, Place, listed, place_at
+from speech.storage.checked_files import check_files, listed_files
 from speech.storage.files import sha256, write_json
 
 ALPHABET = "alphabet.txt"
@@ -28,7 +29,7 @@ RUN_FOLDER = re.compile(r"run-([1-9][0-9]*)")  # of a training whose checkpoint 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object")
@@ -94,7 +95,10 @@ class Corpus:
     def places(self) -> dict[str, str]:
         """Where the clips of train, dev and test are, if not in this folder: set -> URI."""
         path = self.folder / self.PLACES
-        return _read_json(path) if path.is_file() else {}
+        places = _read_json(path) if path.is_file() else {}
+        if not all(isinstance(place, str) for place in places.values()):
+            raise InputError(f"{path}: damaged: expected the place of each set's clips")
+        return places
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,10 @@ class Clips:
     @cached_property
     def sets(self) -> list[str]:
         """The names of the sets."""
-        return list(_read_json(self.folder / self.SETS)["sets"])
+        sets = _read_json(self.folder / self.SETS).get("sets")
+        if not (isinstance(sets, list) and all(isinstance(name, str) for name in sets)):
+            raise InputError(f"{self.folder / self.SETS}: damaged: expected the names of `sets`")
+        return sets
 
     def csv(self, name: str) -> Path:
         """Where the CSV of a set is."""
@@ -211,9 +218,9 @@ class ExportedModel:
 
     @classmethod
     def open(cls, folder: str | Path) -> "ExportedModel":
-        """Open a complete exported model whose files have the sizes that the sidecar records."""
+        """Open a complete exported model whose files are those that the sidecar records."""
         model = _require(Path(folder), cls.MODEL, "exported model", cls.MAKER)
-        _check_files(Path(folder), _read_json(model).get("files", {}))
+        check_files(model, _read_json(model))
         return cls(Path(folder))
 
     def file(self, name: str) -> Path:
@@ -252,9 +259,9 @@ class IntermediateRepresentation:
 
     @classmethod
     def open(cls, folder: str | Path) -> "IntermediateRepresentation":
-        """Open a complete IR whose files have the sizes that the sidecar records."""
+        """Open a complete IR whose files are those that the sidecar records."""
         model = cls.sidecar_in(Path(folder)) or _require(Path(folder), cls.MODEL, "OpenVINO IR", cls.MAKER)
-        _check_files(Path(folder), _read_json(model).get("files", {}))
+        check_files(model, _read_json(model))
         return cls(Path(folder))
 
     @classmethod
@@ -268,7 +275,11 @@ class IntermediateRepresentation:
     @property
     def xml(self) -> Path:
         """The network; its weights lie beside it."""
-        return self.folder / self.sidecar.get("xml", self.XML)
+        files = listed_files(self.sidecar_path, self.sidecar)
+        name = self.sidecar.get("xml", self.XML)
+        if files and name not in files:
+            raise InputError(f"{self.sidecar_path}: damaged: its network {str(name)[:80]!r} is not among its files")
+        return self.folder / name
 
     @property
     def sidecar_path(self) -> Path:
@@ -305,9 +316,9 @@ class ExternalScorer:
 
     @classmethod
     def open(cls, folder: str | Path) -> "ExternalScorer":
-        """Open a complete scorer whose file has the size that the sidecar records."""
+        """Open a complete scorer whose file is the one that the sidecar records."""
         model = _require(Path(folder), cls.MODEL, "scorer", cls.MAKER)
-        _check_files(Path(folder), _read_json(model).get("files", {}))
+        check_files(model, _read_json(model))
         return cls(Path(folder))
 
     @classmethod
@@ -364,7 +375,7 @@ def place_of_scorer(where: str | Path, flag: str, more: Names = names_of_scorer)
 def read_alphabet(folder: Path, geometry: Geometry) -> Alphabet:
     """The alphabet beside a model; bytes output mode is recognised by its marker file."""
     path = folder / ALPHABET
-    if path.is_file() and path.read_text(encoding="utf-8") == Alphabet.bytes_output_mode().to_text():
+    if path.is_file() and path.read_bytes() == Alphabet.bytes_output_mode().to_text().encode("utf-8"):
         alphabet = Alphabet.bytes_output_mode()
     else:
         alphabet = Alphabet.load(path)
@@ -407,12 +418,3 @@ def names_of_ir(sidecar: Mapping[str, Any]) -> list[str]:
 def write_sidecar(folder: Path, name: str, description: dict[str, Any]) -> None:
     """Write the file that completes an artifact."""
     write_json(folder / name, description)
-
-
-def _check_files(folder: Path, files: dict[str, dict[str, Any]]) -> None:
-    for name, recorded in files.items():
-        path = folder / name
-        size = path.stat().st_size if path.is_file() else -1
-        if size != recorded["bytes"]:
-            state = "is missing" if size < 0 else f"has {size} bytes"
-            raise InputError(f"{path} {state}, but its sidecar records {recorded['bytes']}: make the artifact again")

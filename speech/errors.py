@@ -12,7 +12,8 @@ from typing import NoReturn
 
 EXIT_INPUT = 2  # the input is wrong: a rerun without a change fails again
 # What the file system refuses because of where and how much is written there, and not because of a bug of ours.
-REFUSED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+REFUSED_WRITES = (errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # what another attempt may cure: somebody makes room
 EXIT_RETRY = 75  # EX_TEMPFAIL: interrupted or a resource is missing: a scheduler may try again
 # In a pod: what Kubernetes shows as the reason of a container's end. Kubeflow's launcher turns every exit code into 1,
 # so the code is written there, too, where a scheduler can see it.
@@ -37,17 +38,33 @@ def one_line_errors() -> Iterator[None]:
         _use_scratch()
         yield
     except InputError as error:
+        if _is_full(error):
+            _end(f"interrupted: {error}: make room, and run it again", EXIT_RETRY)
         _end(f"error: {error}", EXIT_INPUT)
     except OSError as error:
+        where = error.filename or "a file"
+        if error.errno in NO_SPACE:
+            _end(f"interrupted: {where}: {error.strerror}: make room, and run it again", EXIT_RETRY)
         if error.errno not in REFUSED_WRITES:
             raise
-        where = error.filename or "a file"
-        _end(f"error: {where}: {error.strerror}: make room or choose another folder", EXIT_INPUT)
+        _end(f"error: {where}: {error.strerror}: choose another folder or name", EXIT_INPUT)
     except RetryError as error:
         _end(f"interrupted: {error}", EXIT_RETRY)
     except KeyboardInterrupt:
         print("interrupted by the keyboard", file=sys.stderr, flush=True)
         sys.exit(128 + signal.SIGINT)
+    except Exception as error:  # of libraries that have errors of their own
+        if not _is_full(error):
+            raise
+        _end(f"interrupted: {str(error).strip().splitlines()[0][:500]}: make room, and run it again", EXIT_RETRY)
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether a full disk is what an error comes from, however it was told on the way."""
+    cause = error.__cause__
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return True
+    return os.strerror(errno.ENOSPC) in str(error) or (cause is not None and _is_full(cause))
 
 
 def _end(line: str, code: int) -> NoReturn:

@@ -1,10 +1,13 @@
 """The shape of a model and of its features: what travels inside checkpoints and exported models."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from speech.errors import InputError
+
+LARGEST = 1 << 24  # of any number in a geometry
 
 N = TypeVar("N", bound=Any)  # a number of samples: int, an array or a tensor of them
 
@@ -54,7 +57,14 @@ class Geometry:
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> "Geometry":
         """Read the JSON form; unknown keys are ignored, a missing one raises InputError."""
-        known = {field.name for field in fields(cls)}
+        if not isinstance(values, dict):
+            raise InputError(f"{where}: not a model geometry: {str(values)[:40]!r}")
+        known = {field.name: field.type for field in fields(cls)}
+        for name, value in values.items():
+            if known.get(name) is int and not (type(value) is int and 0 <= value <= LARGEST):
+                raise InputError(f"{where}: not a model geometry: {name} is {str(value)[:40]!r}")
+            if known.get(name) is float and not (isinstance(value, int | float) and math.isfinite(value)):
+                raise InputError(f"{where}: not a model geometry: {name} is {str(value)[:40]!r}")
         try:
             return cls(**{name: value for name, value in values.items() if name in known})
         except TypeError as error:

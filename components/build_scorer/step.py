@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -37,6 +36,7 @@ from speech.decoding.scorer import Scorer, require_word_ends
 from speech.errors import InputError
 from speech.ownership import Place, listed
 from speech.storage.files import atomic_path, write_text
+from speech.storage.scratch import scratch_in
 from speech.storage.stores import fetched
 
 SHOWN = 5
@@ -62,8 +62,7 @@ def run(
     also = [vocabulary_name(settings.top_k), *([ExternalScorer.LANGUAGE_MODEL] if keep_binary else ())]
     names = [name for name in (ExternalScorer.SCORER, ALPHABET, *also) if name not in reused]
     with place.writing([*names, ExternalScorer.MODEL]):
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch_name:
-            scratch = Path(scratch_name)
+        with scratch_in(folder, ".scorer-") as scratch:
             model = language_model(settings, sources, alphabet.bytes_mode, scratch)
             package = scratch / ExternalScorer.SCORER
             words = [" " if word == model.space else word for word in model.vocabulary]
@@ -90,8 +89,8 @@ def build_language_model(settings: BuildScorerSettings, sources: TextSources, fo
     """What the peers' generate_lm.py makes: lm.binary and the vocabulary, for a package to be made later."""
     names = [vocabulary_name(settings.top_k), ExternalScorer.LANGUAGE_MODEL]
     with place_of(folder).writing([*names, LANGUAGE_MODEL_RECORD]):
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".scorer-") as scratch:
-            model = language_model(settings, sources, bool(settings.bytes_output_mode), Path(scratch))
+        with scratch_in(folder, ".scorer-") as scratch:
+            model = language_model(settings, sources, bool(settings.bytes_output_mode), scratch)
             write_vocabulary(folder, settings.top_k, [word for word in model.vocabulary if word != model.space])
             _move(model.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
         write_sidecar(folder, LANGUAGE_MODEL_RECORD, {"also": names})

@@ -1,6 +1,8 @@
 """Convert a DeepSpeech model to OpenVINO: networks built from the weights, written as IRs."""
 
+import errno
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -24,14 +26,17 @@ from speech.artifacts import (
     serving_alphabet,
     write_sidecar,
 )
+from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.ir import ir_file, names
 from speech.model_files.door import WITH_WEIGHTS, Model
 from speech.ownership import Place, place_at
 from speech.storage.files import fsync_folder
 from speech.storage.objects import local_folder
+from speech.storage.scratch import scratch_in
 from speech.storage.stores import fetched
 
+LITTLE_BYTES = 1 << 20  # of room on a disk that counts as full
 ENDINGS = (".bin", ".xml")
 RECORDS = {IntermediateRepresentation.MODEL: names_of_ir, IntermediateRepresentation.OLDER: names_of_ir}
 
@@ -67,8 +72,8 @@ def run(
         there = [ALPHABET] if serving_alphabet(place, source.alphabet) else []
         place.check([*files_of(settings), *(() if there else (ALPHABET,))])
         output_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".converting-", dir=output_dir) as scratch:
-            conversion = _Conversion(settings, source, form, Path(scratch))
+        with scratch_in(output_dir, ".converting-") as scratch:
+            conversion = _Conversion(settings, source, form, scratch)
             conversion.write()
             metrics = conversion.measure(dev_files)
             return conversion.install(place, there, metrics)
@@ -107,7 +112,12 @@ class _Conversion:
         facts = ir_file.rt_info(self.source.geometry, self.source.alphabet, asdict(self.settings))
         for fact, text in facts.items():
             network.set_rt_info(text, [ir_file.SECTION, fact])
-        ov.save_model(network, xml, compress_to_fp16=False)  # the builder has done it, where it does no harm
+        try:
+            ov.save_model(network, xml, compress_to_fp16=False)  # the builder has done it, where it does no harm
+        except RuntimeError as error:  # it does not say why
+            if shutil.disk_usage(self.scratch).free < LITTLE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(xml)) from error
+            raise InputError(f"{xml}: OpenVINO could not write it: {str(error).strip().splitlines()[-1]}") from error
         xml.write_text(portable(xml.read_text(encoding="utf-8")), encoding="utf-8")
         return xml
 

@@ -45,9 +45,11 @@ class Transcriber:
 
         Decodes greedily; with a `scorer` file or a `beam_width` by beam search.
         """
+        from speech.ir.first_run import try_out
         from speech.ir.runner import IrRunner
 
         opened = model_files.open(model, kinds=(Kind.IR,), alphabet=alphabet)
+        try_out(opened)
         self.alphabet = opened.alphabet
         self.sample_rate = opened.geometry.audio_sample_rate
         self.runner = IrRunner(opened, precision=precision, threads=threads)

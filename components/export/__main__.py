@@ -1,6 +1,7 @@
 """The export from a shell, with the command lines of DeepSpeech and Coqui STT."""
 
 import tempfile
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +13,7 @@ from speech.findings import Findings
 from speech.model_card import CardSettings
 from speech.settings import command, setting, setting_error
 from speech.storage.objects import is_remote, local_folder
+from speech.storage.scratch import scratch_in
 
 S = TypeVar("S")
 
@@ -115,7 +117,7 @@ def _run(flags: ExportCommand) -> None:
         with findings.noting("corpus"):
             corpus = Corpus.open(flags.corpus)
     findings.raise_found()
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=_disk(flags.export_dir)) as scratch:
+    with _scratch(flags.export_dir) as scratch:
         folder = Path(scratch) / "model"
         checkpoint = local_folder(flags.checkpoint_dir, Path(scratch) / "checkpoint")
         step.freeze(_part(ExportSettings, flags), checkpoint, folder)
@@ -144,13 +146,11 @@ def _part(settings_class: type[S], flags: ExportCommand) -> S:
     return settings_class(**{field.name: values[field.name] for field in fields(settings_class)})  # type: ignore[arg-type]
 
 
-def _disk(destination: str) -> str | None:
+def _scratch(destination: str) -> AbstractContextManager[str | Path]:
     """A folder on the disk of the destination, so that finished files are moved into place and not copied."""
     if is_remote(destination):
-        return None
-    parent = Path(destination).absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    return str(parent)
+        return tempfile.TemporaryDirectory(prefix=".export-")
+    return scratch_in(Path(destination).absolute().parent, ".export-")
 
 
 if __name__ == "__main__":

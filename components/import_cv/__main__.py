@@ -1,8 +1,11 @@
 """The import step from a shell: `python -m components.import_cv`."""
 
+import contextlib
 import dataclasses
 import hashlib
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -125,14 +128,38 @@ def _to_place(uri: str, names: Iterable[str], make: Callable[[Path], object]) ->
     if not is_remote(uri):
         make(Path(uri))
         return
-    scratch = Path(tempfile.gettempdir()) / f"speechmill-import-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
     with tempfile.TemporaryDirectory() as folder:
         place = remote_place(uri, Path(folder))
         place.check(names)
-        make(scratch)
+        scratch = _scratch_folder(uri)
+        try:
+            make(scratch)
+        except InputError:
+            with contextlib.suppress(OSError):  # unless there is work to go on with
+                scratch.rmdir()
+            raise
         last = CorpusPart.PART if (scratch / CorpusPart.PART).is_file() else Corpus.REPORT
         place.upload(scratch, last)
     shutil.rmtree(scratch)
+
+
+def _scratch_folder(uri: str) -> Path:
+    """Where the corpus for `uri` is made: always the same, so that an interrupted import goes on there.
+
+    Others may write into the folder around it. So it is ours alone, or InputError: what another user put there in
+    advance is neither filled nor uploaded.
+    """
+    name = f"speechmill-import-{os.getuid()}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
+    folder = Path(tempfile.gettempdir()) / name
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise InputError(
+            f"{folder}: not a folder that this user ({os.getuid()}) made for itself alone: remove it, or name another "
+            "folder for temporary files in TMPDIR"
+        )
+    return folder
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ class ImportSettings:
     )
     validate_label_locale: str = setting(
         "",
-        "Python file with a function validate_label(sentence) -> transcript or None",
+        "local Python file with a function validate_label(sentence) -> transcript or None; it is run, so never from s3://",
         group="Transcripts",
         metavar="FILE",
         component=True,

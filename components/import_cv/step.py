@@ -1,6 +1,5 @@
 """The import: plan, convert, write. Every stage can be interrupted; a rerun goes on and ends with the same bytes."""
 
-import errno
 import hashlib
 import json
 import sys
@@ -33,11 +32,11 @@ from components.import_cv.write.repeats import refuse_repeats
 from components.import_cv.write.shards import clips_a_window, shard_number
 from speech.alphabet import Alphabet
 from speech.artifacts import SPLITS, Corpus, CorpusPart
-from speech.errors import InputError, RetryError
+from speech.errors import NO_SPACE, InputError, RetryError
 from speech.native.processors import cores
 from speech.storage.stores import fetched
 
-SHARD_FORMAT = 3  # how clips are divided into shards, and how the journal says it
+SHARD_FORMAT = 4  # how clips are divided into shards, and how the journal says it
 NOT_IN_FINGERPRINT = (
     "workers",
     "previous",
@@ -68,7 +67,7 @@ def run_to(settings: ImportSettings, source: str, target: CorpusFolder, *, lenie
         try:
             _Import(settings, opened, target).run(lenient)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in NO_SPACE:
                 raise RetryError(f"{target.folder}: {error.strerror}: free some space and run it again") from error
             raise
         target.discard()
@@ -161,7 +160,7 @@ class _Import:
             return None
 
     def _rules(self, release: Release, alphabet: Alphabet | None) -> LabelRules:
-        settings, validator = self.settings, _validator(self.settings, self.target)
+        settings, validator = self.settings, _validator(self.settings)
         locale = settings.locale or locale_of(release)
         symbols = () if alphabet is None or alphabet.bytes_mode else alphabet.symbols
         rulebook = choose(settings.rules, locale, symbols, own_validator=validator is not None)
@@ -247,10 +246,10 @@ def _proposed(plan: Plan, rules: LabelRules) -> Alphabet:
     return Alphabet.from_symbols(proposal.symbols or (" ",), "--alphabet propose")
 
 
-def _validator(settings: ImportSettings, target: CorpusFolder) -> Validator | None:
+def _validator(settings: ImportSettings) -> Validator | None:
     if not settings.validate_label_locale:
         return None
-    return load_validator(fetched(settings.validate_label_locale, target.staging / "settings"))
+    return load_validator(settings.validate_label_locale)
 
 
 def _require_rows(plan: Plan, settings: ImportSettings, alphabet: Alphabet | None) -> None:

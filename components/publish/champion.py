@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from components.publish.contents import to_json
-from components.publish.model_bucket import ModelBucket
+from components.publish.model_bucket import DamagedRecord, ModelBucket
 from components.publish.settings import RESERVED
 from speech.errors import InputError
 
@@ -33,7 +33,7 @@ class Champions:
     def record(self, number: int) -> dict[str, Any]:
         """The record with a number; raises InputError if it is lost."""
         record = self.place.get(_name(number))
-        if not isinstance(record, dict):
+        if not (isinstance(record, dict) and _is_record(record)):
             raise InputError(f"{self.place.locate(_name(number))} is missing or damaged: it says who was champion")
         return record
 
@@ -73,7 +73,7 @@ class Champions:
         """Raise InputError if `champion.json` is somebody else's."""
         try:
             pointer = self.place.get(POINTER)
-        except ValueError:  # no JSON
+        except DamagedRecord:
             pointer = ()
         if pointer is not None and not (isinstance(pointer, dict) and isinstance(pointer.get("number"), int)):
             raise InputError(
@@ -127,6 +127,13 @@ class Champions:
 def now() -> str:
     """The time as it stands in records."""
     return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    kinds = {"version": str, "number": int, "uri": str, "since": str, "action": str, "previous": int}
+    if record.get("action") == ROLLED_BACK:
+        kinds["from"] = str
+    return all(isinstance(record.get(name), kind) for name, kind in kinds.items())
 
 
 def _name(number: int) -> str:

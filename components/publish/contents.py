@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.publish.evidence import check_measured, check_samples, check_scores, headline
 from speech.artifacts import (
     ALPHABET,
     Checkpoint,
@@ -16,10 +17,12 @@ from speech.artifacts import (
     IntermediateRepresentation,
 )
 from speech.errors import InputError
-from speech.model_files.checkpoints import find, state_text
+from speech.model_files.bundle import Bundle
+from speech.model_files.checkpoints import find, geometry_of, state_text
 from speech.storage.files import sha256
 
 OPENVINO = "openvino"  # the IR's folder inside a version: its file names collide with the exported model's
+MODEL_SUFFIXES = (".pb", ".pbmm", ".tflite", ".onnx")
 CHECKPOINT = "checkpoint"  # the folder of the best checkpoint, which the next training starts from
 
 
@@ -74,6 +77,8 @@ def gather(artifacts: Mapping[str, Path]) -> Contents:
     """
     contents = Contents()
     model = ExportedModel.open(artifacts["model"])
+    if not any(Path(name).suffix in MODEL_SUFFIXES for name in model.sidecar.get("files", {})):
+        raise InputError(f"{model.folder}: no model in it ({', '.join(MODEL_SUFFIXES)}): export it again")
     contents.model = {name: value for name, value in model.sidecar.items() if name != "also"} | {"files": {}}
     _add_exported(contents, model, artifacts["model"])
     for name in ("mapped", "tflite"):
@@ -93,6 +98,9 @@ def gather(artifacts: Mapping[str, Path]) -> Contents:
     if "evaluation" in artifacts:
         evaluation = Evaluation.open(artifacts["evaluation"])
         contents.scores = evaluation.scores
+        rate = headline(evaluation.scores, str(evaluation.folder / Evaluation.SCORES))
+        rows = check_samples(_read_json(evaluation.folder / Evaluation.SAMPLES), str(evaluation.folder), rate)
+        check_scores(evaluation.scores, rows, str(evaluation.folder))
         for name in (Evaluation.SCORES, Evaluation.SAMPLES, Evaluation.HTML_REPORT):
             _add(contents, name, evaluation.folder / name)
     if "scorer" in artifacts and (scorer := ExternalScorer.find(artifacts["scorer"])) is not None:
@@ -100,13 +108,34 @@ def gather(artifacts: Mapping[str, Path]) -> Contents:
         _add(contents, ExternalScorer.SCORER, scorer.path, recorded)
         _add(contents, ExternalScorer.MODEL, scorer.folder / ExternalScorer.MODEL)
     if "checkpoint" in artifacts:
-        _add_checkpoint(contents, Checkpoint.open(artifacts["checkpoint"]))
+        _add_checkpoint(contents, model, artifacts["checkpoint"])
+    if "evaluation" in artifacts:
+        digests = {name: file.sha256 for name, file in contents.files.items()}
+        check_measured(contents.scores, digests, str(artifacts["evaluation"] / Evaluation.SCORES))
     return contents
 
 
-def _add_checkpoint(contents: Contents, checkpoint: Checkpoint) -> None:
-    """The best bundle alone (the newest if none is the best), with the state file and the sidecars that go with it."""
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON: {error}: evaluate the model again") from error
+
+
+def _add_checkpoint(contents: Contents, model: ExportedModel, folder: Path) -> None:
+    """The best bundle alone (the newest if none is the best), with the state file and the sidecars that go with it.
+
+    Raises InputError if it is damaged, or of another model: the next training would start from it.
+    """
+    checkpoint = Checkpoint.open(folder)
     bundle = Path(find(checkpoint.folder)[0])
+    opened = Bundle.open(bundle)
+    opened.check()
+    if (geometry := geometry_of(opened.prefix, opened.shapes)) != model.geometry:
+        raise InputError(
+            f"{bundle} is not the checkpoint of the model in {model.folder}: its geometry is {geometry}, the model's "
+            f"{model.geometry}"
+        )
     for path in sorted(bundle.parent.glob(f"{bundle.name}.*")):
         _add(contents, f"{CHECKPOINT}/{path.name}", path)
     best = checkpoint.folder / Checkpoint.BEST
@@ -116,7 +145,7 @@ def _add_checkpoint(contents: Contents, checkpoint: Checkpoint) -> None:
 
 
 def _add_exported(contents: Contents, model: ExportedModel, folder: Path) -> None:
-    for name, recorded in model.sidecar.get("files", {}).items():
+    for name, recorded in model.sidecar["files"].items():
         _add(contents, name, folder / name, recorded["sha256"])
         contents.model["files"][name] = {key: value for key, value in recorded.items() if key != "found"}
     _add(contents, ALPHABET, folder / ALPHABET)

@@ -1,5 +1,6 @@
 """The gate: a version becomes the champion only if it is better than the one in use, and not by chance."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
@@ -9,7 +10,8 @@ import numpy as np
 
 from components.publish.champion import MOVE_ATTEMPTS, PROMOTED, Champions, now
 from components.publish.contents import to_json
-from components.publish.model_bucket import ModelBucket
+from components.publish.evidence import check_samples, headline
+from components.publish.model_bucket import DamagedRecord, ModelBucket
 from components.publish.settings import PublishSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
@@ -63,11 +65,18 @@ def _judge(
     place = champions.place
     if current is not None and current["version"] == version:
         return _decision(version, UNCHANGED, "it is the champion already", current, None, forced=False)
-    samples = place.get(f"{version}/{Evaluation.SAMPLES}")
-    theirs = place.get(f"{current['version']}/{Evaluation.SAMPLES}") if current and samples else None
     scores = place.get(f"{version}/{Evaluation.SCORES}") or {}
-    comparison = compare(settings, samples, theirs, scores.get("headline", WORDS)) if samples and theirs else None
+    rate = headline(scores, place.locate(f"{version}/{Evaluation.SCORES}"))
+    samples = _samples(place, version, rate)
+    try:
+        theirs = _samples(place, current["version"], rate) if current and samples else None
+    except DamagedSamples as error:
+        theirs, damage = None, str(error)
+    else:
+        damage = ""
+    comparison = compare(settings, samples, theirs, rate) if samples and theirs else None
     better, reason = _better(settings, current, samples, theirs, comparison)
+    reason += f" ({damage})" if damage else ""
     if taken_back := champions.rolled_back(version):
         reason = f"{reason} (it was rolled back on {taken_back[:10]})"
     if settings.force and not better:
@@ -83,6 +92,22 @@ def _scores(place: ModelBucket, version: str, current: dict[str, Any] | None) ->
     names = [f"{rate}{part}" for rate in (WORDS, CHARACTERS) for part in ("", "_interval")]
     sides = {name: own.get(name) for name in names} | {f"champion_{name}": champion.get(name) for name in names}
     return {"headline": own.get("headline", WORDS), **sides}
+
+
+class DamagedSamples(InputError):
+    """The transcripts of a version are there, and are none."""
+
+
+def _samples(place: ModelBucket, version: str, rate: str) -> list[dict[str, Any]] | None:
+    name = f"{version}/{Evaluation.SAMPLES}"
+    try:
+        rows = place.get(name)
+    except DamagedRecord as error:
+        raise DamagedSamples(str(error)) from error
+    try:
+        return None if rows is None else check_samples(rows, place.locate(name), rate)
+    except InputError as error:
+        raise DamagedSamples(str(error)) from error
 
 
 def _better(
@@ -208,7 +233,10 @@ def _described(comparison: GateComparison) -> dict[str, Any]:
 def _write(place: ModelBucket, version: str, decision: dict[str, Any]) -> None:
     """Leave the decision with the version; a repetition that decides the same leaves what is there."""
     name = f"{version}/{DECISION}"
-    before = place.get(name) or {}
+    before: dict[str, Any] = {}
+    with contextlib.suppress(DamagedRecord):  # of another run; this decision takes its place
+        found = place.get(name)
+        before = found if isinstance(found, dict) else {}
     if decision["decision"] == UNCHANGED and before:
         return
     if {**before, "decided": ""} != {**decision, "decided": ""}:

@@ -5,10 +5,10 @@ write this version. Two runs that write at once end with one version per name, m
 versions lie small JSON records, each whole at any moment: `create` lets one of many writers at once win.
 """
 
+import contextlib
 import json
 import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,11 +18,16 @@ from components.publish.contents import File
 from speech.errors import InputError
 from speech.storage.files import fsync_folder
 from speech.storage.objects import list_keys, split_uri, upload_file
+from speech.storage.scratch import scratch_in
 from speech.storage.stores import FolderStore, Store, store_at
 
 DESCRIPTION = "version.json"  # written last: a version with it is complete
 SUMS = "SHA256SUMS"
 CLAIM = ".publishing.json"  # in an object store only: the digest of what a version's name is being written with
+
+
+class DamagedRecord(InputError):
+    """A small file of the place that is not what was written there."""
 
 
 class ModelBucket(ABC):
@@ -45,12 +50,19 @@ class ModelBucket(ABC):
 
     def read(self, version: str) -> dict[str, Any] | None:
         """The description of a complete version, or None."""
-        return self.get(f"{version}/{DESCRIPTION}")
+        description = self.get(f"{version}/{DESCRIPTION}")
+        usable = isinstance(description, dict) and isinstance(description.get("files", {}), dict)
+        if description is not None and not usable:
+            raise DamagedRecord(f"{self.locate(version)}/{DESCRIPTION}: damaged: it describes no version")
+        return description
 
     def get(self, name: str) -> Any:
-        """The content of the JSON file `name`, or None if there is none."""
+        """The content of the JSON file `name`, or None if there is none; raises DamagedRecord for no JSON."""
         text = self.store.read(name)
-        return None if text is None else json.loads(text)
+        try:
+            return None if text is None else json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DamagedRecord(f"{self.locate(name)}: damaged: not readable as JSON: {str(error)[:80]}") from error
 
     def put(self, name: str, text: str) -> None:
         """Write the file `name`, or replace it as a whole."""
@@ -91,14 +103,13 @@ class LocalVersions(ModelBucket):
         return [name for name in names if not name.startswith(".")]  # one that is being written
 
     def write(self, version: str, files: Mapping[str, File], written: Mapping[str, str], digest: str) -> bool:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=f".{version}.", suffix=".tmp", dir=self.folder))
-        except OSError as error:
-            raise InputError(
-                f"{self.folder}: cannot write there: {error.strerror}; give --publish_uri another folder"
-            ) from error
-        try:
+        with contextlib.ExitStack() as stack:
+            try:
+                staging = stack.enter_context(scratch_in(self.folder, f".{version}.", ".tmp"))
+            except OSError as error:
+                raise InputError(
+                    f"{self.folder}: cannot write there: {error.strerror}; give --publish_uri another folder"
+                ) from error
             for name, file in files.items():
                 (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file.source, staging / name)
@@ -113,8 +124,6 @@ class LocalVersions(ModelBucket):
                 raise
             fsync_folder(self.folder)
             return True
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _make_durable(staging: Path) -> None:

@@ -76,6 +76,10 @@ def look(corpus_uri: str, publish_uri: str, base_checkpoint_uri: str = "") -> Ne
     release = newest(corpus_uri)
     place = open_target(publish_uri)
     trained = place.get(f"{RELEASES}/{release.revision}.json")
+    if trained is not None and not (
+        isinstance(trained, dict) and all(isinstance(trained.get(name), str) for name in ("trained", "version"))
+    ):
+        raise InputError(f"{place.locate(f'{RELEASES}/{release.revision}.json')}: damaged: remove it to train again")
     if trained is not None:
         return News(
             f"nothing to do: {release.uri} is the newest release and has not changed since {trained['trained'][:10]}, "

@@ -125,6 +125,8 @@ def decode(source: Path | IO[bytes], where: str) -> tuple[np.ndarray, int]:
         samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
         raise InputError(f"{where}: not readable as audio: {error}") from error
+    if not np.isfinite(samples).all():
+        raise InputError(f"{where}: not readable as audio: samples that are not numbers")
     return to_int16(samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]), rate
 
 

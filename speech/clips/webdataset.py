@@ -7,6 +7,7 @@ from typing import IO, cast
 
 from speech.clips.audio import duration_s
 from speech.clips.manifest import Clip, Manifest
+from speech.clips.tar_headers import next_member, open_tar
 from speech.errors import InputError
 
 SUFFIX = ".tar"
@@ -24,8 +25,8 @@ def read_webdataset(path: str | Path, *, labeled: bool = True) -> Manifest:
     audio: dict[str, tarfile.TarInfo] = {}
     texts: dict[str, tarfile.TarInfo] = {}
     try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
+        with open_tar(name=path, mode="r:") as archive:
+            while (member := next_member(archive)) is not None:
                 matched = _NAME.fullmatch(member.name) if member.isfile() else None
                 if matched and matched[2].lower() in AUDIO_EXTENSIONS:
                     audio[matched[1]] = member

@@ -14,12 +14,13 @@ import numpy as np
 
 from speech.alphabet import Alphabet
 from speech.decoding import native, portable
-from speech.decoding.scorer import Scorer
+from speech.decoding.scorer import HIGHEST_WEIGHT, Scorer, is_weight
 from speech.errors import InputError
 from speech.native.compiling import NoCompilerError
 from speech.native.processors import cores
 
 HotWords = Mapping[str | bytes, float]
+HIGHEST_COUNT = 2**31 - 1  # of prefixes, labels and results: what the compiled decoder counts with
 
 
 class DecodeResult(NamedTuple):
@@ -101,8 +102,8 @@ def is_compiled() -> bool:
 
 def _check_settings(settings: portable.SearchSettings, alphabet: Alphabet, scorer: Scorer | None) -> None:
     for name in ("beam_size", "cutoff_top_n", "num_results"):
-        if getattr(settings, name) < 1:
-            raise InputError(f"{name} is {getattr(settings, name)}: expected at least 1")
+        if not 1 <= getattr(settings, name) <= HIGHEST_COUNT:
+            raise InputError(f"{name} is {getattr(settings, name)}: expected 1 to {HIGHEST_COUNT}")
     if not 0.0 < settings.cutoff_prob <= 1.0:
         raise InputError(f"cutoff_prob is {settings.cutoff_prob}: expected more than 0 and at most 1")
     if scorer is not None and scorer.alphabet != alphabet:
@@ -137,7 +138,15 @@ def _clips(
 
 
 def _boosts(hot_words: HotWords) -> dict[bytes, float]:
-    return {word if isinstance(word, bytes) else word.encode("utf-8"): float(hot_words[word]) for word in hot_words}
+    boosts: dict[bytes, float] = {}
+    for word, boost in hot_words.items():
+        if not is_weight(float(boost)):
+            raise InputError(
+                f"hot word {word!r}: its boost is {boost}: expected a number between -{HIGHEST_WEIGHT:g} and "
+                f"{HIGHEST_WEIGHT:g}"
+            )
+        boosts[word if isinstance(word, bytes) else word.encode("utf-8")] = float(boost)
+    return boosts
 
 
 class _Text:

@@ -11,7 +11,7 @@ from speech.alphabet import Alphabet
 from speech.decoding.dictionary import build_dictionary, serialize
 from speech.decoding.language_model import read_layout
 from speech.decoding.query import LanguageModelReader
-from speech.decoding.scorer import MAGIC, RECORD, VERSION, read_record, require_word_ends
+from speech.decoding.scorer import HIGHEST_WEIGHT, MAGIC, RECORD, VERSION, is_weight, read_record, require_word_ends
 from speech.errors import InputError
 from speech.storage.files import atomic_path
 
@@ -110,4 +110,9 @@ def set_default_weights(package: str | Path, alpha: float, beta: float) -> None:
 
 
 def _record(bytes_mode: bool, alpha: float, beta: float) -> bytes:
+    if not (is_weight(alpha) and is_weight(beta)):
+        raise InputError(
+            f"default_alpha {alpha}, default_beta {beta}: expected numbers between -{HIGHEST_WEIGHT:g} and "
+            f"{HIGHEST_WEIGHT:g}"
+        )
     return RECORD.pack(MAGIC, VERSION, bytes_mode, float(np.float32(alpha)), float(np.float32(beta)))

@@ -233,7 +233,7 @@ def _follow(
                 if child is None:
                     continue
                 prefix.children[label] = child
-            if score > _DEAD:
+            if score > _DEAD and not math.isnan(child.unit_score):
                 _gain(child, score + child.unit_score, (*prefix.frames, frame))
                 touched[child] = None
     return list(touched)

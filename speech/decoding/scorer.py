@@ -21,6 +21,8 @@ MAGIC = b"EIRT"  # the multi-character constant 'TRIE' of the clients, little-en
 VERSION = 6
 RECORD = struct.Struct("<4siBdd")  # magic, version, bytes mode, alpha, beta
 OUT_OF_VOCABULARY = -1000.0  # ln p of any n-gram with a word that the language model lacks
+# Of alpha and beta. Weights that were ever of use are below 10; beyond this one, sums of scores overflow float32.
+HIGHEST_WEIGHT = 1e6
 _SAMPLED_WORDS = 200
 
 
@@ -63,8 +65,11 @@ class Scorer:
     def reset_params(self, alpha: float, beta: float) -> None:
         """Change the weights; they are rounded to float32, as the clients round them."""
         for name, value in (("alpha", alpha), ("beta", beta)):
-            if not math.isfinite(value):
-                raise InputError(f"{self.path}: {name} {value} is not a finite number")
+            if not is_weight(value):
+                raise InputError(
+                    f"{self.path}: {name} is {value}: expected a number between -{HIGHEST_WEIGHT:g} and "
+                    f"{HIGHEST_WEIGHT:g}; weights of use are between 0 and 10"
+                )
         self.alpha = float(np.float32(alpha))
         self.beta = float(np.float32(beta))
 
@@ -118,6 +123,11 @@ class Scorer:
         return "".join(self.alphabet.symbols[label - 1] for label in word[:-1]).encode("utf-8")
 
 
+def is_weight(value: float) -> bool:
+    """Whether alpha or beta can be `value`."""
+    return math.isfinite(value) and abs(value) <= HIGHEST_WEIGHT
+
+
 def require_word_ends(alphabet: Alphabet, where: str | Path) -> None:
     """Raises InputError for an alphabet in which no word of a scorer would ever end."""
     if not alphabet.has_space:
@@ -147,6 +157,6 @@ def read_record(data: np.ndarray, end: int, where: str | Path) -> tuple[bool, fl
             f"{where}: a scorer of version {version}, expected {VERSION}: it was made for {age} clients; "
             "package its language model again"
         )
-    if bytes_mode not in (0, 1) or not (math.isfinite(alpha) and math.isfinite(beta)):
+    if bytes_mode not in (0, 1) or not (is_weight(alpha) and is_weight(beta)):
         raise InputError(f"{where}: damaged behind the language model, at byte {end}: copy it again")
     return bool(bytes_mode), alpha, beta

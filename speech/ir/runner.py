@@ -20,6 +20,7 @@ class IrRunner:
     """One compiled IR and its state: a streaming one, a stateful one, or one that takes samples.
 
     Of ours and of those that the Model Optimizer made; what the IR is, its `IrFile` says.
+    Those of strangers go through `first_run.try_out` first.
     """
 
     def __init__(self, model: Model, *, precision: str = "", threads: int = 0, batches: bool = False) -> None:
@@ -38,7 +39,10 @@ class IrRunner:
         elif self.file.batch > 1:
             raise InputError(f"{self.path}: an IR for {self.file.batch} utterances at once: convert with --batch 1")
         outputs = [names.LOGITS] if self.file.keeps_state else list(names.OUTPUTS)
-        compiled = ov.Core().compile_model(network, "CPU", _properties(precision, threads))
+        try:
+            compiled = ov.Core().compile_model(network, "CPU", _properties(precision, threads))
+        except RuntimeError as error:
+            raise _refused(self.file, error) from error
         self._outputs = {name: _port(compiled.outputs, name, self.file) for name in outputs}
         self._inputs = {names.canonical(name): port for port in compiled.inputs for name in port.get_names()}
         self._request = compiled.create_infer_request()
@@ -73,7 +77,7 @@ class IrRunner:
         inputs = {names.FEATURES: np.ascontiguousarray(windows), **self._states}
         if names.LENGTHS in self._inputs:
             inputs[names.LENGTHS] = np.full(self._inputs[names.LENGTHS].get_shape(), frames, np.int32)
-        self._request.infer({self._inputs[name]: value for name, value in inputs.items()})
+        self._infer({self._inputs[name]: value for name, value in inputs.items()})
         for state, output in ((names.STATE_C, names.NEW_STATE_C), (names.STATE_H, names.NEW_STATE_H)):
             if state in self._states:
                 self._states[state] = self._request.get_tensor(self._outputs[output]).data.copy()
@@ -101,9 +105,15 @@ class IrRunner:
         if not self.file.takes_samples:
             self.reset()
             return self.feed(context_windows(mfcc(samples, self.geometry), self.geometry))
-        self._request.infer({self._inputs[names.SAMPLES]: samples.astype(np.float32) / np.float32(32768.0)})
+        self._infer({self._inputs[names.SAMPLES]: samples.astype(np.float32) / np.float32(32768.0)})
         logits = self._request.get_tensor(self._outputs[names.LOGITS]).data
         return logits.reshape(-1, self.geometry.n_classes).copy()
+
+    def _infer(self, inputs: dict[Any, np.ndarray]) -> None:
+        try:
+            self._request.infer(inputs)
+        except RuntimeError as error:
+            raise _refused(self.file, error) from error
 
     def _free_shapes(self, network: ov.Model) -> dict[Any, ov.PartialShape]:
         """Shapes for any number of clips and of frames."""
@@ -117,9 +127,14 @@ class IrRunner:
 def _read(file: IrFile) -> ov.Model:
     try:
         return ov.Core().read_model(file.path)
-    except RuntimeError as error:  # its messages span lines, with the source's place first and the reason last
-        reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1:] or [type(error).__name__]
-        raise InputError(f"{file.path}: OpenVINO cannot read it: {reason[0]}") from error
+    except RuntimeError as error:
+        raise _refused(file, error) from error
+
+
+def _refused(file: IrFile, error: RuntimeError) -> InputError:
+    """OpenVINO's messages span lines, with the source's place first and the reason last."""
+    reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1:] or [type(error).__name__]
+    return InputError(f"{file.path}: OpenVINO refuses it: {reason[0]}")
 
 
 def _port(ports: Sequence[Any], name: str, file: IrFile) -> Any:

@@ -119,6 +119,13 @@ class Bundle:
             raise InputError(f"{where}: bytes {entry.offset} to {entry.offset + entry.size} are not there: cut short")
         return shard[entry.offset : entry.offset + entry.size]
 
+    def check(self) -> None:
+        """Raise InputError unless every tensor of numbers is there, and as it was written."""
+        for name, entry in self.entries.items():
+            dtype = graph_tensors.dtype_of(entry.dtype)
+            if dtype is not None and dtype.array.kind != "O" and not entry.sliced:
+                self.tensor(name)
+
     def _shard(self, number: int) -> memoryview:
         if number not in self._shards:
             self._shards[number] = _map(f"{self.prefix}.data-{number:05d}-of-{self._n_shards:05d}")

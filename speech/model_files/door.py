@@ -19,6 +19,7 @@ from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint, ExportedModel, IntermediateRepresentation
 from speech.errors import InputError
 from speech.geometry import Geometry
+from speech.storage.checked_files import check_files, listed_files
 
 # The containers are imported where they are opened: `--help` needs no protobuf.
 
@@ -141,7 +142,7 @@ def _open_folder(folder: Path, kinds: Collection[Kind], load: str) -> Model:
             return _open_file(IntermediateRepresentation.open(folder).xml)
         if (folder / name).is_file():
             if kind is not Kind.IR and (folder / ExportedModel.MODEL).is_file():
-                ExportedModel.open(folder)  # compares the sizes of the files with the sidecar
+                ExportedModel.open(folder)  # compares the files with the sidecar
             return _open_file(folder / name)
     if Kind.CHECKPOINT in kinds and (len(kinds) == 1 or Checkpoint.is_in(folder)):
         from speech.model_files import checkpoints
@@ -209,6 +210,7 @@ def _checkpoint(prefixes: list[str]) -> Model:
 def _graph(path: Path, kind: Kind) -> Model:
     from speech.model_files import graph_facts, memmapped_file
 
+    sidecar = _sidecar_of_export(path)  # first, because it tells a damaged file
     graph = memmapped_file.open_graph(path)
     facts = graph_facts.read_facts(graph)
     return Model(
@@ -220,14 +222,14 @@ def _graph(path: Path, kind: Kind) -> Model:
         facts.n_steps,
         facts.alphabet,
         facts.metadata,
-        _sidecar_of_export(path),
+        sidecar,
     )
 
 
 def _tflite(path: Path) -> Model:
     from speech.model_files.tflite_reader import TfliteFile
 
-    file = TfliteFile(path)
+    sidecar, file = _sidecar_of_export(path), TfliteFile(path)
     return Model(
         path,
         Kind.TFLITE,
@@ -237,7 +239,7 @@ def _tflite(path: Path) -> Model:
         file.n_steps,
         file.alphabet,
         file.metadata,
-        _sidecar_of_export(path),
+        sidecar,
     )
 
 
@@ -248,7 +250,7 @@ def _ir(path: Path) -> Model:
     def no_weights() -> Mapping[str, np.ndarray]:
         raise NoFloatWeights(f"{path}: an IR's weights have no names: give the frozen graph that it was made of")
 
-    file, sidecar = IrFile.open(path), _sidecar_of_ir(path)
+    sidecar, file = _sidecar_of_ir(path), IrFile.open(path)
     geometry = file.geometry
     if "geometry" in sidecar and "geometry" not in file.facts:  # of versions that kept it there alone
         geometry = Geometry.from_dict(sidecar["geometry"], str(path.with_name(IntermediateRepresentation.MODEL)))
@@ -257,7 +259,7 @@ def _ir(path: Path) -> Model:
 
 
 def _sidecar_of_ir(path: Path) -> Mapping[str, Any]:
-    """The record beside an IR, if it is of that IR, whose files then have the sizes that it names."""
+    """The record beside an IR, if it is of that IR, whose files then are those that it names."""
     if IntermediateRepresentation.sidecar_in(path.parent) is None:
         return {}
     sidecar = IntermediateRepresentation.open(path.parent).sidecar
@@ -265,8 +267,11 @@ def _sidecar_of_ir(path: Path) -> Mapping[str, Any]:
 
 
 def _sidecar_of_export(path: Path) -> Mapping[str, Any]:
-    """The record beside an exported file, if it is of that file."""
+    """The record beside an exported file, if it is of that file, which then is the one that it names."""
     if not (path.parent / ExportedModel.MODEL).is_file():
         return {}
-    sidecar = ExportedModel(path.parent).sidecar
-    return sidecar if path.name in sidecar.get("files", {}) else {}
+    sidecar, record = ExportedModel(path.parent).sidecar, path.parent / ExportedModel.MODEL
+    if path.name not in listed_files(record, sidecar):
+        return {}
+    check_files(record, sidecar, only=path.name)
+    return sidecar

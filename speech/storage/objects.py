@@ -115,7 +115,7 @@ def encryption() -> dict[str, str]:
 @contextlib.contextmanager
 def storage_errors(uri: str) -> Iterator[None]:
     """Turn the object store's refusals into one clear line that names the URI."""
-    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError, SSLError
+    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, SSLError
 
     try:
         yield
@@ -130,19 +130,37 @@ def storage_errors(uri: str) -> Iterator[None]:
             "InvalidAccessKeyId": "unknown access key: check AWS_ACCESS_KEY_ID",
             "SignatureDoesNotMatch": "wrong secret key: check AWS_SECRET_ACCESS_KEY",
         }.get(code, str(error))
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        if is_transient(error.response):
             raise RetryError(f"{uri}: {meaning}") from error
         raise InputError(f"{uri}: {meaning}") from error
     except SSLError as error:
         raise InputError(f"{uri}: {error} (AWS_CA_BUNDLE names the certificates of a private authority)") from error
     except EndpointConnectionError as error:
         raise RetryError(f"{uri}: {error}: is AWS_ENDPOINT_URL right, and the server running?") from error
-    except HTTPClientError as error:
+    except transfer.broken_answers() as error:
         raise RetryError(f"{uri}: the connection broke: {error}") from error
     except BotoCoreError as error:
         raise InputError(
             f"{uri}: {error} (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say where and as whom)"
         ) from error
+
+
+# Refusals that another attempt may cure although their status is below 500.
+TRANSIENT_CODES = frozenset(
+    (
+        *("RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"),
+        *("TooManyRequests", "RequestThrottled", "RequestThrottledException"),
+        *("BadDigest", "IncompleteBody", "OperationAborted"),
+    )
+)
+TRANSIENT_STATUS = (408, 425, 429)
+
+
+def is_transient(answer: Mapping[str, Any]) -> bool:
+    """Whether a store that answered so may answer otherwise if asked again."""
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = answer.get("Error", {}).get("Code", "")
+    return status >= 500 or status in TRANSIENT_STATUS or code in TRANSIENT_CODES
 
 
 IMPATIENT = 2  # attempts of a call that somebody else tries again

@@ -6,7 +6,6 @@ downloaded is checked against it.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -17,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from speech.errors import InputError, RetryError
+from speech.errors import NO_SPACE, InputError, RetryError
 from speech.storage.retries import attempts
 
 PART_BYTES = 32 << 20
@@ -26,7 +25,6 @@ FILES_AT_ONCE = 4
 ATTEMPTS = 7  # of a part or of a whole upload, above the client's own
 RETRY_DELAY_S = 0.5  # doubled after each attempt
 DIGEST = "sha256"  # name in the object's metadata
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def each(work: Callable[[Any], object], items: Iterable[Any]) -> None:
@@ -44,7 +42,7 @@ def each(work: Callable[[Any], object], items: Iterable[Any]) -> None:
 
 def download(client: Any, bucket: str, key: str, path: Path) -> None:
     """Copy an object to `path`, which appears whole or not at all."""
-    head = _head(client, bucket, key)
+    head = head_of(client, bucket, key)
     size, etag = head["ContentLength"], head["ETag"]
     name = f"s3://{bucket}/{key}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,8 +74,8 @@ def download(client: Any, bucket: str, key: str, path: Path) -> None:
         partial.replace(path)
 
 
-def _head(client: Any, bucket: str, key: str) -> Any:
-    """What the store knows of an object."""
+def head_of(client: Any, bucket: str, key: str) -> Any:
+    """What the store knows of an object; a refusal tells whether the object or its bucket is missing."""
     from botocore.exceptions import ClientError
 
     try:
@@ -128,10 +126,17 @@ class _Fetch:
 
 def _failures() -> tuple[type[Exception], ...]:
     """What a connection that breaks raises; refusals of the server are not among them."""
-    from botocore.exceptions import HTTPClientError, ResponseStreamingError
+    return (*broken_answers(), OSError)
+
+
+def broken_answers() -> tuple[type[Exception], ...]:
+    """The same without what files on this machine may raise, too."""
+    from botocore.exceptions import ChecksumError, ConnectTimeoutError, HTTPClientError, IncompleteReadError
+    from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 
-    return (HTTPClientError, ResponseStreamingError, HTTPError, OSError)
+    botocores = (HTTPClientError, ConnectTimeoutError, IncompleteReadError, ChecksumError, ResponseParserError)
+    return (*botocores, HTTPError, ConnectionError)
 
 
 def _done(journal: Path) -> set[int]:

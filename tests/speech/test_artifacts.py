@@ -41,7 +41,7 @@ def test_exported_model_checks_sizes(tmp_path) -> None:
     with pytest.raises(InputError, match=r"holds no output_graph.pbmm"):
         model.file(ExportedModel.MAPPED)
     (tmp_path / ExportedModel.FROZEN).write_bytes(b"cut")
-    with pytest.raises(InputError, match="has 3 bytes, but its sidecar records 5"):
+    with pytest.raises(InputError, match="has 3 bytes, but model.json records 5"):
         ExportedModel.open(tmp_path)
     (tmp_path / ExportedModel.FROZEN).unlink()
     with pytest.raises(InputError, match="is missing"):

@@ -68,8 +68,10 @@ def _digest(file: Path) -> str:
 
 def _runner(model: Model) -> "Runner":
     if model.kind is Kind.IR:
+        from speech.ir.first_run import try_out
         from speech.ir.runner import IrRunner
 
+        try_out(model)
         return IrRunner(model, precision="f32", batches=True)
     from speech.nn.runners.runtimes import open_runner
 

@@ -103,8 +103,8 @@ class Decoder:
             if announced * channels * 4 > MAX_DECODED_BYTES:
                 raise Refused(Reason.TOO_BIG, f"{channels} channels")
             samples = file.read(dtype="float32")
-            if file.subtype in ("FLOAT", "DOUBLE"):
-                samples = np.nan_to_num(samples)
+            if file.subtype in ("FLOAT", "DOUBLE") and not np.isfinite(samples).all():
+                raise Refused(Reason.NOT_AUDIO, "samples that are not numbers")
         if samples.ndim == 2:
             samples = samples.mean(axis=1, dtype=np.float32)
         _check_complete(data, len(samples), announced, rate)

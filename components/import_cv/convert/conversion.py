@@ -105,6 +105,7 @@ class Conversion:
                 outcome.clipped,
                 shard,
                 offset,
+                outcome.checksum,
             )
 
     def _shard(self, window: int, outcome: Outcome) -> int:

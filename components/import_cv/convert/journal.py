@@ -57,7 +57,7 @@ class Journal:
         for line_end, entry in self._lines():
             if "clips" in entry:
                 stored = [clip for clip in entry["clips"] if not clip[1]]
-                if not all(has_audio(clip, samples, shard) for clip, _, samples, *_, shard, _ in stored):
+                if not all(has_audio(clip, samples, shard) for clip, _, samples, *_, shard, _, _ in stored):
                     break
                 tail.append((line_end, entry))
                 if entry["window"] != NO_SHARD:
@@ -128,6 +128,7 @@ class Journal:
                 outcome.clipped,
                 shard,
                 offset,
+                outcome.checksum,
             )
             for outcome, shard, offset in zip(outcomes, shards, offsets, strict=True)
         ]

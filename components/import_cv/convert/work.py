@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -46,6 +47,7 @@ class Outcome(NamedTuple):
     clipped: int = 0  # of 10,000 samples
     member: bytes = b""  # header and contents of the tar member
     header_bytes: int = 0  # of the member, in front of the WAV file
+    checksum: int = 0  # CRC-32 of the WAV file
 
 
 @dataclass
@@ -106,7 +108,7 @@ class ClipWork:
             return Outcome(item.clip, Reason.DECODER_FAILED, 0, source, False, f"{type(error).__name__}: {error}"[:200])
         name = wav_name(item.source)
         level = level_of(np.frombuffer(wav, "<i2", offset=WAV_HEADER_BYTES), self.settings.audio_sample_rate)
-        outcome = Outcome(item.clip, Reason.ACCEPTED, samples, source, reused, "", *level)
+        outcome = Outcome(item.clip, Reason.ACCEPTED, samples, source, reused, "", *level, checksum=zlib.crc32(wav))
         if self.clip_folder is not None:
             self._write(self.clip_folder, name, wav)
             return outcome

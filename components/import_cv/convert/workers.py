@@ -162,7 +162,12 @@ class Pool(Generic[I, O]):
         if self._context.get_start_method() != "fork":
             inherited = []
         process = self._context.Process(target=_serve, args=(there, self._work, inherited), daemon=True)
-        process.start()
+        # A keyboard's interrupt goes to the whole group: until the child ignores it, it would end with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         there.close()
         return _Worker(process, here)
 
@@ -181,9 +186,10 @@ def _results(answer: bytes) -> Any:
 
 def _serve(connection: Connection, work: Callable[[Any], Any], inherited: list[Connection]) -> None:
     """A worker's life: until the parent closes its end, or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard's interrupt is the parent's to handle
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     for other in inherited:
         other.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard's interrupt is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)  # libmpg123 prints what it thinks of each damaged file

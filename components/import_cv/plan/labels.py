@@ -36,7 +36,16 @@ def to_base_letters(sentence: str) -> str:
 
 
 def load_validator(path: str | Path) -> Validator:
-    """The `validate_label` function of a locale's Python file; raises InputError if there is none."""
+    """The `validate_label` function of a locale's Python file; raises InputError if there is none.
+
+    The file is run, with all that this process may do. So it lies on this machine or in the image: who may write into a
+    bucket must not be who may run code.
+    """
+    if "://" in str(path):
+        raise InputError(
+            f"--validate_label_locale {path}: expected a local file: it is code, which is run, and is taken from no "
+            "object store and no server; put it into the image, or into a folder that is mounted"
+        )
     path = Path(path)
     if not path.is_file():
         raise InputError(f"--validate_label_locale {path}: no such file: expected Python with validate_label(sentence)")

@@ -279,7 +279,8 @@ class Planner:
             for _, reason, (clip, duration) in read_tsv(path, ("clip", "duration[ms]")):
                 number = self.plan.sources.find(clip)
                 if reason is Reason.ACCEPTED and number >= 0 and duration.isdecimal():
-                    self.plan.listed_ms[number] = min(int(duration), 2**32 - 1)
+                    # Ten digits are 115 days; int() refuses thousands of them.
+                    self.plan.listed_ms[number] = min(int(duration[:11]), 2**32 - 1)
         except InputError:
             return
 

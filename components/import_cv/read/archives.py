@@ -17,6 +17,7 @@ from components.import_cv.read.layouts import TEXT_SUFFIXES, Listing, chosen, is
 from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from components.import_cv.read.remote import RemoteStream
 from speech.artifacts import SPLITS
+from speech.clips.tar_headers import next_member, open_tar
 from speech.errors import InputError
 from speech.storage.corpus_uri import CorpusUri, is_source, is_web
 from speech.storage.objects import is_stored
@@ -175,7 +176,7 @@ class ArchiveSource:
             if buffered.peek(2)[:2] == b"\x1f\x8b":
                 stream = io.BufferedReader(gzip.GzipFile(fileobj=buffered), READ_BYTES)  # type: ignore[arg-type]
             try:
-                with tarfile.open(fileobj=stream, mode="r|", bufsize=READ_BYTES) as tar:
+                with open_tar(fileobj=stream, mode="r|", bufsize=READ_BYTES) as tar:
                     yield self._walk(tar, buffered, raw)
             except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise InputError(
@@ -189,7 +190,7 @@ class ArchiveSource:
 
     @staticmethod
     def _walk(tar: tarfile.TarFile, buffered: Any, raw: "_Hashed") -> Members:
-        while (member := tar.next()) is not None:
+        while (member := next_member(tar)) is not None:
             yield member, tar.extractfile
             tar.members = []  # type: ignore[attr-defined]  # tarfile keeps all of them otherwise
         end = tar.fileobj.read(tarfile.BLOCKSIZE)  # type: ignore[union-attr]

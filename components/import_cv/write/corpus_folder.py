@@ -86,7 +86,7 @@ class CorpusFolder:
         yield from (CorpusPart.ROWS, CorpusPart.OUTCOMES)
         with contextlib.suppress(OSError, ValueError), (self.folder / CorpusPart.OUTCOMES).open("rb") as file:
             for line in file:
-                source, _, reason, *_, shard, _ = json.loads(line)
+                source, _, reason, *_, shard, _, _ = json.loads(line)
                 if not reason:
                     yield shard_name(shard) if shard != NO_SHARD else f"{self.clip_prefix}{wav_name(source)}"
 

@@ -174,12 +174,19 @@ def _by_table(tables: dict[str, Any]) -> str:
     return ", ".join(f"{found['clips']:,} ({found['hours']:.2f} h) of {name}.tsv" for name, found in tables.items())
 
 
-def _index(sources: Iterable[str], outcomes: Outcomes) -> Iterator[tuple[str, bytes, int, str, int]]:
+def _index(sources: Iterable[str], outcomes: Outcomes) -> Iterator[tuple[str, bytes, int, str, int, int]]:
     for clip, source in enumerate(sources):
         if outcomes.reasons[clip] == Reason.ACCEPTED and outcomes.recorded[clip]:
             shard = outcomes.shards[clip]
             name = "" if shard == NO_SHARD else shard_name(shard)
-            yield source, outcomes.digest(clip), outcomes.samples[clip], name, outcomes.offsets[clip]
+            yield (
+                source,
+                outcomes.digest(clip),
+                outcomes.samples[clip],
+                name,
+                outcomes.offsets[clip],
+                outcomes.checksums[clip],
+            )
 
 
 def _alphabet_source(results: Results) -> str:

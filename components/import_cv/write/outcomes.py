@@ -22,6 +22,7 @@ class Outcomes:
     reused: bytearray = field(init=False)
     loudest_db: array = field(init=False)
     clipped: array = field(init=False)  # of 10,000 samples
+    checksums: array = field(init=False)  # CRC-32 of the WAV file
     recorded: bytearray = field(init=False)  # 0: not this import's, but another partition's
     details: dict[int, str] = field(default_factory=dict)
 
@@ -34,6 +35,7 @@ class Outcomes:
         self.reused = bytearray(self.count)
         self.loudest_db = array("b", bytes(self.count))
         self.clipped = array("H", bytes(2 * self.count))
+        self.checksums = array("I", bytes(4 * self.count))
         self.recorded = bytearray(self.count)
 
     def record(
@@ -48,6 +50,7 @@ class Outcomes:
         clipped: int,
         shard: int,
         offset: int,
+        checksum: int,
     ) -> None:
         """Set a clip's outcome."""
         self.reasons[clip] = reason
@@ -58,6 +61,7 @@ class Outcomes:
         self.reused[clip] = reused
         self.loudest_db[clip] = loudest_db
         self.clipped[clip] = clipped
+        self.checksums[clip] = checksum
         self.recorded[clip] = 1
         if detail:
             self.details[clip] = detail
@@ -79,4 +83,5 @@ class Outcomes:
             self.clipped[clip],
             self.shards[clip],
             self.offsets[clip],
+            self.checksums[clip],
         )

@@ -132,10 +132,10 @@ def _take(part: CorpusPart, outcomes: Outcomes, sources: list[str], target: Corp
     shards: set[str] = set()
     with (part.folder / CorpusPart.OUTCOMES).open(encoding="utf-8") as file:
         for line in file:
-            source, clip, reason, samples, digest, reused, detail, loudest_db, clipped, shard, offset = json.loads(line)
+            source, clip, reason, samples, digest, *rest = json.loads(line)
+            shard = rest[-3]
             sources[clip] = source
-            level = (loudest_db, clipped)
-            outcomes.record(clip, reason, samples, bytes.fromhex(digest), reused, detail, *level, shard, offset)
+            outcomes.record(clip, reason, samples, bytes.fromhex(digest), *rest)
             if reason:
                 continue
             if shard == NO_SHARD:

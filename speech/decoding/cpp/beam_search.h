@@ -7,7 +7,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -23,8 +22,6 @@
 #include "unit_scores.h"
 
 namespace speech {
-
-constexpr float kDead = -FLT_MAX;  // ln 0
 
 inline float add_logs(float x, float y) {
   if (x <= kDead) return y;
@@ -52,7 +49,7 @@ struct Hypothesis {
 class BeamSearch {
  public:
   BeamSearch(const SearchSettings& settings, const Scorer* scorer, const HotWords& hot_words, uint32_t labels)
-      : settings_(settings), scorer_(scorer), blank_(labels), labels_(labels),
+      : settings_(usable(settings)), scorer_(scorer), blank_(labels), labels_(labels),
         units_(scorer, hot_words, settings.alpha, settings.beta, tree_), marks_(labels + 1) {}
 
   template <class Float>
@@ -69,6 +66,13 @@ class BeamSearch {
   }
 
  private:
+  // Counts of prefixes are int32_t, and a beam has at least one.
+  static SearchSettings usable(SearchSettings settings) {
+    settings.beam_size = std::clamp<uint64_t>(settings.beam_size, 1, INT32_MAX);
+    settings.num_results = std::min<uint64_t>(settings.num_results, settings.beam_size);
+    return settings;
+  }
+
   struct Slot {  // a prefix in the beam
     int32_t node;
     float score, blank_before, label_before;  // ln p at the end of the last frame: any, with a blank, with the label
@@ -93,7 +97,6 @@ class BeamSearch {
     mark_ = 0;
     slots_.assign(1, {PrefixTree::kRoot, 0.0f, 0.0f, kDead, kDead, kDead, kDead, kNone});
     tree_[PrefixTree::kRoot].slot = 0;
-    tree_[PrefixTree::kRoot].time = 0;
     started_ = false;
   }
 
@@ -126,7 +129,7 @@ class BeamSearch {
     if (!full_) return;
     float worst = slots_[0].score;
     for (const Slot& slot : slots_) worst = std::min(worst, slot.score);
-    cutoff_ = static_cast<float>(worst + std::log(labels_.blank_probability()) - std::max(0.0, settings_.beta));
+    cutoff_ = bounded(worst + std::log(labels_.blank_probability()) - std::max(0.0, settings_.beta));
   }
 
   bool below_cutoff(float score) const { return full_ && score < cutoff_; }
@@ -425,7 +428,7 @@ class BeamSearch {
 
   std::vector<Hypothesis> results() {
     std::vector<float> scores;
-    for (const Slot& slot : slots_) scores.push_back(slot.score + (scorer_ ? units_.final_score(slot.node) : 0.0f));
+    for (const Slot& slot : slots_) scores.push_back(bounded(slot.score + (scorer_ ? units_.final_score(slot.node) : 0.0f)));
     std::vector<uint32_t> ranking(slots_.size());
     for (uint32_t index = 0; index < ranking.size(); ++index) ranking[index] = index;
     const size_t count = std::min<size_t>(ranking.size(), settings_.num_results);

@@ -17,7 +17,9 @@ class FrameLabels {
 
   template <class Float>
   void read(const Float* row) {
-    std::copy(row, row + row_.size(), row_.begin());
+    // What is no probability (NaN, infinity) must not become a score.
+    std::transform(row, row + row_.size(), row_.begin(),
+                   [](Float prob) { return prob > 0 ? std::min<double>(prob, FLT_MAX) : 0.0; });
   }
 
   double blank_probability() const { return row_[blank_]; }

@@ -19,7 +19,7 @@ struct Prefix {
   uint32_t label = kNoLabel;
   uint32_t state = 0;       // of the dictionary
   int32_t slot = kNone;     // place in the beam; kNone: kept only for its descendants
-  int32_t time = kNone;     // node of the frame tree
+  int32_t time = 0;         // node of the frame tree; its root until the prefix has a probability
   int32_t context = kNone;  // of the last complete word; owned where that word ends
   uint32_t serial = 0;      // never reused
   float unit_score = 0;     // what the scorer added when the last label completed a word

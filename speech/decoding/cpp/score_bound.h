@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "scorer.h"
+
 namespace speech {
 
 // Scores from `low` to `high` in steps, counted from the top. Every rounding makes the count smaller, never larger.
@@ -49,7 +51,7 @@ class ScoreBound {
       const int32_t step = (valid + beyond) / 2;
       (count(step) >= static_cast<int64_t>(wanted) ? valid : beyond) = step;
     }
-    return static_cast<float>(low_ + (valid - 1) * step_);  // a step less: the scores are rounded sums
+    return bounded(low_ + (valid - 1) * step_);  // a step less: the scores are rounded sums
   }
 
  private:

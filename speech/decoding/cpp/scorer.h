@@ -2,6 +2,8 @@
 // the language model says once a word, or in bytes mode a code point, is complete.
 #pragma once
 
+#include <algorithm>
+#include <cfloat>
 #include <cstdint>
 #include <string>
 #include <unordered_map>
@@ -11,8 +13,16 @@
 
 namespace speech {
 
+constexpr float kDead = -FLT_MAX;  // ln 0
 constexpr double kOutOfVocabulary = -1000.0;
 constexpr float kLog10OfE = 0.4342944819f;
+
+// A sum as a score. Files and weights are strangers', so that a sum may overflow or be no number; but a score is one,
+// and exactly those above kDead belong to prefixes that have a history.
+inline float bounded(double sum) {
+  if (!(sum > kDead)) return kDead;  // NaN, too
+  return sum < FLT_MAX ? static_cast<float>(sum) : FLT_MAX;
+}
 
 // The vocabulary as a deterministic automaton. Labels are the alphabet's, ascending within a state; a target that
 // ends a word is already the start state. Checked by the caller: every index is in range.

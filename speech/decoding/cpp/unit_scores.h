@@ -51,13 +51,13 @@ class UnitScores {
     float boosts = 0.0f;  // of all words in the n-gram, oldest first
     for (int age = std::min(context.words, scorer_->model.order() - 1); age-- > 0;) boosts += context.boosts[age];
     boosts += boost(text);
-    cached = {key, static_cast<float>((log_prob + boosts) * alpha_)};
+    cached = {key, bounded((log_prob + boosts) * alpha_)};
     return cached.score;
   }
 
   float add(float score, float unit_score) const {
     score += unit_score;
-    return static_cast<float>(score + beta_);
+    return bounded(score + beta_);
   }
 
   // The context behind a unit that `label` completes.
@@ -77,15 +77,15 @@ class UnitScores {
       const uint32_t word = scorer_->model.index(spell(node, kNoLabel));
       log_prob = scorer_->log_probability(tree_.context(prefix.context), word, ignored);
     }
-    const float unit_score = static_cast<float>(log_prob * alpha_);
-    return static_cast<float>(unit_score + beta_);
+    const float unit_score = bounded(log_prob * alpha_);
+    return bounded(unit_score + beta_);
   }
 
   // At least what a completed unit can add to a score, with room for rounding.
   float highest() const {
     if (alpha_ < 0) return FLT_MAX;
     const double sum = alpha_ * highest_boost_ * scorer_->model.order() + beta_;
-    return static_cast<float>(std::max(0.0, sum) * 1.001 + 0.1);
+    return bounded(std::max(0.0, sum) * 1.001 + 0.1);
   }
 
  private:

@@ -1,7 +1,9 @@
 """An exported graph, run as native clients run it: windows of samples, then a few frames a call, with the state."""
 
 import io
+import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +12,12 @@ from speech.errors import InputError
 from speech.features.streaming import run_in_steps
 from speech.model_files import Model
 from speech.model_files.graphdef import FrozenGraph
+
+# In the names of TensorFlow's operators that read or write files, run Python or talk to others.
+REACHING_OUT = re.compile(
+    r"File|PyFunc|Save|Restore|Checkpoint|Reader(?!.*Variable)|Dataset|Iterator|Library|Print|Summary|Debug|Remote|Rpc|"
+    r"^_?Send|^_?Recv|_Host|Collective|Lmdb|TensorStore|Sql|BigQuery|Http"
+)
 
 
 class FrozenModel:
@@ -21,10 +29,12 @@ class FrozenModel:
         self._source, self._geometry, self._n_steps = graph.source, model.geometry, model.n_steps
         serialized = io.BytesIO()
         graph.write(serialized)
+        definition = tf.compat.v1.GraphDef.FromString(serialized.getvalue())
+        _refuse_programs(definition, graph.source)
         imported = tf.Graph()
         try:
             with imported.as_default():
-                tf.import_graph_def(tf.compat.v1.GraphDef.FromString(serialized.getvalue()), name="")
+                tf.import_graph_def(definition, name="")
         except (ValueError, tf.errors.OpError) as error:
             raise InputError(f"{graph.source}: TensorFlow refuses the graph: {_first_line(error)}") from error
         self._session = tf.compat.v1.Session(graph=imported, config=_as_written())
@@ -54,6 +64,17 @@ class FrozenModel:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         logits, state_c, state_h = self._step(windows, np.array([length], np.int32), state_c, state_h)
         return logits, state_c, state_h
+
+
+def _refuse_programs(definition: Any, source: str) -> None:
+    """Raise InputError for operators that reach beyond the graph: a graph is a program, and this one a stranger's."""
+    functions = [node for function in definition.library.function for node in function.node_def]
+    for node in (*definition.node, *functions):
+        if REACHING_OUT.search(node.op):
+            raise InputError(
+                f"{source}: its node {node.name[:80]!r} is a {node.op}, which no acoustic model needs: files, "
+                "other programs and the network are out of reach for a model"
+            )
 
 
 def _as_written() -> tf.compat.v1.ConfigProto:

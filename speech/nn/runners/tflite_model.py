@@ -14,6 +14,7 @@ from speech.errors import InputError
 from speech.features.mfcc import mfcc
 from speech.features.streaming import run_in_steps
 from speech.model_files import Model
+from speech.native import trial
 from speech.native.processors import cores
 
 MFCC_TOLERANCE = 1e-2  # of features, which are about -50...50
@@ -23,12 +24,20 @@ class TFLiteModel:
     """A `.tflite` file of ours, of DeepSpeech or of Coqui STT."""
 
     def __init__(self, model: Model) -> None:
-        """Raises InputError if TensorFlow Lite refuses the file, or its features are not DeepSpeech's."""
+        """Raises InputError for a file that TensorFlow Lite refuses or crashes with, or with other features."""
         self._path, self._geometry, self._n_steps = model.path, model.geometry, model.n_steps
         self._interpreters: SimpleQueue[_Interpreter] = SimpleQueue()
-        first = _Interpreter(self._path)
-        self._check_features(first)
-        self._interpreters.put(first)
+        trial.attempt(self._try, self._path, "TensorFlow Lite")
+        self._interpreters.put(_Interpreter(self._path))
+
+    def _try(self) -> None:
+        """One call of everything, on silence. The interpreter has one thread, so a fork can run it at any time."""
+        interpreter = _Interpreter(self._path)
+        self._check_features(interpreter)
+        geometry, frames = self._geometry, self._n_steps
+        windows = np.zeros((1, frames, geometry.window_frames, geometry.n_input), np.float32)
+        state = np.zeros((1, geometry.n_hidden), np.float32)
+        interpreter.step(windows, frames, state, state)
 
     def emissions(self, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         """int16 samples `[N]` of each clip -> probabilities `[T, n_classes]` of each; a thread a processor."""
@@ -64,7 +73,7 @@ class _Interpreter:
                 self._interpreter: Any = tf.lite.Interpreter(
                     str(path), num_threads=1, experimental_op_resolver_type=resolver
                 )
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:
             raise InputError(f"{path}: not a TFLite model ({path.stat().st_size} bytes), or a truncated one") from error
         self._inputs = {_name(detail): detail for detail in self._interpreter.get_input_details()}
         self._outputs = {_name(detail): detail for detail in self._interpreter.get_output_details()}

@@ -241,3 +241,19 @@ def test_models_in_an_object_store(frozen: Path, tmp_path: Path, s3_bucket: str)
         assert made.geometry == GEOMETRY
     with pytest.raises(InputError, match="no such object"):
         step.run(OpenVinoSettings(), f"{s3_bucket}/models/missing.pb", tmp_path / "missing")
+
+
+def test_a_full_disk_is_worth_another_attempt(frozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO says that it could not write, but not why."""
+    place = shutil.disk_usage(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Check 'bin_file' failed at serialize.cpp:94")
+
+    monkeypatch.setattr("openvino.save_model", refuse)
+    with pytest.raises(InputError, match="OpenVINO could not write it: Check"):
+        step.run(OpenVinoSettings(), str(frozen), tmp_path / "ir")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: place._replace(free=0))
+    with pytest.raises(OSError, match="No space left on device"):
+        step.run(OpenVinoSettings(), str(frozen), tmp_path / "ir")
+    assert not list((tmp_path / "ir").iterdir())

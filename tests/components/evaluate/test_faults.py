@@ -41,7 +41,9 @@ def model(exported: Path, tmp_path: Path) -> Path:
 def test_truncated_model(refused: Callable[..., str], model: Path, clips: Path) -> None:
     frozen = model / ExportedModel.FROZEN
     frozen.write_bytes(frozen.read_bytes()[:-5000])
-    assert "sidecar records" in refused(model, clips / "dev.csv")
+    assert "model.json records" in refused(model, clips / "dev.csv")
+    assert "model.json records" in refused(frozen, clips / "dev.csv")
+    (model / ExportedModel.MODEL).unlink()
     assert "cut short" in refused(frozen, clips / "dev.csv")
     frozen.write_bytes(b"")
     assert "empty" in refused(frozen, clips / "dev.csv")

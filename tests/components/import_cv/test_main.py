@@ -1,13 +1,14 @@
 """The command line: as the peers' importer, as our own, and its errors."""
 
 import csv
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kfp import dsl
 
-from components.import_cv.__main__ import DESCRIPTION, Command, run
+from components.import_cv.__main__ import DESCRIPTION, Command, _scratch_folder, run
 from components.import_cv.component import import_cv, import_part, merge_corpus
 from components.import_cv.settings import ImportSettings
 from speech.artifacts import ALL_SETS, SPLITS, Clips, Corpus
@@ -275,3 +276,23 @@ def test_sets_of_an_earlier_import_go(make_release: MakeRelease, tmp_path: Path)
     names = {path.name for path in (tmp_path / "corpus").iterdir()}
     assert "dev.csv" not in names
     assert not list((tmp_path / "corpus").glob("clips/*"))
+
+
+def test_a_temporary_folder_that_others_can_reach_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3_bucket: str, make_release: MakeRelease
+) -> None:
+    """Its name can be guessed: what somebody laid there in advance would be uploaded as a corpus, or overwritten."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    uri = f"{s3_bucket}/corpus"
+    folder = _scratch_folder(uri)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert _scratch_folder(uri) == folder  # an interrupted import goes on
+    folder.chmod(0o777)
+    with pytest.raises(InputError, match="for itself alone"):
+        call(str(make_release()), "--corpus_dir", uri)
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="for itself alone"):
+        call(str(make_release()), "--corpus_dir", uri)
+    assert not any((tmp_path / "elsewhere").iterdir())

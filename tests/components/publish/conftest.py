@@ -11,6 +11,7 @@ import pytest
 from components.publish.settings import PublishSettings
 from speech.artifacts import (
     ALPHABET,
+    Checkpoint,
     Evaluation,
     ExportedModel,
     IntermediateRepresentation,
@@ -18,7 +19,8 @@ from speech.artifacts import (
     write_sidecar,
 )
 from speech.geometry import Geometry
-from speech.storage.files import write_json
+from speech.storage.files import sha256, write_json
+from tests.components.convert_openvino.models import make_weights
 
 Settings = partial(PublishSettings, min_test_clips=1)  # the evaluations here are of a few clips
 
@@ -35,6 +37,27 @@ def samples(edits: Sequence[int]) -> list[dict[str, Any]]:
         }
         for number, count in enumerate(edits)
     ]
+
+
+MADE = Geometry(n_hidden=4, n_labels=3)  # of the artifacts
+
+
+def trained(folder: Path, geometry: Geometry = MADE) -> Path:
+    """A checkpoint folder with two bundles."""
+    import tensorflow as tf
+
+    folder.mkdir()
+    tensors = make_weights(geometry)
+    for name in ("train-9", "best_dev-7"):
+        tf.raw_ops.SaveV2(
+            prefix=str(folder / name),
+            tensor_names=list(tensors),
+            shape_and_slices=[""] * len(tensors),
+            tensors=list(tensors.values()),
+        )
+    (folder / Checkpoint.LAST).write_text('model_checkpoint_path: "train-9"\n')
+    (folder / Checkpoint.BEST).write_text('model_checkpoint_path: "best_dev-7"\n')
+    return folder
 
 
 @pytest.fixture
@@ -63,7 +86,9 @@ def make_artifacts(tmp_path: Path) -> Callable[..., dict[str, Path]]:
         (base / "evaluation" / Evaluation.HTML_REPORT).write_text("<html>")
         write_json(base / "evaluation" / Evaluation.SAMPLES, samples(edits))
         wer = sum(edits) / (2 * len(edits)) if edits else 0.0
-        write_json(base / "evaluation" / Evaluation.SCORES, {"wer": wer, "cer": 0.05, "by_length": {}})
+        measured = {"sha256": sha256(base / "model" / ExportedModel.FROZEN)}
+        scores = {"wer": wer, "cer": 0.05, "by_length": {}, "model": measured}
+        write_json(base / "evaluation" / Evaluation.SCORES, scores)
         return {name: base / name for name in (*layout, "evaluation")}
 
     return make

@@ -17,6 +17,7 @@ from components.publish.settings import PublishSettings
 from speech.artifacts import Evaluation
 from speech.errors import InputError
 from speech.storage.files import write_json
+from speech.storage.stores import store_at
 from tests.components.publish.conftest import Settings
 
 CLIPS = 200
@@ -333,7 +334,8 @@ def test_the_cer_decides_where_words_mean_nothing(make_artifacts, target) -> Non
         artifacts = make_artifacts(name.encode(), edits)
         folder = artifacts["evaluation"]
         write_json(
-            folder / Evaluation.SCORES, json.loads((folder / Evaluation.SCORES).read_text()) | {"headline": "cer"}
+            folder / Evaluation.SCORES,
+            json.loads((folder / Evaluation.SCORES).read_text()) | {"headline": "cer", "wer": 0.5},
         )
         rows = json.loads((folder / Evaluation.SAMPLES).read_text())
         one_wrong = [
@@ -361,3 +363,23 @@ def test_few_test_clips_crown_nobody_unless_told(make_artifacts, tmp_path) -> No
     assert enough.decision["decision"] == "promoted"
     with pytest.raises(InputError, match="min_test_clips"):
         PublishSettings(min_test_clips=0)
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"[1, 2]", b'[{"src": 1}]'])
+def test_a_champion_whose_transcripts_are_damaged_stays(publish, target, content: bytes) -> None:
+    """Nothing says that the next one is better, and the reason says what to mend."""
+    publish("1", BASE)
+    store_at(target).remove(["1/samples.json"])
+    store_at(target).write("1/samples.json", content)
+    decision = publish("2", with_changes(better=60, worse=0)).decision
+    assert decision["decision"] == "kept"
+    assert "damaged" in decision["reason"]
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"3", b'{"number": 1}', b'{"version": "1", "number": "1"}'])
+def test_a_damaged_record_of_a_champion_is_one_line(publish, target, content: bytes) -> None:
+    publish("1", BASE)
+    store_at(target).remove([f"{RECORDS}/00000001.json"])
+    store_at(target).write(f"{RECORDS}/00000001.json", content)
+    with pytest.raises(InputError, match=r"00000001\.json.*damaged"):
+        publish("2", BASE)

@@ -6,17 +6,19 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.publish import step
 from components.publish.model_bucket import CLAIM, open_target
-from speech.artifacts import ALPHABET, Checkpoint, ExportedModel, IntermediateRepresentation
+from speech.artifacts import ALPHABET, ExportedModel, IntermediateRepresentation
 from speech.errors import InputError
 from speech.model_files.checkpoints import find
+from speech.storage.files import sha256, write_json
 from speech.storage.objects import download_folder, list_keys, upload_file
-from tests.components.publish.conftest import Settings
+from tests.components.publish.conftest import MADE, Settings, trained
 
 VERSION_FILES = {
     "SHA256SUMS", "alphabet.txt", "model.json", "output_graph.pb", "output_graph.pbmm", "report.html", "samples.json",
@@ -138,14 +140,67 @@ def test_only_what_is_given_is_published(make_artifacts, tmp_path) -> None:
     }  # fmt: skip
 
 
+def test_a_checkpoint_that_no_training_could_start_from_is_refused(make_artifacts, tmp_path) -> None:
+    """Damaged anywhere, cut short, or of another model: the next training would take it for the champion's."""
+    artifacts = make_artifacts()
+    for number, damage in enumerate(("flip", "cut", "index", "other")):
+        checkpoint = trained(tmp_path / f"trained-{number}", replace(MADE, n_hidden=8 if damage == "other" else 4))
+        data, index = (checkpoint / f"best_dev-7.{end}" for end in ("data-00000-of-00001", "index"))
+        content = bytearray(data.read_bytes())
+        content[-3] ^= 4
+        if damage in ("flip", "cut"):
+            data.write_bytes(content if damage == "flip" else content[:-50])
+        elif damage == "index":
+            index.write_bytes(b"best_dev-7")
+        with pytest.raises(InputError, match=r"best_dev-7|not the checkpoint of"):
+            step.run(Settings(), artifacts | {"checkpoint": checkpoint}, str(tmp_path / "models"))
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_version_without_a_model_is_refused(make_artifacts, tmp_path) -> None:
+    artifacts = make_artifacts()
+    sidecar = artifacts["model"] / ExportedModel.MODEL
+    write_json(sidecar, {**json.loads(sidecar.read_text()), "files": {}})
+    with pytest.raises(InputError, match="no model in it"):
+        step.run(Settings(), artifacts, str(tmp_path / "models"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("samples.json", b"garbage", "not readable as JSON"),
+        ("samples.json", b"[" * 100_000, "not readable as JSON"),
+        ("samples.json", b'{"wav_filename": 1}', "expected a list of test clips"),
+        ("samples.json", b'[{"wav_filename": "a.wav", "src": "a", "word_distance": -5, "word_length": 1}]', "clip 0"),
+        ("samples.json", b'[{"wav_filename": "a.wav", "src": "a", "word_distance": 0, "word_length": 1}]', "its WER"),
+        ("scores.json", b'{"wer": 0.25, "cer": 0.1}', "which model it measured"),
+        ("scores.json", b'{"wer": 0.25, "cer": 0.1, "model": {"sha256": "' + b"0" * 64 + b'"}}', "of another model"),
+        ("scores.json", b'{"wer": NaN}', "damaged"),
+    ],
+)
+def test_scores_of_another_model_and_garbage_are_refused(
+    name: str, content: bytes, message: str, make_artifacts, tmp_path
+) -> None:
+    """What the gate decides by has to be what the evaluation of this very model wrote."""
+    artifacts = make_artifacts()
+    (artifacts["evaluation"] / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        step.run(Settings(), artifacts, str(tmp_path / "models"))
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_evaluation_of_an_ir_is_one_of_the_model(make_artifacts, tmp_path) -> None:
+    """It goes by the digest of both files' digests."""
+    artifacts = make_artifacts()
+    parts = "".join(sha256(artifacts["ir"] / f"output_graph.{end}") for end in ("xml", "bin"))
+    scores = artifacts["evaluation"] / "scores.json"
+    measured = {"sha256": hashlib.sha256(parts.encode()).hexdigest()}
+    write_json(scores, {**json.loads(scores.read_text()), "model": measured})
+    assert step.run(Settings(), artifacts, str(tmp_path / "models")).new
+
+
 def test_the_best_checkpoint_alone_goes_into_the_version(make_artifacts, target, tmp_path) -> None:
-    checkpoint = tmp_path / "trained"
-    checkpoint.mkdir()
-    for name in ("train-9", "best_dev-7"):
-        (checkpoint / f"{name}.index").write_bytes(name.encode())
-        (checkpoint / f"{name}.data-00000-of-00001").write_bytes(name.encode() * 10)
-    (checkpoint / Checkpoint.LAST).write_text('model_checkpoint_path: "train-9"\n')
-    (checkpoint / Checkpoint.BEST).write_text('model_checkpoint_path: "best_dev-7"\n')
+    checkpoint = trained(tmp_path / "trained")
     (checkpoint / ALPHABET).write_text("a\n")
     version = step.run(Settings(), make_artifacts() | {"checkpoint": checkpoint}, target)
     folder = fetch(version.uri, tmp_path / "fetched")

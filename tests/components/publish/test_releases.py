@@ -9,10 +9,10 @@ from components.publish import step
 from components.publish.component import find_release
 from components.publish.releases import is_watched, look, newest
 from pipelines.local.revision import revision
-from speech.artifacts import ALPHABET, Checkpoint, Corpus
+from speech.artifacts import ALPHABET, Corpus
 from speech.errors import InputError
 from speech.storage.objects import upload_file
-from tests.components.publish.conftest import Settings
+from tests.components.publish.conftest import Settings, trained
 
 NAMES = (
     "cv-corpus-9.0-2022-04-27-cy.tar.gz",
@@ -143,10 +143,7 @@ def test_a_new_release_starts_from_the_champion_and_its_corpus(corpora, models, 
     imported = tmp_path / "imported"
     imported.mkdir()
     (imported / Corpus.REPORT).write_text("{}")
-    checkpoint = tmp_path / "checkpoint"
-    checkpoint.mkdir()
-    (checkpoint / "best_dev-1.index").write_text("")
-    (checkpoint / Checkpoint.BEST).write_text('model_checkpoint_path: "best_dev-1"\n')
+    checkpoint = trained(tmp_path / "checkpoint")
     (checkpoint / ALPHABET).write_text("a\n")
     version = publish(models, corpora, make_artifacts() | {"checkpoint": checkpoint}, str(imported))
     again = look(corpora, models)

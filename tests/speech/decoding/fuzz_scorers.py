@@ -1,17 +1,24 @@
 """Damage scorers in many ways and use what still opens: `python -m tests.speech.decoding.fuzz_scorers COUNT SEED`.
 
 A program of its own, because what it looks for is the death of the process. Prints how many scorers were refused and
-how many were used; any exception but InputError ends it.
+how many were used; any exception but InputError ends it. With `sanitized` behind the seed, the decoder is compiled
+with the address and the undefined-behaviour sanitizer, so that a wrong index ends it at once. Every other scorer that
+opens is given weights, boosts and emissions that the checks in Python would refuse: compiled code is safe by itself.
 """
 
+import contextlib
+import os
+import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from speech.decoding import beam_search
+from speech.decoding import beam_search, native
 from speech.decoding.portable import SearchSettings, decode
 from speech.decoding.query import LanguageModelReader
 from speech.decoding.scorer import MAGIC, Scorer
@@ -19,6 +26,33 @@ from speech.errors import InputError
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.emissions import HARD, synthesize
 from tests.fixtures.decoding.texts import make_sentences, make_words
+
+EXTREMES = (float("nan"), float("inf"), -float("inf"), -1e38, 1e38, -3.4e38, 3.4e38, -1e300, 1e-45, 0.0, -1.0, 1.5)
+SANITIZERS = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all", "-g")
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A library that is compiled already."""
+
+    path: Path
+
+    @contextlib.contextmanager
+    def for_this_process(self) -> Iterator[Path]:
+        yield self.path
+
+
+def sanitize(folder: Path) -> None:
+    """Use a decoder with sanitizers; starts this program again with their library in front of all others."""
+    compiler = native.LIBRARY.command(folder)[0]
+    run_time = subprocess.check_output([compiler, "-print-file-name=libasan.so"], text=True).strip()
+    if os.environ.get("LD_PRELOAD") != run_time:
+        # Python and numpy keep memory until the end, and threads of Python's own have no sanitizer in them.
+        options = {"LD_PRELOAD": run_time, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **options})
+    del os.environ["LD_PRELOAD"]  # the compiler is no part of this
+    built = replace(native.LIBRARY, flags=SANITIZERS).build(folder)
+    native.LIBRARY = _Built(built)  # type: ignore[assignment]
 
 
 def damage(content: bytes, numbers: np.random.Generator) -> bytes:
@@ -61,6 +95,8 @@ def use(path: Path, name: str, numbers: np.random.Generator) -> str:
     text = "".join(cases.CASES["bytes"].transcripts()[0]) if name == "bytes" else " ".join(_sentence(numbers))
     emissions = synthesize(alphabet.encode(text).tolist(), len(alphabet) + 1, HARD, int(numbers.integers(0, 1000)))
     beam_search.ctc_beam_search_decoder(emissions, alphabet, 30, scorer=scorer, num_results=3)
+    if numbers.random() < 0.5:
+        decode_extremes(scorer, emissions, numbers)
     reader = LanguageModelReader(scorer.data, scorer.layout)
     compiled = beam_search.native_scorer(scorer)
     words = _sentence(numbers)
@@ -71,6 +107,21 @@ def use(path: Path, name: str, numbers: np.random.Generator) -> str:
         assert np.float32(expected) == score or np.isnan(score), (words, expected, score)
     decode(emissions[:12], alphabet, SearchSettings(4, 1.0, 300, 1), scorer, {})
     return "used"
+
+
+def decode_extremes(scorer: Scorer, emissions: np.ndarray, numbers: np.random.Generator) -> None:
+    """Decode past the checks of the weights, the boosts and the emissions."""
+    weights = scorer.alpha, scorer.beta
+    scorer.alpha, scorer.beta = (float(numbers.choice(EXTREMES)) for _ in weights)
+    words = [word.encode() for word in _sentence(numbers)]
+    boosts = {word: float(numbers.choice(EXTREMES)) for word in words if numbers.random() < 0.3}
+    odd = emissions.copy()
+    odd[numbers.random(odd.shape) < numbers.choice([0.0, 0.0, 0.01])] = numbers.choice(EXTREMES).astype(odd.dtype)
+    cutoff = float(numbers.choice([1.0, 0.99]))
+    settings = SearchSettings(int(numbers.choice([1, 3, 30, 500])), cutoff, int(numbers.choice([1, 40])), 3)
+    with np.errstate(all="ignore"):
+        beam_search._decode([odd, odd[:7]], scorer.alphabet, settings, scorer, boosts, 1)
+    scorer.alpha, scorer.beta = weights
 
 
 def _sentence(numbers: np.random.Generator) -> list[str]:
@@ -85,6 +136,8 @@ def main() -> None:
     contents = {name: path.read_bytes() for name, path in sources.items()}
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
+        if sys.argv[3:] == ["sanitized"]:
+            sanitize(Path(folder))
         for number in range(count):
             name = list(sources)[number % len(sources)]
             path = Path(folder) / f"{number}.scorer"

@@ -282,3 +282,36 @@ def test_a_long_clip_needs_no_stack() -> None:
     assert found.transcript == "ab" * 3000
     assert found.timesteps == list(range(6000))
     assert sys.getrecursionlimit() < 6000
+
+
+@pytest.mark.parametrize("weight", [-1e38, 1e39, math.nan, math.inf, -1e6 - 1])
+def test_weights_without_sense_are_refused(weight: float) -> None:
+    """Weights that overflow a score are refused wherever they come in: by call, by hot word, from the file."""
+    for weights in ((weight, 1.0), (1.0, weight)):
+        with pytest.raises(InputError, match="expected a number between"):
+            Scorer(*weights, cases.SMALL["trie"], cases.ALPHABET)
+    case = next(case for case in CASES.values() if case.scorer)
+    scorer = Scorer(1.0, 1.0, case.scorer, case.alphabet)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="boost"):
+        ctc_beam_search_decoder(case.emissions(1)[0], case.alphabet, 10, scorer=scorer, hot_words={"a": weight})
+
+
+@pytest.mark.parametrize("alpha", [-1e38, 3e38, math.nan, math.inf])
+def test_overflowing_scores_harm_nothing(alpha: float) -> None:
+    """The compiled decoder is safe by itself: past the checks, every score is a number and every history whole."""
+    case = next(case for case in CASES.values() if case.scorer and not case.alphabet.bytes_mode)
+    for beta in (0.0, -1e38, 1e38, math.nan):
+        scorer = Scorer(1.0, 1.0, case.scorer, case.alphabet)  # type: ignore[arg-type]
+        scorer.alpha, scorer.beta = alpha, beta
+        for found in ctc_beam_search_decoder_batch(case.emissions(3), None, case.alphabet, 20, scorer=scorer):
+            for one in found:
+                assert math.isfinite(one.confidence)
+                assert len(one.timesteps) == len(one.tokens)
+                assert list(one.timesteps) == sorted(one.timesteps)
+
+
+def test_counts_that_the_compiled_decoder_cannot_hold_are_refused() -> None:
+    """2**64 - 1 prefixes would wrap around where room for a few more is made."""
+    case = next(iter(CASES.values()))
+    with pytest.raises(InputError, match="beam_size"):
+        ctc_beam_search_decoder(case.emissions(1)[0], case.alphabet, 2**64 - 1)

@@ -8,8 +8,9 @@ import pytest
 from tests.peers.environments import REPOSITORY
 
 
-def fuzz(count: int, seed: int) -> str:
-    command = [sys.executable, "-W", "ignore", "-m", "tests.speech.decoding.fuzz_scorers", str(count), str(seed)]
+def fuzz(count: int, seed: int, *more: str) -> str:
+    program = "tests.speech.decoding.fuzz_scorers"
+    command = [sys.executable, "-W", "ignore", "-m", program, str(count), str(seed), *more]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, f"exit code {result.returncode}: {result.stderr[-2000:]}"
     return result.stdout
@@ -25,3 +26,9 @@ def test_damaged_scorers() -> None:
 @pytest.mark.parametrize("seed", [2, 3, 4])
 def test_many_damaged_scorers(seed: int) -> None:
     fuzz(8000, seed)
+
+
+@pytest.mark.slow
+def test_damaged_scorers_under_sanitizers() -> None:
+    """No index outside its array, and no undefined arithmetic, whatever the file, the weights and the emissions."""
+    assert "used" in fuzz(400, 11, "sanitized")

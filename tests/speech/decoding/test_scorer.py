@@ -50,7 +50,7 @@ def test_weights_are_float32() -> None:
     """As the clients hold them."""
     scorer = Scorer(0.1, 2.2, cases.WORDS, cases.ALPHABET)
     assert (scorer.alpha, scorer.beta) == (float(np.float32(0.1)), float(np.float32(2.2)))
-    with pytest.raises(InputError, match="alpha nan is not a finite number"):
+    with pytest.raises(InputError, match="alpha is nan: expected a number"):
         scorer.reset_params(float("nan"), 1.0)
 
 

@@ -7,7 +7,9 @@ import openvino as ov
 import pytest
 
 from speech import model_files
+from speech.errors import InputError
 from speech.geometry import Geometry
+from speech.ir.first_run import try_out
 from speech.ir.runner import IrRunner
 from speech.nn.runners.checkpoint_model import BatchedModel
 from tests.components.convert_openvino.models import ALPHABET, chirp, make_weights, write_frozen
@@ -42,3 +44,24 @@ def test_an_ir_of_openvinos_converter(converted: Path, batches: bool) -> None:
     for ours, theirs in zip(runner.emissions(clips), expected, strict=True):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=5e-5)
+
+
+def test_a_damaged_ir_is_one_line(converted: Path, tmp_path: Path) -> None:
+    """Whatever OpenVINO does with it: it is tried in a process of its own, and its errors are ours."""
+    import shutil
+
+    for name in ("theirs.bin", "alphabet.txt"):
+        shutil.copy(converted.parent / name, tmp_path / name)
+    xml = converted.read_text()
+    damages = [
+        xml.replace('type="MatMul"', 'type="NoSuchLayer"', 1),
+        xml.replace('offset="0"', 'offset="99999999999"', 1),
+        xml.replace("<dim>26</dim>", "<dim>27</dim>", 1),
+    ]
+    for damage in damages:
+        assert damage != xml
+        (tmp_path / "theirs.xml").write_text(damage)
+        with pytest.raises(InputError, match=r"theirs\.xml"):
+            try_out(model_files.open(tmp_path / "theirs.xml"))
+    (tmp_path / "theirs.xml").write_text(xml)
+    try_out(model_files.open(tmp_path / "theirs.xml"))

@@ -156,7 +156,7 @@ def test_the_record_beside_a_file_is_of_that_file(files: dict[Kind, Path], tmp_p
     assert model_files.open(tmp_path / "other.pb").sidecar == {}
     with (tmp_path / ExportedModel.FROZEN).open("ab") as file:
         file.write(b"x")
-    assert "sidecar records" in refusal(tmp_path)
+    assert "model.json records" in refusal(tmp_path)
 
 
 def test_other_geometry_and_layer_normalisation(tmp_path: Path) -> None:

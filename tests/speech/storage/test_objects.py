@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from speech.errors import InputError
+from speech.errors import InputError, RetryError
 from speech.storage import objects
 
 
@@ -83,3 +83,40 @@ def test_missing_objects_and_buckets_are_one_line(tmp_path, s3_bucket: str) -> N
     with pytest.raises(InputError, match="no such bucket"):
         objects.list_keys("s3://other/x")
     assert os.listdir(tmp_path) == []
+
+
+def refused(code: str, status: int) -> Exception:
+    from botocore.exceptions import ClientError
+
+    answer = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "GetObject")  # type: ignore[arg-type]
+
+
+def test_faults_that_pass_are_worth_another_attempt() -> None:
+    """Cut answers, busy stores and requests that arrived damaged end with 75, refusals of what is asked with 2."""
+    import botocore.exceptions as errors
+    from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import ProtocolError
+
+    passing = [
+        errors.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        errors.ResponseStreamingError(error="cut"),
+        errors.ConnectTimeoutError(endpoint_url="u"),
+        errors.ChecksumError(checksum_type="crc32", expected_checksum="a", actual_checksum="b"),
+        ResponseParserError("Unable to parse response"),
+        ProtocolError("cut"),
+        ConnectionResetError("cut"),
+        refused("SlowDown", 503),
+        refused("InternalError", 500),
+        refused("RequestTimeout", 400),
+        refused("TooManyRequests", 429),
+        refused("429", 429),
+        refused("BadDigest", 400),
+        refused("IncompleteBody", 400),
+    ]
+    lasting = [refused("NoSuchKey", 404), refused("AccessDenied", 403), refused("InvalidArgument", 400),
+               errors.NoCredentialsError()]  # fmt: skip
+    for kind, faults in ((RetryError, passing), (InputError, lasting)):
+        for fault in faults:
+            with pytest.raises(kind, match="s3://bucket/key"), objects.storage_errors("s3://bucket/key"):
+                raise fault

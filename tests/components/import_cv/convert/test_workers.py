@@ -113,3 +113,17 @@ def _alive(pid: int) -> bool:
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_an_interrupt_while_a_worker_starts_is_the_parent_s_alone() -> None:
+    """Ctrl-C reaches the whole group, and a child may be younger than its first line."""
+    program = (
+        "import os, signal\n"
+        "from components.import_cv.convert.workers import Pool\n"
+        "from tests.components.import_cv.convert.test_workers import Squares\n"
+        "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "with Pool(Squares(), 2) as pool:\n"
+        "    print([found for _, found in pool.ordered([[2], [3]])])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("[[4], [9]]\n", "")

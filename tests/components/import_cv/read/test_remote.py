@@ -1,5 +1,6 @@
 """Releases in an object store, against an S3 server."""
 
+import hashlib
 import io
 import tarfile
 from collections.abc import Callable
@@ -114,13 +115,8 @@ def test_everything_may_be_remote(make_release: MakeRelease, tmp_path: Path, s3_
     release = make_release(train=8, name="cv/xx")
     upload_file(packed(release, tmp_path / "cv.tar.gz"), f"{s3_bucket}/cv.tar.gz")
     (tmp_path / "alphabet.txt").write_text("".join(f"{symbol}\n" for symbol in " abcdefghijklmnopqrstuvwxyz"))
-    (tmp_path / "rules.py").write_text("def validate_label(label): return label.lower().strip('.')\n")
-    for name in ("alphabet.txt", "rules.py"):
-        upload_file(tmp_path / name, f"{s3_bucket}/settings/{name}")
-    flags = {
-        "filter_alphabet": f"{s3_bucket}/settings/alphabet.txt",
-        "validate_label_locale": f"{s3_bucket}/settings/rules.py",
-    }
+    upload_file(tmp_path / "alphabet.txt", f"{s3_bucket}/settings/alphabet.txt")
+    flags = {"filter_alphabet": f"{s3_bucket}/settings/alphabet.txt"}
     run(Command(tsv_dir=f"{s3_bucket}/cv.tar.gz", corpus_dir=f"{s3_bucket}/corpus", **flags))
     download_folder(f"{s3_bucket}/corpus", tmp_path / "corpus")
     corpus = Corpus.open(tmp_path / "corpus")
@@ -166,3 +162,55 @@ def test_objects_of_others_stay(make_release: MakeRelease, s3_bucket: str) -> No
     assert {name for name in after if name.endswith((".tar", ".csv"))} == {
         "train.csv", "import_index.csv", "shards/other.tar",
     }  # fmt: skip
+
+
+def test_a_missing_bucket_is_not_a_missing_object(s3_bucket: str) -> None:
+    """What an archive is asked for first is a HEAD, whose answer does not say which of both it is."""
+    with pytest.raises(InputError, match="no such bucket"):
+        remote.RemoteStream("s3://no-such-bucket-here/cv.tar.gz")
+    with pytest.raises(InputError, match="no such object"):
+        remote.RemoteStream(f"{s3_bucket}/cv.tar.gz")
+
+
+def test_a_busy_store_is_asked_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip that the store would not give for now ends the import with 75, not with 2."""
+    from botocore.exceptions import ClientError
+
+    class Busy:
+        def get_object(self, **_: object) -> None:
+            raise ClientError(
+                {"Error": {"Code": "SlowDown"}, "ResponseMetadata": {"HTTPStatusCode": 503}},  # type: ignore[typeddict-item]
+                "GetObject",
+            )
+
+    monkeypatch.setattr(remote, "client", lambda **_: Busy())
+    monkeypatch.setattr(remote, "RETRY_DELAY_S", 0.0)
+    with pytest.raises(RetryError, match=r"s3://bucket/clips: .*a\.mp3"):
+        list(remote.RemoteLoader("s3://bucket/clips").load(["a.mp3"], 1000))
+
+
+def test_code_from_an_object_store_is_not_run(make_release: MakeRelease, tmp_path: Path, s3_bucket: str) -> None:
+    """Who may write into a bucket may not run code where the import runs."""
+    trace = tmp_path / "ran"
+    (tmp_path / "rules.py").write_text(f"open({str(trace)!r}, 'w')\ndef validate_label(label): return label\n")
+    upload_file(tmp_path / "rules.py", f"{s3_bucket}/rules.py")
+    settings = ImportSettings(validate_label_locale=f"{s3_bucket}/rules.py")
+    with pytest.raises(InputError, match=r"rules\.py: expected a local file: it is code"):
+        step.run(settings, str(make_release()), tmp_path / "corpus")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("etag", ["md5", "another kind"])
+def test_clips_that_arrive_damaged_are_fetched_again(etag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flipped bit would be heard as noise; a store whose ETags are no MD5 is believed when it says the same twice."""
+    whole, given = b"the clip", [b"the cl\xe9p", b"the clip", b"the clip"]
+    mark = hashlib.md5(whole if etag == "md5" else b"else").hexdigest()
+
+    class Store:
+        def get_object(self, **_: object) -> dict[str, Any]:
+            return {"ContentLength": len(whole), "Body": io.BytesIO(given.pop(0)), "ETag": f'"{mark}"'}
+
+    monkeypatch.setattr(remote, "client", lambda **_: Store())
+    monkeypatch.setattr(remote, "RETRY_DELAY_S", 0.0)
+    assert list(remote.RemoteLoader("s3://bucket/clips").load(["a.mp3"], 1000)) == [whole]
+    assert len(given) == (1 if etag == "md5" else 0)

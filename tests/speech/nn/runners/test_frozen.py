@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from speech import model_files
 from speech.errors import InputError
@@ -74,3 +75,13 @@ def test_clips_without_a_frame() -> None:
     batch, lengths = padded([np.array([1, 2], np.int16), np.array([3], np.int16)])
     assert batch.tolist() == [[1, 2], [3, 0]]
     assert lengths.tolist() == [2, 1]
+
+
+def test_a_graph_that_reaches_beyond_itself_is_refused(tmp_path: Path) -> None:
+    """A graph is a program: this one would read a file of ours, whatever else it computes."""
+    definition = tf.compat.v1.GraphDef.FromString(write_frozen(tmp_path / "g.pb").read_bytes())
+    node = definition.node.add(name="secret", op="ReadFile", input=["name"])
+    definition.node.add(name="name", op="Const")
+    (tmp_path / "g.pb").write_bytes(definition.SerializeToString())
+    with pytest.raises(InputError, match=f"'{node.name}' is a ReadFile"):
+        open_frozen(tmp_path / "g.pb")

@@ -1,5 +1,6 @@
 """TFLite models in TensorFlow's interpreter."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -92,4 +93,21 @@ def test_an_alphabet_of_another_size_is_named(tmp_path: Path) -> None:
         tmp_path / "m.tflite", GEOMETRY, random_weights(GEOMETRY), Alphabet((" ", "a")), n_steps=1, quantize=False
     )
     with pytest.raises(InputError, match="2 symbols, but the model has 5 labels"):
+        open_tflite(path)
+
+
+def damaged(content: bytes, seed: int) -> bytes:
+    """Some bytes overwritten, most of them in the tables at the front."""
+    numbers, data = np.random.default_rng(seed), bytearray(content)
+    for _ in range(int(numbers.choice([1, 4, 40]))):
+        at = int(numbers.integers(0, len(data) if numbers.random() < 0.3 else 12_000))
+        data[at] = int(numbers.integers(0, 256))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("seed", [*range(10), 178, 229])  # the last two crash TensorFlow Lite 2.21
+def test_a_damaged_file_never_ends_the_process(seed: int, models: dict[bool, Path], tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(damaged(models[False].read_bytes(), seed))
+    with contextlib.suppress(InputError):
         open_tflite(path)
