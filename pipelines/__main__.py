@@ -142,7 +142,7 @@ def images(argv: Sequence[str]) -> None:
 
 def models(argv: Sequence[str]) -> None:
     """The versions of a place: list, compare, go back."""
-    from components.publish import models as versions
+    from components.publish.history import models as versions
 
     versions.main(argv)
 

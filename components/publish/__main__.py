@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ChampionCommand, champion, prog=f"{PROG} champion", description="Show the champion.", argv=arguments[1:]
         )
     elif arguments[:1] == ["models"]:
-        from components.publish import models
+        from components.publish.history import models
 
         models.main(arguments[1:], prog=f"{PROG} models")
     else:

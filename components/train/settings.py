@@ -113,7 +113,7 @@ class TrainSettings(LegacyFlags):
 
     recipe: str = setting(
         "peers",
-        "named values of the settings that are not given: peers trains as DeepSpeech and Coqui STT do; auto takes "
+        "values for what is not given: peers trains as DeepSpeech and Coqui STT do; auto takes "
         "transfer or fine-tune with a checkpoint to start from, else small-data or from-scratch by the hours of audio",
         choices=RECIPES,
         group="Optimisation",

@@ -98,7 +98,7 @@ def test_help_fits_a_narrow_terminal(command: str, columns: int, monkeypatch: py
 
 def test_training_shows_what_a_trainer_looks_for_first() -> None:
     order = list(groups(TrainCommand))
-    assert order[:4] == ["Data", "Model", "Optimisation", "When the dev loss stalls"]
+    assert order[:4] == ["Data", "Model", "Optimisation", "By the dev sets"]
     assert [name.partition(",")[0] for name in order[4:]] == [
         "Augmentation", "Augmentation", "Checkpoints", "Test", "Export", "Machine", "Log"
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from speech.errors import InputError
 
 ARTIFACTS = {"corpus", "model", "scorer", "metrics"}
 OWN = {
-    "build_scorer": True,
+    "build_scorer": False,
     "scorer_uri": "",
     "scorer_text_uri": "",
     "scorer_transcripts": True,

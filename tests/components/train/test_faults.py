@@ -106,6 +106,7 @@ def test_wrong_input(name: str, tones: Path, tmp_path: Path, monkeypatch, capsys
 def test_a_contradiction_names_both_values(flag, value, found, tones, tmp_path, monkeypatch, capsys) -> None:
     step.run(replace(SETTINGS, epochs=0), [tones / "train.csv"], [], tmp_path / "c")
     before = files(tmp_path)
+    capsys.readouterr()
     flags = ("--checkpoint_dir", tmp_path / "c", f"--{flag}", value)
     line = error_of(monkeypatch, capsys, "--train_files", tones / "train.csv", *flags)
     assert f"--{flag} {value} contradicts the checkpoint" in line

@@ -134,7 +134,8 @@ def test_the_progress_bar_can_be_switched_off(show: bool, tones: Path, tmp_path:
             shown.append(show)
             super().__init__(*arguments, show=show, **named)
 
-    monkeypatch.setattr(loop, "Progress", Watched)
+    for module in (loop, validation):
+        monkeypatch.setattr(module, "Progress", Watched)
     settings = replace(SETTINGS, show_progressbar=show, limit_train=4)
     step.run(settings, [tones / "train.csv"], [tones / "dev.csv"], tmp_path)
     assert shown == [show, show]

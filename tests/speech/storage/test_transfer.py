@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,7 @@ def test_the_first_of_several_failures_ends_the_others() -> None:
 
     def work(number: int) -> None:
         begun.append(number)
+        time.sleep(0.002)
         raise InputError(f"file {number}")
 
     with pytest.raises(InputError, match="file 0"):

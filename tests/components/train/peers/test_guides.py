@@ -3,12 +3,14 @@
 Behind each line come flags that make it short; the steps that follow a training run in this process.
 """
 
+import dataclasses
 import importlib
 import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -117,7 +119,7 @@ def desk(tones: Path, released: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         assert call(f"{module}.__main__", arguments) is None
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(afterwards.subprocess, "run", in_this_process)
+    monkeypatch.setattr(afterwards, "subprocess", SimpleNamespace(run=in_this_process))
     return tmp_path
 
 
@@ -188,5 +190,5 @@ def test_helpfull_lists_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
         call(train.__name__, ["--helpfull"])
     assert ended.value.code == 0
     output = capsys.readouterr().out
-    for flag in train.TrainCommand.__dataclass_fields__:
-        assert f"--{flag}" in output
+    for field in dataclasses.fields(train.TrainCommand):
+        assert f"--{field.name}" in output

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.publish.champion import Champions
-from components.publish.changes import changes, data_of, settings_of
 from components.publish.contents import to_json
+from components.publish.history.changes import changes, data_of, settings_of
+from components.publish.history.versions import CHAMPION, Versions
 from components.publish.model_bucket import ModelBucket, open_target
-from components.publish.versions import CHAMPION, Versions
 from speech.errors import InputError, one_line_errors
 from speech.settings import command, setting
 

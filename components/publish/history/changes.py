@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from components.publish.gate import compare, pair_samples
+from components.publish.history.versions import StoredVersion, Versions
 from components.publish.settings import PublishSettings
-from components.publish.versions import StoredVersion, Versions
 from speech.metrics import WORDS
 
 RATES = ("wer", "wer_interval", "cer", "cer_interval", "test_clips")

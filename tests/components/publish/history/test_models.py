@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.publish import models, step
+from components.publish import step
+from components.publish.history import models
 from components.publish.model_bucket import open_target
 from components.publish.settings import PublishSettings
 from pipelines import __main__ as speechmill

@@ -1,0 +1,1 @@
+"""The published versions: a list, what changed between two, the way back."""
