@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.train import loop, outcome, step
+from components.train import loop, outcome, step, validation
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.artifacts import Checkpoint
