@@ -31,6 +31,7 @@ from speech.nn import snapshots
 from speech.nn.runners.frozen import FrozenModel
 from tests.fixtures.decoding.cases import ALPHABET as SCORER_ALPHABET
 from tests.fixtures.decoding.cases import WORDS, vocabulary
+from tests.fixtures.records import record_again
 from tests.peers.environments import Peer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cv-corpus-demo" / "en"
@@ -137,6 +138,7 @@ def test_the_exports_own_check_in_the_clients(peer: Find, model: Path, tmp_path:
     shutil.copytree(model, tmp_path / "mute")
     path = tmp_path / "mute" / PB
     path.write_bytes(path.read_bytes().replace(b"new_state_c", b"new_state_x"))
+    record_again(tmp_path / "mute")
     with pytest.raises(InputError, match=r"mute/output_graph.pb: "):
         clients.check(ExportedModel.open(tmp_path / "mute"), [pythons["deepspeech"]])
 

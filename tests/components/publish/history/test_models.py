@@ -159,7 +159,7 @@ def test_refusals(publish, run, target, capsys) -> None:
     assert "3 is one name too many" in refusal(capsys, "diff", target, "1", "2", "3")
     open_target(target).store.remove(["1/scores.json"])
     open_target(target).put("1/scores.json", "{")
-    assert "scores.json is damaged" in refusal(capsys, "list", target)
+    assert "scores.json: damaged" in refusal(capsys, "list", target)
 
 
 def test_speechmill_has_it(make_artifacts, tmp_path, capsys) -> None:
