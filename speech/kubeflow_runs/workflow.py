@@ -61,6 +61,11 @@ def of_answer(answer: str | bytes) -> dict[str, Any]:
     return workflow
 
 
+def name_of_answer(answer: str | bytes) -> str:
+    """The run's name in the same answer; a scheduled run's pods know it from there alone."""
+    return str((json.loads(answer).get("run") or {}).get("name") or "")
+
+
 def steps(workflow: dict[str, Any]) -> list[Step]:
     """The steps that have begun, in the order of their beginning, and what prepares the graph."""
     status = workflow.get("status", {})

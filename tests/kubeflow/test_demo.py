@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,36 +17,12 @@ from components import images
 from components.publish.champion import Champions
 from components.publish.model_bucket import open_target
 from pipelines.cluster.placement import DISPLAY_NAMES
-from speech.storage.objects import client, split_uri, upload_file
+from speech.storage.objects import upload_file
 from tests.kubeflow.server import Kubeflow
 
 pytestmark = pytest.mark.kubeflow
 
 QUICK = ["--n_hidden", "64", "--epochs", "2", "--train_batch_size", "8"]
-
-
-@pytest.fixture(scope="module")
-def place(kubeflow: Kubeflow) -> Iterator[str]:
-    """An s3:// prefix of this test's own, emptied afterwards."""
-    needed = ("KFP_IMAGES_LOADED", "KFP_DEPLOYMENT", "KFP_BUCKET")
-    if missing := [name for name in needed if not os.environ.get(name)]:
-        pytest.skip(f"{', '.join(missing)} not set: see tests/kubeflow/conftest.py")
-    prefix = f"{os.environ['KFP_BUCKET'].rstrip('/')}/{kubeflow.name}"
-    yield prefix
-    bucket, key = split_uri(f"{prefix}/")
-    for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-        for item in page.get("Contents", ()):
-            client().delete_object(Bucket=bucket, Key=item["Key"])
-
-
-@pytest.fixture(scope="module")
-def corpus(place: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The demo corpus as an archive in object storage."""
-    path = tmp_path_factory.mktemp("corpus") / "cv-corpus-1.0-2026-01-01-en.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(images.ROOT / "examples" / "cv-corpus-demo" / "en", "cv-corpus-1.0-2026-01-01/en")
-    upload_file(path, f"{place}/{path.name}")
-    return f"{place}/{path.name}"
 
 
 def submit(kubeflow: Kubeflow, place: str, *flags: str) -> dict[str, str]:

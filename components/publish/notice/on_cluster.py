@@ -31,6 +31,7 @@ class RunEnding:
 
     state: str
     reason: str = ""
+    name: str = ""
 
 
 def tell(settings: NotifySettings) -> bool:
@@ -40,25 +41,32 @@ def tell(settings: NotifySettings) -> bool:
         return False
     ended = ending(settings.kubeflow_api, settings.run_id)
     page = f"{settings.kubeflow_page.rstrip('/')}/#/runs/details/{settings.run_id}"
+    name = settings.run_name or ended.name or settings.run_id  # Kubeflow tells a scheduled run no name of its own
     found = _published(settings)
     links = {**({"run": page} if settings.kubeflow_page else {}), **found.get("links", {})}
-    facts = {**found, "state": ended.state, "run": settings.run_name or settings.run_id, "reason": ended.reason}
+    facts = {**found, "state": ended.state, "run": name, "reason": ended.reason}
     return webhook.send(RunEnd(**facts | {"links": links}), settings.notify_url, settings.notify_format)
 
 
 def ending(api: str, run_id: str) -> RunEnding:
     """How the run ended, by its Workflow; the step that asks is still at work and does not count."""
     try:
-        flow = workflow.of_answer(_get(f"{api.rstrip('/')}/apis/v1beta1/runs/{run_id}"))
+        answer = _get(f"{api.rstrip('/')}/apis/v1beta1/runs/{run_id}")
+        flow, name = workflow.of_answer(answer), workflow.name_of_answer(answer)
     except (OSError, ValueError) as error:
         print(f"note: {api} does not say how the run ended: {error}", file=sys.stderr, flush=True)
         return RunEnding(UNKNOWN, f"{api} does not answer")
     if workflow.is_stopped(flow):
-        return RunEnding(message.CANCELED)
+        return RunEnding(message.CANCELED, "", name)
     failed = [step for step in workflow.steps(flow) if step.state == "failed" and not step.is_kubeflows]
     if not failed:
-        return RunEnding(message.SUCCEEDED)
-    return RunEnding(message.FAILED, "; ".join(f"{step.name}: {_why(api, run_id, step)}" for step in failed))
+        return RunEnding(message.SUCCEEDED, "", name)
+    reasons: dict[str, list[str]] = {}
+    for step in failed:
+        reasons.setdefault(_why(api, run_id, step), []).append(step.name)
+    return RunEnding(
+        message.FAILED, "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items()), name
+    )
 
 
 def _why(api: str, run_id: str, step: workflow.Step) -> str:

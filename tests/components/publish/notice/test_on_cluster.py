@@ -12,6 +12,7 @@ from components.publish import step
 from components.publish.component import notify
 from components.publish.notice import on_cluster
 from components.publish.settings import NotifySettings, PublishSettings
+from speech.kubeflow_runs import workflow
 from speech.notification.webhook import URL_VARIABLE
 from tests.fixtures.kfp_server import recording
 from tests.fixtures.webhook_server import webhook
@@ -28,7 +29,8 @@ class Api:
         told = recording(self.scenario)
         if path == f"/apis/v1beta1/runs/{RUN}":
             manifest = json.dumps(told["frames"][-1]["workflow"])
-            return json.dumps({"pipeline_runtime": {"workflow_manifest": manifest}}).encode()
+            run = {"id": RUN, "name": "nightly-1-1568213014"}
+            return json.dumps({"run": run, "pipeline_runtime": {"workflow_manifest": manifest}}).encode()
         log: dict[str, str] = told["logs"]
         pod = path.removeprefix(f"/apis/v1alpha1/runs/{RUN}/nodes/").removesuffix("/log")
         return log[pod].encode() if pod in log else None
@@ -78,6 +80,19 @@ def test_how_it_ended(api: Api, scenario: str, state: str, reason: str) -> None:
     (told,) = hook.received
     assert (told["state"], told["reason"], told["run"]) == (state, reason, "nightly 7")
     assert told["links"] == {"run": f"https://kubeflow.example.org/pipeline/#/runs/details/{RUN}"}
+
+
+def test_a_scheduled_run_is_not_told_its_name(api: Api) -> None:
+    with webhook() as hook:
+        assert on_cluster.tell(settings(api, hook, run_name=""))
+    assert hook.received[0]["run"] == "nightly-1-1568213014"
+
+
+def test_steps_that_fail_for_one_reason_share_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.scenario = "wrong_input"
+    steps = workflow.steps
+    monkeypatch.setattr(workflow, "steps", lambda flow: [s for s in steps(flow) for _ in range(2)])
+    assert on_cluster.ending(api.url, RUN).reason.startswith("Work, Work: error: --epochs -1")
 
 
 def test_out_of_memory_is_said(api: Api) -> None:
