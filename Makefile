@@ -43,7 +43,7 @@ test: lint pytest ## all checks and tests but the slow ones
 
 pytest: $(INSTALLED) ## the tests of `make test` without the checks (TESTS=tests/speech: some of them)
 	@echo "tests: pytest"
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(QUICK)" $(TESTS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 -m "$(QUICK)" $(TESTS)
 
 test-pythons: ## `make test` on each Python that is installed (PYTHONS="3.10 3.13" TESTS=tests/speech: less)
 	@PYTHONS="$(PYTHONS)" TESTS="$(TESTS)" KEEP="$(KEEP)" requirements/pythons.sh

@@ -1,5 +1,6 @@
 """An IR of any kind, run on windows of features or on whole clips of samples: the one place that runs OpenVINO."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,16 @@ from speech.ir.ir_file import IrFile
 from speech.model_files.door import Model
 
 MAX_FRAMES = 1024  # a call: 20 s of audio; the memory of a call grows with it
+
+
+@functools.cache
+def core() -> ov.Core:
+    """OpenVINO, once a process: its CPU plugin takes the thread's signal stack, and frees it on its way out.
+
+    Of two that are gone, the second leaves the thread with the stack of the first, and the next signal that Python
+    handles (Ctrl-C, SIGTERM) ends the process with a segmentation fault.
+    """
+    return ov.Core()
 
 
 class IrRunner:
@@ -40,7 +51,7 @@ class IrRunner:
             raise InputError(f"{self.path}: an IR for {self.file.batch} utterances at once: convert with --batch 1")
         outputs = [names.LOGITS] if self.file.keeps_state else list(names.OUTPUTS)
         try:
-            compiled = ov.Core().compile_model(network, "CPU", _properties(precision, threads))
+            compiled = core().compile_model(network, "CPU", _properties(precision, threads))
         except RuntimeError as error:
             raise _refused(self.file, error) from error
         self._outputs = {name: _port(compiled.outputs, name, self.file) for name in outputs}
@@ -126,7 +137,7 @@ class IrRunner:
 
 def _read(file: IrFile) -> ov.Model:
     try:
-        return ov.Core().read_model(file.path)
+        return core().read_model(file.path)
     except RuntimeError as error:
         raise _refused(file, error) from error
 

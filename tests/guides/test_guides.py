@@ -16,7 +16,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import openvino as ov
 import pytest
 
 from components.convert_openvino.__main__ import OpenVinoCommand
@@ -25,6 +24,7 @@ from components.import_cv.__main__ import Command as ImportCommand
 from components.train.__main__ import ALIASES, REFUSED, RETIRED, TrainCommand
 from components.train.peers import afterwards, stand_ins
 from speech.artifacts import Evaluation, ExportedModel
+from speech.ir.runner import core
 from speech.nn import snapshots
 from tests.fixtures.release_checkpoint import copy_release, make_release
 from tests.fixtures.tones import texts, write_csv
@@ -245,7 +245,7 @@ def test_converting_a_model_for_openvino(release: Path, tmp_path: Path, monkeypa
                 shell.run("cd ..")  # "in the directory deepspeech created at the beginning"
             shell.run(command)
     assert contents(Path("deepspeech-0.8.2-checkpoint")) == contents(release)
-    network = ov.Core().read_model("output_graph.xml")
+    network = core().read_model("output_graph.xml")
     assert str(network.input("input_node").get_partial_shape()) == "[1,16,19,26]"
     shapes = [str(output.get_partial_shape()) for output in network.outputs]
     assert shapes == [f"[1,{N_HIDDEN}]", f"[1,{N_HIDDEN}]", "[16,1,29]"]

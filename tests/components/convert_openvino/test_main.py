@@ -7,12 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 
 from components.convert_openvino.__main__ import main
 from components.convert_openvino.component import convert_openvino
 from components.convert_openvino.settings import OpenVinoSettings
+from speech.ir.runner import core
 from speech.storage.objects import list_keys, write_object
 from tests.fixtures.commands import exit_code
 
@@ -37,7 +37,7 @@ def test_the_guides_command_with_one_word_changed(
     )
     assert code == 0
     assert err == "note: --framework does nothing here: the kind of the input is read from the file\n"
-    network = ov.Core().read_model(tmp_path / "output_graph.xml")
+    network = core().read_model(tmp_path / "output_graph.xml")
     assert str(network.input("input_node").get_partial_shape()) == "[1,16,19,26]"
     shapes = [str(output.get_partial_shape()) for output in network.outputs]
     assert shapes == ["[1,64]", "[1,64]", "[16,1,29]"]
@@ -58,10 +58,10 @@ def test_the_command_of_the_guide_for_deepspeech_05(
         0, "note: --disable_nhwc_to_nchw does nothing here: the network has no images whose channels could change "
         "places\n",
     )  # fmt: skip
-    network = ov.Core().read_model(tmp_path / "output_graph.xml")
+    network = core().read_model(tmp_path / "output_graph.xml")
     values = np.random.default_rng(0).normal(size=(1, 16, 19, 26)).astype(np.float32)
     state = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
-    compiled = ov.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     made = compiled({"input_node": values, "previous_state_c/read": state, "previous_state_h/read:0": state})
     raw = made["raw_logits"]  # [T, B, C]
     exponentials = np.exp(raw - raw.max(axis=-1, keepdims=True))
@@ -86,7 +86,7 @@ def test_short_flags_and_names(mapped: Path, tmp_path: Path, capsys: pytest.Capt
     code, out, err = run(capsys, "-m", mapped, "-n", "speech", "-o", tmp_path, "--compress_to_fp16=False", "-b", 2)
     assert (code, err) == (0, "")
     assert f"{tmp_path}/speech.xml: f32, made of output_graph.pbmm" in out
-    assert str(ov.Core().read_model(tmp_path / "speech.xml").input("input_node").get_partial_shape()) == "[2,?,19,26]"
+    assert str(core().read_model(tmp_path / "speech.xml").input("input_node").get_partial_shape()) == "[2,?,19,26]"
 
 
 def test_wrong_input_is_one_line_and_code_2(frozen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

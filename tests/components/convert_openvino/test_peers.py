@@ -10,6 +10,7 @@ import pytest
 from components.convert_openvino import step
 from components.convert_openvino.settings import OpenVinoSettings
 from components.convert_openvino.transcribe import Transcriber
+from speech.ir.runner import core
 from tests.components.convert_openvino.conftest import GEOMETRY, WIDE
 from tests.components.convert_openvino.models import ALPHABET, chirp, make_weights, reference, states, windows
 from tests.peers.environments import Peer
@@ -59,7 +60,7 @@ def test_stateful_and_audio_networks_in_earlier_versions(
         model = irs["f32"] / f"output_graph_{form}.xml"
         arguments = ("--inputs", tmp_path / "in.npz", "--outputs", tmp_path / "out.npz", "--precision", computed_in)
         peer(version).drive("openvino_client", "--model", model, *arguments)
-        exact = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        exact = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         expected = exact.create_infer_request().infer(inputs)[0]
         with np.load(tmp_path / "out.npz") as file:
             assert np.abs(file["output_0"] - expected).max() < {"f32": 2e-5, "bf16": 5e-2}[computed_in]
@@ -100,7 +101,7 @@ def test_the_same_command_line_gives_the_same_network(
     x, (c, h) = windows(GEOMETRY, 16), states(GEOMETRY)
     results = []
     for folder in ("theirs", "ours"):
-        network = ov.Core().compile_model(
+        network = core().compile_model(
             tmp_path / folder / "output_graph.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
         )
         request = network.create_infer_request()

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 
 from components.convert_openvino import step
@@ -20,7 +19,7 @@ from speech.errors import InputError
 from speech.features.mfcc import mfcc
 from speech.features.streaming import context_windows
 from speech.geometry import Geometry
-from speech.ir.runner import IrRunner
+from speech.ir.runner import IrRunner, core
 from speech.storage.files import sha256
 from speech.storage.objects import upload_file
 from tests.components.convert_openvino.conftest import GEOMETRY
@@ -95,7 +94,7 @@ def test_an_ir_alone_knows_its_geometry_and_alphabet(frozen: Path, tmp_path: Pat
     (made.folder / "openvino.json").unlink()
     model = model_files.open(made.folder / "output_graph.xml")
     assert (model.geometry, model.alphabet, model.metadata["precision"]) == (GEOMETRY, ALPHABET, "f16")
-    network = ov.Core().read_model(made.folder / "output_graph.xml")
+    network = core().read_model(made.folder / "output_graph.xml")
     assert json.loads(network.get_rt_info(["speechmill", "settings"]).astype(str))["precision"] == "f16"
 
 
@@ -110,9 +109,9 @@ def test_form_and_name(frozen: Path, tmp_path: Path) -> None:
     settings = OpenVinoSettings(model_name="small", n_steps=16)
     made = step.run(settings, str(frozen), tmp_path)
     assert IntermediateRepresentation.open(tmp_path).xml == tmp_path / "small.xml"
-    assert str(ov.Core().read_model(made.xml).input("input_node").get_partial_shape()) == "[1,16,19,26]"
+    assert str(core().read_model(made.xml).input("input_node").get_partial_shape()) == "[1,16,19,26]"
     free = step.run(OpenVinoSettings(batch=0), str(frozen), tmp_path / "free")
-    assert str(ov.Core().read_model(free.xml).input("input_node").get_partial_shape()) == "[?,?,19,26]"
+    assert str(core().read_model(free.xml).input("input_node").get_partial_shape()) == "[?,?,19,26]"
 
 
 def test_converting_again_replaces_what_was_there(frozen: Path, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import onnx as onnx_package
 import onnxruntime
-import openvino
 import pytest
 
 from components.export import onnx
 from speech.geometry import Geometry
+from speech.ir.runner import core
 from speech.nn.model import AcousticModel
 from tests.speech.nn.test_model import random_weights
 
@@ -18,7 +18,7 @@ Outputs = Mapping[str, np.ndarray]
 
 
 def run_openvino(path: Path, inputs: dict[str, np.ndarray]) -> Outputs:
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return {port.get_any_name(): value for port, value in compiled(inputs).items()}
 
 
@@ -61,7 +61,7 @@ def test_the_file_is_valid_and_describes_itself(tmp_path: Path) -> None:
 def test_inputs_and_outputs(tmp_path: Path) -> None:
     geometry = Geometry(16, 5)
     onnx.write(tmp_path / "m.onnx", random_weights(geometry), geometry, {"alphabet": " \na\n"})
-    model = openvino.Core().read_model(str(tmp_path / "m.onnx"))
+    model = core().read_model(str(tmp_path / "m.onnx"))
     ends = {port.get_any_name(): str(port.get_partial_shape()) for port in (*model.inputs, *model.outputs)}
     assert ends == {
         "input_node": "[?,?,19,26]",

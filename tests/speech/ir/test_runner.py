@@ -1,11 +1,14 @@
 """The one runner of IRs, on those of another converter: fixed frames, `input_lengths`, and names with ports."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
 import pytest
 
+from components.images import ROOT
 from speech import model_files
 from speech.errors import InputError
 from speech.geometry import Geometry
@@ -65,3 +68,23 @@ def test_a_damaged_ir_is_one_line(converted: Path, tmp_path: Path) -> None:
             try_out(model_files.open(tmp_path / "theirs.xml"))
     (tmp_path / "theirs.xml").write_text(xml)
     try_out(model_files.open(tmp_path / "theirs.xml"))
+
+
+def test_signals_are_handled_when_runners_are_gone(converted: Path) -> None:
+    """Each plugin of OpenVINO's would leave the signal stack of one before it, freed."""
+    code = """
+import faulthandler, os, signal, sys
+from speech import model_files
+from speech.ir.runner import IrRunner
+faulthandler.enable()  # has a signal stack of its own
+signal.signal(signal.SIGTERM, lambda *_: print("handled", flush=True))
+first = IrRunner(model_files.open(sys.argv[1]))
+second = IrRunner(model_files.open(sys.argv[1]))
+del first
+del second
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, converted], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n")

@@ -13,6 +13,7 @@ from speech.features.mfcc import mfcc
 from speech.features.streaming import context_windows
 from speech.geometry import Geometry
 from speech.ir import names
+from speech.ir.runner import core
 from tests.components.convert_openvino.models import chirp, make_weights
 
 GEOMETRY = Geometry(n_hidden=64, n_labels=28)
@@ -25,7 +26,7 @@ def compile_features(geometry: Geometry, precision: str, folder: Path) -> ov.Com
     xml = folder / "features.xml"
     ov.save_model(network, xml, False)
     xml.write_text(portable(xml.read_text()))
-    return ov.Core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    return core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])  # what the CPU would like to compute in

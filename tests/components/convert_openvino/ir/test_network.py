@@ -11,6 +11,7 @@ import pytest
 from components.convert_openvino.ir.network import ANY, Builder, to_f16
 from speech.geometry import Geometry
 from speech.ir import names
+from speech.ir.runner import core
 from tests.components.convert_openvino.models import make_weights, reference, states, windows
 
 GEOMETRY = Geometry(n_hidden=64, n_labels=28)
@@ -24,7 +25,7 @@ def int8_lstm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 def infer(network: ov.Model, *inputs: np.ndarray, **properties: Any) -> list[np.ndarray]:
-    request = ov.Core().compile_model(network, "CPU", EXACT | properties).create_infer_request()
+    request = core().compile_model(network, "CPU", EXACT | properties).create_infer_request()
     request.infer(list(inputs))
     return [request.get_output_tensor(port).data.copy() for port in range(len(network.outputs))]
 
@@ -122,7 +123,7 @@ def test_states_carry_an_utterance_from_call_to_call(precision: str) -> None:
     second, *_ = infer(builder.streaming(), x[:, 11:], c, h)
     assert np.abs(np.concatenate([first, second]) - whole).max() < 1e-5
 
-    request = ov.Core().compile_model(builder.stateful(), "CPU", EXACT).create_infer_request()
+    request = core().compile_model(builder.stateful(), "CPU", EXACT).create_infer_request()
     for _ in range(2):  # two utterances: the second starts afresh
         request.reset_state()
         parts = [request.infer([x[:, frames]])[0].copy() for frames in (slice(0, 11), slice(11, 30))]
@@ -133,7 +134,7 @@ def test_states_carry_an_utterance_from_call_to_call(precision: str) -> None:
 @pytest.mark.parametrize("precision", ["f32", "int8"])
 def test_every_client_finds_its_tensors_by_name(precision: str, tmp_path: Path) -> None:
     ov.save_model(Builder(GEOMETRY, make_weights(GEOMETRY), precision).streaming(), tmp_path / "a.xml", False)
-    network = ov.Core().read_model(tmp_path / "a.xml")
+    network = core().read_model(tmp_path / "a.xml")
     cell = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
     for name in ("input_node", "previous_state_c", "previous_state_h"):
         for spelling in (name, f"{name}:0"):
