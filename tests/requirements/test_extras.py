@@ -1,5 +1,7 @@
 """Every extra is exact: the packages that its command's modules import, in all its phases, and no others."""
 
+import ast
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -45,7 +47,6 @@ ELSEWHERE = {  # in reach of an extra's modules, and needed for something else a
     ("evaluate", "ds-ctcdecoder"): "of a Python beside the step's own",
     ("build-scorer", "soundfile"): "as export",
     ("publish", "soundfile"): "as export",
-    ("convert-mmap", "google-crc32c"): "graphs carry no checksums, checkpoints do",
     **dict.fromkeys(
         [("import-cv", "rapidfuzz"), ("export", "rapidfuzz"), ("pipeline", "rapidfuzz")],
         "of the rates their names and how they compare sentences; none is computed",
@@ -190,6 +191,55 @@ def test_without_an_extra_a_command_says_which(tmp_path: Path, command: str) -> 
     assert all(re.match(r"  \d\. \S", line) for line in lines), told.stderr
     assert not extra or f"pip install 'speechmill[{extra}]'" in told.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def work_of_components() -> dict[str, list[str]]:
+    """Image -> the import statements in the bodies of the component functions that it runs."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "components").glob("*/component.py")):
+        for function in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            image = re.search(r"base_image=images\.(\w+)", "".join(map(ast.unparse, function.decorator_list)))
+            if image:
+                lines = [
+                    ast.unparse(node) for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)
+                ]
+                found.setdefault(image[1].lower().replace("_", "-"), []).extend(lines)
+    return found
+
+
+WORK = work_of_components()
+
+
+def locked(*names: str) -> set[str]:
+    """The distributions of requirements/NAME.lock."""
+    texts = [(ROOT / "requirements" / f"{name}.lock").read_text(encoding="utf-8") for name in names]
+    return {name.lower() for text in texts for name in re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)}
+
+
+def test_every_image_has_components() -> None:
+    assert set(WORK) == set(images.STEPS)
+
+
+@pytest.mark.parametrize("image", WORK)
+def test_an_image_has_what_its_components_load(tmp_path: Path, image: str) -> None:
+    """Where a module is imported at once, no exception of the list above helps: the pod ends with a traceback."""
+    there = locked(image, "kfp")
+    absent = {
+        top
+        for top, names in importlib.metadata.packages_distributions().items()
+        if top not in OWN and not {re.sub(r"[-_.]+", "-", name).lower() for name in names} & there
+    }
+    (tmp_path / "work.py").write_text("\n".join(WORK[image]), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", BARE.format(absent=absent), "work"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
