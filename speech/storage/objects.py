@@ -1,5 +1,6 @@
 """Local files and object storage: atomic writes, and every path flag's `s3://` form."""
 
+import base64
 import contextlib
 import functools
 import os
@@ -9,6 +10,7 @@ from typing import Any
 
 from speech.errors import InputError, RetryError
 from speech.storage import transfer
+from speech.storage.retries import attempts
 
 GS_ENDPOINT = "https://storage.googleapis.com"
 
@@ -163,6 +165,8 @@ def is_transient(answer: Mapping[str, Any]) -> bool:
     return status >= 500 or status in TRANSIENT_STATUS or code in TRANSIENT_CODES
 
 
+READ_ATTEMPTS = 3  # of a small object that comes damaged
+READ_DELAY_S = 0.2
 IMPATIENT = 2  # attempts of a call that somebody else tries again
 
 
@@ -191,24 +195,38 @@ def list_folder(uri: str) -> list[str]:
 
 
 def read_object(uri: str) -> bytes | None:
-    """The content of a small object; None if there is none."""
+    """The content of a small object; None if there is none. Raises RetryError for one that comes damaged."""
     from botocore.exceptions import ClientError
 
     bucket, key = split_uri(uri)
+    before: bytes | None = None
     with storage_errors(uri):
-        try:
-            return bytes(client(uri=uri).get_object(Bucket=bucket, Key=key)["Body"].read())
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
-                return None
-            raise
+        for _ in attempts(READ_ATTEMPTS, READ_DELAY_S):
+            try:
+                answer = client(uri=uri).get_object(Bucket=bucket, Key=key)
+                data = bytes(answer["Body"].read())
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                    return None
+                raise
+            etag = str(answer.get("ETag", "")).strip('"')
+            # With some encryptions and servers an ETag looks like an MD5 and is none: what comes twice is what is there.
+            if transfer.md5(data) == etag or not transfer.is_md5(etag) or data == before:
+                return data
+            before = data
+    raise RetryError(f"{uri} came damaged: {READ_ATTEMPTS} answers differ, and their MD5s from the ETag {etag}")
 
 
 def write_object(uri: str, data: bytes) -> None:
-    """Put a small object at `uri`."""
+    """Put a small object at `uri`; the store refuses what does not arrive as it is."""
     bucket, key = split_uri(uri)
     with storage_errors(uri):
-        client().put_object(Bucket=bucket, Key=key, Body=data, **encryption())
+        client().put_object(Bucket=bucket, Key=key, Body=data, ContentMD5=content_md5(data), **encryption())
+
+
+def content_md5(data: bytes) -> str:
+    """What a store compares a body with."""
+    return base64.b64encode(bytes.fromhex(transfer.md5(data))).decode("ascii")
 
 
 def download_file(uri: str, path: Path) -> None:
