@@ -210,7 +210,7 @@ def read_object(uri: str) -> bytes | None:
                     return None
                 raise
             etag = str(answer.get("ETag", "")).strip('"')
-            # With some encryptions and servers an ETag looks like an MD5 and is none: what comes twice is what is there.
+            # Some encryptions and servers give ETags that look like an MD5 and are none: what comes twice is there.
             if transfer.md5(data) == etag or not transfer.is_md5(etag) or data == before:
                 return data
             before = data

@@ -1,4 +1,4 @@
-"""Artifacts damaged between steps: bits flipped, files cut short, emptied or gone; what the step that reads them does."""
+"""Artifacts damaged between steps: bits flipped, files cut short, emptied or gone; what their readers do."""
 
 import shutil
 import tempfile

@@ -145,7 +145,6 @@ class Workshop:
             ),
             work("freeze", "export", models_in, "--checkpoint_dir", of("train"), "--export_dir", "{out}"),
             work("openvino", "convert_openvino", models_in, "--input_model", model, "--output_dir", "{out}"),
-            work("scorer", "build_scorer", models_in, "--corpus", of("import"), "--output_dir", "{out}"),
             work(
                 "evaluate", "evaluate", scores_in, "--model", model, "--test_files", test, "--evaluation", "{out}",
                 "--beam_width", 8,
