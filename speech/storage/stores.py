@@ -13,8 +13,8 @@ from typing import Protocol
 
 from speech.storage.files import fsync_folder, write_bytes
 from speech.storage.objects import (
+    checksums,
     client,
-    content_md5,
     delete_objects,
     download_file,
     encryption,
@@ -139,7 +139,7 @@ class PrefixStore:
             with storage_errors(uri):
                 try:
                     client().put_object(
-                        Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", ContentMD5=content_md5(data), **encryption()
+                        Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", **checksums(data), **encryption()
                     )
                     return True
                 except ClientError as error:
