@@ -13,6 +13,7 @@ from tests.faults.ledger import IDENTICAL, LOST, REFUSED, Ledger, is_clear
 from tests.faults.warm import Ended
 from tests.faults.work import Work, Workshop, difference_of
 
+PROGRESS = 250  # after so many the table is printed
 DAMAGES = ("bit flipped", "bit flipped", "bits flipped", "cut short", "zeros", "emptied", "missing", "exchanged")
 
 
@@ -99,6 +100,8 @@ def disturb(
             outcome, what = ending(one, ended, out, workshop.references[one.name])
             name = f"damaged {reader.artifact}, read by {reader.work.name}"
             ledger.add(name, IDENTICAL if harmless else outcome, f"{done}: {what}")
+            if number % PROGRESS == PROGRESS - 1:
+                print(f"{number + 1} damaged files\n{ledger}", flush=True)
 
 
 def _check_undamaged(workshop: Workshop, reader: Reader, folder: Path) -> None:

@@ -24,6 +24,7 @@ class Ledger:
         self.counts.setdefault(fault, Counter())[outcome] += 1
         if outcome == LOST:
             self.lost.append(f"{fault}: {what}")
+            print(f"{LOST} {fault}: {what}", flush=True)  # a long run shows it at once
 
     def merge(self, other: "Ledger") -> None:
         """Take what another ledger counted."""
