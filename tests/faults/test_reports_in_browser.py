@@ -1,4 +1,4 @@
-"""The HTML reports in a real browser: a transcript with a script does nothing, and the policy forbids nothing of ours."""
+"""The HTML reports in a real browser: a script in a transcript does nothing, and the policy forbids nothing of ours."""
 
 import html
 import os
@@ -29,7 +29,7 @@ def in_browser(page: Path, *more: str) -> tuple[str, str]:
     assert BROWSER is not None
     root = ["--no-sandbox"] if os.getuid() == 0 else []
     command = [
-        *(BROWSER, "--headless", "--disable-gpu", *root, f"--user-data-dir={page.parent}/profile", "--disable-extensions"),
+        *(BROWSER, "--headless", "--disable-gpu", *root, f"--user-data-dir={page.parent}/profile"),
         *("--enable-logging=stderr", "--virtual-time-budget=2000", *more, "--dump-dom", page.as_uri()),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

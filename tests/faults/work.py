@@ -67,7 +67,8 @@ def checkpoint_in(folder: Path) -> dict[str, Any]:
             if entry.dtype != STRING
         }
     found["bundles"] = len(bundles)
-    found["history"] = without_times(json.loads((folder / Checkpoint.HISTORY).read_text(encoding="utf-8")))
+    history = json.loads((folder / Checkpoint.HISTORY).read_text(encoding="utf-8"))
+    found["history"] = without_times({name: value for name, value in history.items() if name != "clips"})  # paths
     parts = (".index", ".data-00000-of-00001")
     found["files"] = sorted(path.name for path in folder.iterdir() if not path.name.endswith(parts))
     for name in ("alphabet.txt", Checkpoint.FLAGS):
