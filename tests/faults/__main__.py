@@ -18,6 +18,8 @@ from tests.faults.ledger import Ledger
 from tests.faults.warm import Steps
 from tests.faults.work import Workshop
 
+OTHERS = ("freeze", "openvino", "evaluate", "publish")
+CLOCKS = ("import", "train", "publish", "freeze")
 A_RUN = 5  # kills of a DAG before it may finish
 
 
@@ -33,7 +35,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--damaged", type=int, default=5000, help="files damaged between steps")
     parser.add_argument("--full_disks", type=int, default=60)
     parser.add_argument("--clocks", type=int, default=40)
-    parser.add_argument("--only", default="", help="steps whose inputs are damaged, with commas between")
+    parser.add_argument("--steps", default="", help="steps that are disturbed, with commas between; empty: all")
     return parser.parse_args(given)
 
 
@@ -57,28 +59,32 @@ def run(asked: argparse.Namespace, folder: Path) -> Ledger:
             return ledger
         steps = stack.enter_context(Steps(folder / "warm", clock))
         workshop = Workshop(folder / "work", steps)
-        workshop.make(*workshop.works())
+        chosen = tuple(filter(None, asked.steps.split(","))) or tuple(workshop.works())
+        works = tuple(workshop.works())
+        last = max(works.index(name) for name in chosen)
+        workshop.make(*works[: last + 1])
         if asked.store_steps:
             store_faults.disturb_steps(store, workshop, asked.store_steps, numbers, ledger)
             say("object store under steps")
-        for name, count in (
-            *((name, asked.kills // 2) for name in ("import", "train")),
-            *((name, asked.kills_others // 4) for name in ("freeze", "openvino", "evaluate", "publish")),
-        ):
-            if count:
+        shares = {
+            "import": asked.kills // 2,
+            "train": asked.kills // 2,
+            **dict.fromkeys(OTHERS, asked.kills_others // 4),
+        }
+        for name, count in shares.items():
+            if count and name in chosen:
                 kills.kill_step(workshop, name, count, numbers, ledger)
                 say(f"kills of {name}")
-        for name in ("import", "train", "freeze", "openvino", "evaluate", "publish"):
-            if asked.full_disks // 6:
-                surroundings.fill_disk(workshop, name, asked.full_disks // 6, numbers, ledger)
+        for name in shares:
+            if asked.full_disks // len(shares) and name in chosen:
+                surroundings.fill_disk(workshop, name, asked.full_disks // len(shares), numbers, ledger)
                 say(f"full disk under {name}")
-        for name in ("import", "train", "publish", "freeze"):
-            if asked.clocks // 4 and clock is not None:
-                surroundings.move_clock(workshop, name, asked.clocks // 4, numbers, ledger)
+        for name in CLOCKS:
+            if asked.clocks // len(CLOCKS) and clock is not None and name in chosen:
+                surroundings.move_clock(workshop, name, asked.clocks // len(CLOCKS), numbers, ledger)
                 say(f"moved clock under {name}")
         if asked.damaged:
-            only = tuple(filter(None, asked.only.split(",")))
-            damage.disturb(workshop, asked.damaged, numbers, ledger, only)
+            damage.disturb(workshop, asked.damaged, numbers, ledger, chosen)
             say("damaged files")
         if asked.kills_dag:
             kills.kill_dag(workshop, asked.kills_dag, A_RUN, numbers, ledger)

@@ -1,4 +1,4 @@
-"""Steps in forks of one process that has imported everything: `python -m tests.faults.warm`, driven by `Steps`.
+"""Steps in forks of a process that has imported what they need: `python -m tests.faults.warm MODULE ...`.
 
 Starting TensorFlow takes seconds of a processor, and a fork of a process that has it does not. One request a line on
 stdin, as JSON; the answers, on stdout, are the process id of the fork and, when it has ended, how.
@@ -20,18 +20,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-HEAVY = (
-    "components.train.step",
-    "components.export.step",
-    "components.evaluate.step",
-    "components.publish.step",
-    "components.import_cv.step",
-    "components.build_scorer.step",
-    "speech.nn.runners.runtimes",
-    "boto3",
-    "soundfile",
-    "soxr",
-)
+LIBRARIES = ("boto3", "soundfile", "soxr", "simple_parsing")
+LIGHT = ("components.import_cv.step", "components.publish.step", "google.protobuf.message", *LIBRARIES)
+HEAVY = ("components.train.step", "components.export.step", "components.evaluate.step", *LIBRARIES)
 
 
 @dataclass(frozen=True)
@@ -84,21 +75,28 @@ def _processes(group: int) -> list[int]:
 
 
 class Steps:
-    """A warm process that runs one step at a time."""
+    """Warm processes that run one step at a time: one with TensorFlow, and one without, whose forks cost less."""
 
     def __init__(self, scratch: Path, preload: Path | None = None) -> None:
         """`preload` is a library that goes in front of all others, such as the clock's."""
         scratch.mkdir(parents=True, exist_ok=True)
         self.errors = scratch / "stderr.txt"
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
-        if preload is not None:
-            environment["LD_PRELOAD"] = str(preload)
         self._log = (scratch / "warm.log").open("wb")
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.faults.warm"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=ROOT, env=environment,
-            bufsize=0,
-        )  # fmt: skip
+        self._preload = preload
+        self._servers: dict[bool, subprocess.Popen[bytes]] = {}
+        self._active: subprocess.Popen[bytes] | None = None
+
+    def _server(self, light: bool) -> "subprocess.Popen[bytes]":
+        if light not in self._servers:
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+            if self._preload is not None:
+                environment["LD_PRELOAD"] = str(self._preload)
+            self._servers[light] = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "tests.faults.warm", *(LIGHT if light else HEAVY)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=ROOT, env=environment,
+                bufsize=0,
+            )  # fmt: skip
+        return self._servers[light]
 
     def start(
         self,
@@ -115,10 +113,10 @@ class Steps:
             "file_bytes": file_bytes,
             "stderr": str(self.errors),
         }
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        self._process.stdin.flush()
-        pid = self.answer(120)
+        self._active = self._server(f"{module}.step" in LIGHT)
+        assert self._active.stdin is not None
+        self._active.stdin.write(json.dumps(request).encode() + b"\n")
+        pid = self.answer(300)
         assert pid is not None, "the warm process does not answer"
         return Running(self, pid)
 
@@ -128,21 +126,23 @@ class Steps:
 
     def answer(self, timeout_s: float) -> int | None:
         """The next number that the process says; None if it does not come in time."""
-        assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], timeout_s)[0]:
+        assert self._active is not None
+        assert self._active.stdout is not None
+        if not select.select([self._active.stdout], [], [], timeout_s)[0]:
             return None
-        line = self._process.stdout.readline()
-        assert line, f"the warm process ended: {self._process.wait()}"
+        line = self._active.stdout.readline()
+        assert line, f"the warm process ended: {self._active.wait()}"
         return int(line)
 
     def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        """End the processes."""
+        for server in self._servers.values():
+            assert server.stdin is not None
+            server.stdin.close()
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                server.kill()
         self._log.close()
 
     def __enter__(self) -> "Steps":
@@ -192,4 +192,4 @@ def _serve(preload: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _serve(HEAVY)
+    _serve(sys.argv[1:])

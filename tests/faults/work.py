@@ -85,9 +85,13 @@ def scores_in(folder: Path) -> dict[str, Any]:
 
 
 def models_in(folder: Path) -> dict[str, Any]:
-    """What an export or a conversion left: the models' bytes, and what there is besides."""
+    """What an export or a conversion left: the bytes of models and alphabet, and no temporary file.
+
+    The history and the card that is made of it are for people: a checkpoint of others has none.
+    """
     files = files_of(folder)
-    return {name: digest if not name.endswith(".json") else "" for name, digest in files.items()}
+    models = {name: digest for name, digest in files.items() if name.startswith(("output_graph.", "alphabet"))}
+    return {**models, "left": sorted(name for name in files if name.startswith("."))}
 
 
 def versions_in(folder: Path) -> dict[str, Any]:
