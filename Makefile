@@ -15,7 +15,7 @@ DEMO := build/demo
 DEMO_SETTINGS := --corpus_uri examples/cv-corpus-demo/en --n_hidden 192 --train_batch_size 8 --epochs 15 \
 	$(if $(filter 1,$(GPU)),--train_flags='--devices gpu')
 
-.PHONY: help setup demo check test pytest test-pythons coverage test-slow test-kubernetes test-kubeflow lint format compile tables lock clean
+.PHONY: help setup demo check test pytest test-pythons coverage test-slow test-faults fuzz test-kubernetes test-kubeflow lint format compile tables lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,7 +29,7 @@ $(INSTALLED): requirements/dev.lock requirements/uv.lock requirements/install.sh
 demo: $(INSTALLED) ## the whole pipeline on the example corpus; results in build/demo (GPU=1: trains on a GPU)
 	@$(BIN)/speechmill run --output $(DEMO) $(DEMO_SETTINGS)
 
-QUICK := not slow and not kubernetes and not kubeflow
+QUICK := not slow and not faults and not kubernetes and not kubeflow
 BASE := main
 
 check: lint ## under a minute: lint, types, and the tests nearest to what differs from BASE=main
@@ -55,6 +55,18 @@ coverage: $(INSTALLED) ## the same tests, and which lines they miss; build/cover
 
 test-slow: $(INSTALLED) ## the tests that take minutes, or need a container engine or a server
 	@$(BIN)/python -m pytest -q -m slow
+
+FAULTS := --seed 1 --kills 200 --kills_dag 50 --store 2000 --damaged 5000
+test-faults: $(INSTALLED) ## hours: kills, full disks, a faulty store, damaged files, hostile input (FAULTS="--seed 2 --kills 20")
+	@$(BIN)/python -m pytest -q -m "faults or not slow" --hypothesis-profile=faults tests/faults
+	@$(BIN)/python -W ignore -m tests.faults $(FAULTS)
+
+PARSER := wav
+COUNT := 50000
+SEED := 1
+fuzz: $(INSTALLED) ## damaged files for one parser (PARSER=wav mp3 tar checkpoint pb pbmm tflite scorer, COUNT=50000, SEED=1, GUIDED=1)
+	@test -z "$(GUIDED)" || $(BIN)/uv pip install --quiet --python $(BIN)/python --group fuzz
+	@$(BIN)/python -W ignore -m tests.faults.fuzz $(PARSER) $(COUNT) $(SEED) $(if $(GUIDED),--guided)
 
 test-kubeflow: $(INSTALLED) ## the tests against a real Kubeflow Pipelines: KFP_ENDPOINT=http://... (see tests/kubeflow/conftest.py)
 	@test -n "$(KFP_ENDPOINT)" || { echo 'error: KFP_ENDPOINT=http://HOST:PORT is missing' >&2; exit 2; }

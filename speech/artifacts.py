@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 from collections.abc import Container, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from speech.clips.manifest import Manifest, read_manifest
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.ownership import Names, Place, listed, place_at
-from speech.storage.checked_files import check_files, listed_files
+from speech.storage.checked_files import AT_ONCE, check_files, listed_files, sealed, unsealed
 from speech.storage.files import sha256, write_json
 
 ALPHABET = "alphabet.txt"
@@ -33,7 +34,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object")
-    return value
+    return unsealed(path, value)
 
 
 def _require(folder: Path, name: str, kind: str, maker: str) -> Path:
@@ -86,6 +87,15 @@ class Corpus:
         """The alphabet that the transcripts are written in."""
         return Alphabet.load(self.folder / ALPHABET)
 
+    def check(self, names: Container[str] | None = None) -> None:
+        """Raise InputError unless tables and shards, or those named, are the ones that the import wrote.
+
+        In a corpus whose clips are artifacts of their own, the tables.
+        """
+        if names is None and self.places:
+            names = [name for name in self.report.get("files", ()) if not name.startswith(f"{self.SHARDS}/")]
+        check_files(self.folder / self.REPORT, self.report, names)
+
     @cached_property
     def report(self) -> dict[str, Any]:
         """The import report."""
@@ -111,8 +121,9 @@ class Clips:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Clips":
-        """Open complete clips; raises InputError for missing or unfinished ones."""
-        _require(Path(folder), cls.SETS, "artifact with the clips of a set", cls.MAKER)
+        """Open complete clips whose files are those that the import wrote; raises InputError for any other."""
+        record = _require(Path(folder), cls.SETS, "artifact with the clips of a set", cls.MAKER)
+        check_files(record, _read_json(record))
         return cls(Path(folder))
 
     @cached_property
@@ -277,7 +288,7 @@ class IntermediateRepresentation:
         """The network; its weights lie beside it."""
         files = listed_files(self.sidecar_path, self.sidecar)
         name = self.sidecar.get("xml", self.XML)
-        if files and name not in files:
+        if not isinstance(name, str) or (files and name not in files):
             raise InputError(f"{self.sidecar_path}: damaged: its network {str(name)[:80]!r} is not among its files")
         return self.folder / name
 
@@ -349,8 +360,9 @@ class Evaluation:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Evaluation":
-        """Open a complete evaluation."""
-        _require(Path(folder), cls.SCORES, "evaluation", cls.MAKER)
+        """Open a complete evaluation whose files are those that the scores record."""
+        scores = _require(Path(folder), cls.SCORES, "evaluation", cls.MAKER)
+        check_files(scores, _read_json(scores))
         return cls(Path(folder))
 
     @cached_property
@@ -386,9 +398,11 @@ def read_alphabet(folder: Path, geometry: Geometry) -> Alphabet:
 
 def describe_files(folder: Path, names: list[str], reused: Container[str] = ()) -> dict[str, dict[str, Any]]:
     """Size and checksum of each file, for a sidecar; those in `reused` are marked as not written by the step."""
+    with ThreadPoolExecutor(min(AT_ONCE, len(names)) or 1) as pool:
+        digests = list(pool.map(sha256, (folder / name for name in names)))
     files: dict[str, dict[str, Any]] = {}
-    for name in names:
-        files[name] = {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
+    for name, digest in zip(names, digests, strict=True):
+        files[name] = {"bytes": (folder / name).stat().st_size, "sha256": digest}
         if name in reused:
             files[name]["found"] = True
     return files
@@ -417,4 +431,4 @@ def names_of_ir(sidecar: Mapping[str, Any]) -> list[str]:
 
 def write_sidecar(folder: Path, name: str, description: dict[str, Any]) -> None:
     """Write the file that completes an artifact."""
-    write_json(folder / name, description)
+    write_json(folder / name, sealed(description))

@@ -1,5 +1,8 @@
-"""Charts as SVG text, for a page that loads nothing: they scale with it and take its colours."""
+"""Charts as SVG text, for a page that loads nothing: they scale with it and take its colours; the page's policy."""
 
+import base64
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import ceil, floor, inf, log10
@@ -14,6 +17,20 @@ SHARES_WIDTH, SHARES_PITCH, SHARES_LABEL = 640, 28, 120
 MOST_TONES = 12
 MOST_BARS = 44
 TICKS = 4
+
+CHARSET = '<meta charset="utf-8">'
+
+
+def with_policy(page: str) -> str:
+    """A page with a content security policy: no script runs in it, nothing is loaded, its one `<style>` applies.
+
+    So a text of a stranger does nothing, should it ever get past the escaping.
+    """
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert style is not None, "a page has one <style>, in its head"
+    digest = base64.b64encode(hashlib.sha256(style[1].encode("utf-8")).digest()).decode("ascii")
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; media-src data:; base-uri 'none'; form-action 'none'"
+    return page.replace(CHARSET, f'{CHARSET}<meta http-equiv="Content-Security-Policy" content="{policy}">', 1)
 
 
 def histogram(counts: Sequence[int], bin_width: float, unit: str, first: float = 0.0) -> str:
@@ -60,7 +77,7 @@ def shares(rows: Sequence[tuple[str, Mapping[str, float]]], title: str) -> str:
             tone = tones[value] if len(tones) <= MOST_TONES else place
             wide = parts[value] * width
             marks.append(
-                f'<rect class="bar" style="opacity:{max(0.9 - 0.13 * tone, 0.25):.2f}" x="{x:.1f}" y="{top}" '
+                f'<rect class="part" opacity="{max(0.9 - 0.13 * tone, 0.25):.2f}" x="{x:.1f}" y="{top}" '
                 f'width="{max(wide - 1, 0.4):.1f}" height="{height}">'
                 f"<title>{escape(value)}: {parts[value]:.1%}</title></rect>"
             )

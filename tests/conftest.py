@@ -4,10 +4,18 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.peers import environments
+
+# Times depend on the machine, and fixtures of a module serve every example; `make test-faults` takes the second one.
+EASY: dict[str, Any] = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
+hypothesis.settings.register_profile("quick", max_examples=60, derandomize=True, **EASY)
+hypothesis.settings.register_profile("faults", max_examples=3000, **EASY)
+hypothesis.settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session", autouse=True)

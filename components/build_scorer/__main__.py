@@ -44,7 +44,11 @@ def run(settings: BuildScorerCommand) -> None:
     if settings.lm or settings.vocab or settings.package:
         _package(settings)
         return
-    csvs = [*settings.train_files, *([str(Corpus.open(settings.corpus).csv("train"))] if settings.corpus else [])]
+    csvs = list(settings.train_files)
+    if settings.corpus:
+        corpus = Corpus.open(settings.corpus)
+        corpus.check(("train.csv", ALPHABET))
+        csvs.append(str(corpus.csv("train")))
     sources = step.TextSources(settings.input_txt, tuple(map(Path, csvs)))
     if not (sources.texts or sources.csvs):
         raise InputError("no text: give --input_txt, --train_files or --corpus")

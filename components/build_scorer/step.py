@@ -267,7 +267,9 @@ def run_in_pipeline(
 ) -> ExternalScorer:
     """The same with what a pipeline passes: artifacts, and text URIs with commas between."""
     uris = tuple(text.strip() for text in texts.split(",") if text.strip())
-    csvs = (Corpus.open(corpus).csv("train"),) if transcripts else ()
+    opened = Corpus.open(corpus)
+    opened.check()
+    csvs = (opened.csv("train"),) if transcripts else ()
     if not (uris or csvs):
         raise InputError("no text for the scorer: give scorer_text_uri, or leave scorer_transcripts on")
     return run(settings, TextSources(uris, csvs), alphabet_in(model), folder)

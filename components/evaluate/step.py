@@ -22,7 +22,7 @@ from components.evaluate.score.against_champion import compare, find_champion
 from components.evaluate.score.samples import Reading, Sample
 from components.evaluate.score.sets import EvaluationClip, EvaluationSet, items, open_sets
 from components.evaluate.settings import EvaluateSettings
-from speech.artifacts import Checkpoint, Clips, Evaluation, ExternalScorer
+from speech.artifacts import Checkpoint, Clips, Evaluation, ExternalScorer, describe_files, write_sidecar
 from speech.clips.tally import total
 from speech.decoding.ctc import ctc_losses
 from speech.errors import InputError
@@ -94,7 +94,8 @@ def run(
             evaluation / SUMMARY,
             summary(content, [(sample.reference, sample.hypothesis) for sample in samples[:EXAMPLES]]),
         )
-        write_json(evaluation / Evaluation.SCORES, content)
+        files = describe_files(evaluation, [Evaluation.SAMPLES, Evaluation.HTML_REPORT])
+        write_sidecar(evaluation, Evaluation.SCORES, {**content, "files": files})
     return Evaluation.open(evaluation)
 
 

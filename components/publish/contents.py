@@ -19,6 +19,7 @@ from speech.artifacts import (
 from speech.errors import InputError
 from speech.model_files.bundle import Bundle
 from speech.model_files.checkpoints import find, geometry_of, state_text
+from speech.storage.checked_files import sealed
 from speech.storage.files import sha256
 
 OPENVINO = "openvino"  # the IR's folder inside a version: its file names collide with the exported model's
@@ -47,7 +48,7 @@ class Contents:
     @property
     def sidecar(self) -> str:
         """The text of the version's own `model.json`."""
-        return to_json(self.model)
+        return to_json(sealed(self.model))
 
     @property
     def sums(self) -> str:

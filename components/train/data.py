@@ -42,7 +42,9 @@ class TrainingClips:
     def of_pipeline(cls, train: Path, train_uri: str, dev: Path, dev_uri: str) -> "TrainingClips":
         """What a pipeline handed over; raises InputError for artifacts that are not complete."""
         if (train / Corpus.PLACES).is_file():
-            places = Corpus.open(train).places
+            corpus = Corpus.open(train)
+            corpus.check()
+            places = corpus.places
             return cls(train, train, places[TRAIN], places[DEV], tables_only=True)
         return cls(Clips.open(train).folder, Clips.open(dev).folder, train_uri, dev_uri)
 

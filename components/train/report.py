@@ -4,7 +4,7 @@ import html
 from pathlib import Path
 from typing import Any
 
-from speech.charts import learning_curve
+from speech.charts import learning_curve, with_policy
 from speech.clips.tally import describe
 from speech.storage.files import write_text
 
@@ -33,8 +33,8 @@ def write_report(folder: Path, title: str, history: dict[str, Any]) -> None:
         before += f"The mean of the last {average['epochs']} epochs' weights: {_scores(average, 'dev_')}, {kept}. "
     sets = (("train", [history["clips"]["train"]]), ("dev", history["clips"]["dev"]))
     clips = "".join(_clips(name, tallies) for name, tallies in sets if tallies)
-    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Training</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>
+    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
+<title>Training</title><meta name="viewport" content="width=device-width, initial-scale=1"><style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem;color:#222}}
 svg{{max-width:100%;height:auto;font-size:13px}}svg text{{fill:#555}}svg .grid{{stroke:#ddd}}
 svg .base{{stroke:#888;stroke-dasharray:2 4}}svg .line{{fill:none;stroke-width:2}}svg .line.train{{stroke:#999}}
@@ -47,7 +47,7 @@ th{{border-bottom:1px solid #999}}</style></head><body><h1>Training</h1><p>{html
 <table><tr>{heads}</tr>{rows}</table>
 </body></html>
 """
-    write_text(folder / PAGE, page)
+    write_text(folder / PAGE, with_policy(page))
 
 
 def _clips(name: str, tallies: list[dict[str, Any]]) -> str:

@@ -22,10 +22,10 @@ from components.train.saving.uploads import patiently
 from components.train.settings import TrainSettings
 from components.train.start import DataAlphabet, Start
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, Checkpoint, Corpus
+from speech.artifacts import ALPHABET, Checkpoint, Corpus, describe_files, lists_clips, write_sidecar
 from speech.augmentation import Augmenter, LegacyFlags
 from speech.clips.manifest import Manifest
-from speech.clips.sources import alphabet_beside, read_source
+from speech.clips.sources import alphabet_beside, read_corpus, read_source
 from speech.clips.tally import Allowance
 from speech.features.feature_cache import FeatureCache
 from speech.geometry import Geometry
@@ -50,6 +50,9 @@ def run_on_corpus(
 ) -> Checkpoint:
     """Train on a Corpus' train and dev sets, from `load_dir` if given; a rerun into the same folder resumes."""
     opened = Corpus.open(corpus)
+    for split in ("train", "dev"):
+        if lists_clips(opened.csv(split)):
+            read_corpus(opened, split)
     return run(settings, [opened.csv("train")], dev_csvs(opened.folder), save_dir, load_dir, mirror=mirror)
 
 
@@ -347,4 +350,5 @@ def _write_sidecars(
 ) -> None:
     begin.alphabet.save(folder / ALPHABET)
     write_json(folder / Checkpoint.FLAGS, start.flags_of_peer(begin, settings))
-    write_json(folder / Checkpoint.MODEL, start.describe(begin, origin, settings, facts))
+    files = describe_files(folder, [ALPHABET])
+    write_sidecar(folder, Checkpoint.MODEL, {**start.describe(begin, origin, settings, facts), "files": files})

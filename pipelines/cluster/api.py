@@ -14,12 +14,15 @@ from typing import Any
 
 from speech.errors import InputError, RetryError
 from speech.kubeflow_runs import workflow
+from speech.storage.retries import attempts
 
 SUCCEEDED = ("SUCCEEDED", "SKIPPED")
 ENDED = (*SUCCEEDED, "FAILED", "CANCELED")
 PAGE = 100
 ANSWER_S = 60  # a server that is silent for longer is asked again
 LOG_TAIL = 1 << 16  # bytes: the end of a log says why a step failed
+PASSING = (0, 429, 502, 503, 504)
+HEALTH_ATTEMPTS = 5
 ORPHAN = "ORPHAN"  # a schedule goes, its runs stay
 
 
@@ -60,21 +63,19 @@ class KubeflowApi:
     token_file: str = ""
     ssl_ca_cert: str = ""
     client: Any = field(init=False)
+    _token: str = field(init=False, default="", repr=False)
 
     def __post_init__(self) -> None:
-        import kfp
-
-        token = None
         if self.token_file:
             try:
-                token = Path(self.token_file).read_text(encoding="utf-8").strip()
+                self._token = Path(self.token_file).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise InputError(f"--token_file {self.token_file}: {error.strerror}") from error
         with self._calling("connecting"):
-            self.client = kfp.Client(
+            self.client = _client_class()(
                 host=self.endpoint or None,
                 namespace=self.namespace or "kubeflow",
-                existing_token=token,
+                existing_token=self._token or None,
                 ssl_ca_cert=self.ssl_ca_cert or None,
             )
 
@@ -252,14 +253,15 @@ class KubeflowApi:
         import kfp_server_api
         import urllib3.exceptions
 
-        logging.disable(logging.WARNING)
+        logging.disable(logging.CRITICAL)  # the SDK logs whole answers, in which a server may repeat the token
         try:
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
                 warnings.simplefilter("ignore")
                 yield
         except kfp_server_api.ApiException as error:
             message = f"{what}: the server answered {error.status} {error.reason}: {_said(error.body)}"
-            if error.status in (0, 429, 502, 503, 504):
+            message = message.replace(self._token, "...") if self._token else message
+            if error.status in PASSING:
                 raise RetryError(message) from error
             raise InputError(message) from error
         except (urllib3.exceptions.HTTPError, TimeoutError) as error:
@@ -269,6 +271,24 @@ class KubeflowApi:
             raise InputError(f"{what}: {_first_line(str(error))}") from error
         finally:
             logging.disable(logging.NOTSET)
+
+
+def _client_class() -> Any:
+    """kfp's client, which says at once what a server refuses: its own asks five times, whatever the answer is."""
+    import kfp
+    import kfp_server_api
+
+    class PatientClient(kfp.Client):  # type: ignore[misc]
+        def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
+            for number in attempts(HEALTH_ATTEMPTS, sleep_duration, growth=1):
+                try:
+                    return self._healthz_api.healthz_service_get_healthz()
+                except kfp_server_api.ApiException as error:
+                    passing = error.status in PASSING or (error.status or 0) >= 500
+                    if not passing or number == HEALTH_ATTEMPTS - 1:
+                        raise
+
+    return PatientClient
 
 
 def _pages(listed: Callable[[str], Any], name: str) -> Iterator[Any]:

@@ -186,13 +186,13 @@ def read(path: Path) -> Deployment:
     try:
         with path.open("rb") as file:
             table = tomllib.load(file)
-        if DEFAULT in table.get("steps", {}):
-            defaults = table["steps"][DEFAULT]
-            table["steps"] = {name: {**defaults, **settings} for name, settings in table["steps"].items()}
+        steps = table.get("steps", {})
+        if isinstance(steps, dict) and DEFAULT in steps and all(isinstance(one, dict) for one in steps.values()):
+            table["steps"] = {name: {**steps[DEFAULT], **settings} for name, settings in steps.items()}
         return _build(Deployment, table, "")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}: expected a deployment.toml") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits
         raise InputError(f"{path}: not TOML: {error}") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -244,7 +244,7 @@ def _check_step(where: str, step: StepPlacement) -> None:
         _check_quantity(f"{where}.{name}", getattr(step, name))
     _check_quantity(f"{where}.scratch.size", step.scratch.size)
     _check_volume(f"{where}.scratch.claim", step.scratch.claim)
-    if step.backoff_factor < 1 or step.backoff_factor != int(step.backoff_factor):
+    if step.backoff_factor < 1 or not float(step.backoff_factor).is_integer():
         raise InputError(f"{where}.backoff_factor = {step.backoff_factor}: expected a whole number from 1 on")
     for name in ("backoff_duration", "backoff_max_duration"):
         if not DURATION.fullmatch(getattr(step, name)):

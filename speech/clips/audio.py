@@ -4,7 +4,7 @@ import io
 import mmap
 import struct
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from speech.clips.manifest import Clip, Manifest
 from speech.errors import InputError
 
 WAV_HEADER_BYTES = 44
+PIECE_VALUES = 1 << 22  # decoded at once, of all channels
+MOST_VALUES = 1 << 28  # of a recording, all channels: 1 GiB, more than four hours at 16 kHz
 
 
 class NotPlainPcm(InputError):
@@ -122,12 +124,25 @@ def decode(source: Path | IO[bytes], where: str) -> tuple[np.ndarray, int]:
     import soundfile
 
     try:
-        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+        with soundfile.SoundFile(source) as file:
+            samples, rate = _read_bounded(file, where), file.samplerate
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{where}: not readable as audio: {error}") from error
     if not np.isfinite(samples).all():
         raise InputError(f"{where}: not readable as audio: samples that are not numbers")
     return to_int16(samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]), rate
+
+
+def _read_bounded(file: Any, where: str) -> np.ndarray:
+    """All samples `[N, channels]`, float32, a piece at a time: a header may announce any length, and memory is none."""
+    pieces, values, frames = [], 0, max(1, PIECE_VALUES // file.channels)
+    while True:
+        pieces.append(file.read(frames, dtype="float32", always_2d=True))
+        values += pieces[-1].size
+        if values > MOST_VALUES:
+            raise InputError(f"{where}: longer than a clip can be: {values:,} samples and more")
+        if len(pieces[-1]) < frames:
+            return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def duration_s(file: IO[bytes]) -> float:

@@ -24,7 +24,7 @@ def read_source(path: str | Path, split: str = "train") -> Manifest:
     """The labelled clips of a source; of a Corpus folder the set `split`. Raises InputError for anything else."""
     path = Path(path)
     if path.is_dir():
-        path = Corpus.open(path).csv(split)
+        return read_corpus(Corpus.open(path), split)
     if not path.is_file():
         if is_csv(path):
             return read_manifest(path)  # which says what is expected there
@@ -34,6 +34,14 @@ def read_source(path: str | Path, split: str = "train") -> Manifest:
     manifest = _held.get(key)
     if manifest is None or manifest.path != path:
         _held[key] = manifest = _read(path)
+    return manifest
+
+
+def read_corpus(corpus: Corpus, split: str) -> Manifest:
+    """The clips of a set of a corpus, whose table and shards are those that the import wrote: InputError if not."""
+    corpus.check((f"{split}.csv", ALPHABET))
+    manifest = read_source(corpus.csv(split))
+    corpus.check({clip.shard for clip in manifest})
     return manifest
 
 

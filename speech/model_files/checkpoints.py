@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from speech.artifacts import Checkpoint
+from speech.artifacts import ALPHABET, Checkpoint
 from speech.errors import InputError
 from speech.geometry import Geometry
 from speech.model_files.bundle import Bundle
 from speech.model_files.variables import KERNEL, weight_shapes
+from speech.storage.checked_files import check_files, unsealed
 
 T = TypeVar("T")
 
@@ -134,9 +135,19 @@ def geometry_of(prefix: str, shapes: Mapping[str, Sequence[int]]) -> Geometry:
 
 
 def sidecar(path: Path) -> dict[str, Any]:
-    """A JSON object, or nothing: DeepSpeech's flags.txt is no JSON and holds nothing that the bundle does not."""
+    """A JSON object, or nothing: DeepSpeech's flags.txt is no JSON and holds nothing that the bundle does not.
+
+    Raises InputError where a training of ours left a `model.json` that is damaged or gone, or another alphabet.
+    """
+    is_record = path.name == Checkpoint.MODEL
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError) as error:
+        if is_record and (path.parent / Checkpoint.RECORD).is_file():
+            raise InputError(f"{path}: damaged or missing ({str(error)[:80]}): fetch the checkpoint again") from error
         return {}
-    return value if isinstance(value, dict) else {}
+    if not is_record or not isinstance(value, dict):
+        return value if isinstance(value, dict) else {}
+    description = unsealed(path, value)
+    check_files(path, description, (ALPHABET,))
+    return description

@@ -273,5 +273,5 @@ def _sidecar_of_export(path: Path) -> Mapping[str, Any]:
     sidecar, record = ExportedModel(path.parent).sidecar, path.parent / ExportedModel.MODEL
     if path.name not in listed_files(record, sidecar):
         return {}
-    check_files(record, sidecar, only=path.name)
+    check_files(record, sidecar, only=(path.name,))
     return sidecar

@@ -147,7 +147,7 @@ def parse(
 
 
 def _raise_input_error(message: str) -> Any:
-    raise InputError(message.replace("argument ", "", 1))
+    raise InputError(" ".join(message.replace("argument ", "", 1).splitlines()))
 
 
 def _unknown_flag(flag: str, known: Sequence[str], prog: str) -> str:

@@ -1,8 +1,13 @@
-"""Files that a record lists, as they were when it was written: by size and SHA-256, when an artifact arrives."""
+"""Files that a record lists, as they were when it was written: by size and SHA-256, when an artifact arrives.
 
+The record itself carries the SHA-256 of what it says.
+"""
+
+import hashlib
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +15,8 @@ from typing import Any
 from speech.errors import InputError
 from speech.storage.files import sha256
 
+AT_ONCE = 8
+SEAL = "record_sha256"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WHOLE: set[tuple[str, int, int, int, str]] = set()  # what this process has found to be whole, as long as it stays so
 
@@ -35,14 +42,40 @@ def listed_files(record: Path, description: Mapping[str, Any]) -> dict[str, dict
     return files
 
 
-def check_files(record: Path, description: Mapping[str, Any], only: str = "") -> None:
-    """Raise InputError unless the files that a record lists (or the one named) are those that it was written for.
+def sealed(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a record, with the digest of all of it."""
+    content = {name: value for name, value in description.items() if name != SEAL}
+    return {**content, SEAL: _digest_of(content)}
+
+
+def unsealed(record: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says, without its digest; raises InputError for one that says something else than was written.
+
+    Records of earlier versions and of others carry none.
+    """
+    description = dict(content)
+    recorded = description.pop(SEAL, None)
+    if recorded is not None and recorded != _digest_of(description):
+        raise InputError(
+            f"{record} is damaged: its content has another sha256 than it records as {SEAL}: fetch it, or make the "
+            f"artifact, again; if it was changed on purpose, remove {SEAL} from it"
+        )
+    return description
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))  # as it will be read: keys are texts
+    return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode("ascii")).hexdigest()
+
+
+def check_files(record: Path, description: Mapping[str, Any], only: Container[str] | None = None) -> None:
+    """Raise InputError unless the files that a record lists (`only` some) are those that it was written for.
 
     Several are read at a time. A file that was whole is not read again in this process while its time stays the same.
     """
     files = listed_files(record, description)
-    names = [only] if only else list(files)
-    with ThreadPoolExecutor(min(4, len(names)) or 1) as pool:
+    names = [name for name in files if only is None or name in only]
+    with ThreadPoolExecutor(min(AT_ONCE, len(names)) or 1) as pool:
         for problem in pool.map(lambda name: _problem(record.parent / name, files[name], record.name), names):
             if problem:
                 raise InputError(problem)

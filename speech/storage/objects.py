@@ -1,7 +1,9 @@
 """Local files and object storage: atomic writes, and every path flag's `s3://` form."""
 
+import base64
 import contextlib
 import functools
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from speech.errors import InputError, RetryError
 from speech.storage import transfer
+from speech.storage.retries import attempts
 
 GS_ENDPOINT = "https://storage.googleapis.com"
 
@@ -163,6 +166,8 @@ def is_transient(answer: Mapping[str, Any]) -> bool:
     return status >= 500 or status in TRANSIENT_STATUS or code in TRANSIENT_CODES
 
 
+READ_ATTEMPTS = 3  # of a small object that comes damaged
+READ_DELAY_S = 0.2
 IMPATIENT = 2  # attempts of a call that somebody else tries again
 
 
@@ -191,24 +196,42 @@ def list_folder(uri: str) -> list[str]:
 
 
 def read_object(uri: str) -> bytes | None:
-    """The content of a small object; None if there is none."""
+    """The content of a small object; None if there is none. Raises RetryError for one that comes damaged."""
     from botocore.exceptions import ClientError
 
     bucket, key = split_uri(uri)
+    before: bytes | None = None
     with storage_errors(uri):
-        try:
-            return bytes(client(uri=uri).get_object(Bucket=bucket, Key=key)["Body"].read())
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
-                return None
-            raise
+        for _ in attempts(READ_ATTEMPTS, READ_DELAY_S):
+            try:
+                answer = client(uri=uri).get_object(Bucket=bucket, Key=key)
+                data = bytes(answer["Body"].read())
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                    return None
+                raise
+            recorded = answer.get("Metadata", {}).get(transfer.DIGEST)
+            if recorded is not None and hashlib.sha256(data).hexdigest() == recorded:
+                return data
+            # Of what others put there the MD5 is known, unless their ETag only looks like one: what comes twice is it.
+            etag = str(answer.get("ETag", "")).strip('"')
+            if recorded is None and (transfer.md5(data) == etag or not transfer.is_md5(etag) or data == before):
+                return data
+            before = data
+    raise RetryError(f"{uri} came damaged, {READ_ATTEMPTS} times: its checksum is another")
 
 
 def write_object(uri: str, data: bytes) -> None:
-    """Put a small object at `uri`."""
+    """Put a small object at `uri`; the store refuses what does not arrive as it is."""
     bucket, key = split_uri(uri)
     with storage_errors(uri):
-        client().put_object(Bucket=bucket, Key=key, Body=data, **encryption())
+        client().put_object(Bucket=bucket, Key=key, Body=data, **checksums(data), **encryption())
+
+
+def checksums(data: bytes) -> dict[str, Any]:
+    """What a store compares a body with, and what its readers do, as arguments of a put."""
+    digest = base64.b64encode(bytes.fromhex(transfer.md5(data))).decode("ascii")
+    return {"ContentMD5": digest, "Metadata": {transfer.DIGEST: hashlib.sha256(data).hexdigest()}}
 
 
 def download_file(uri: str, path: Path) -> None:

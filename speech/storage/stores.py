@@ -13,6 +13,7 @@ from typing import Protocol
 
 from speech.storage.files import fsync_folder, write_bytes
 from speech.storage.objects import (
+    checksums,
     client,
     delete_objects,
     download_file,
@@ -137,7 +138,9 @@ class PrefixStore:
         for _ in attempts(CREATE_ATTEMPTS, CREATE_DELAY_S):  # 409: another writer is at it, and may yet fail
             with storage_errors(uri):
                 try:
-                    client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", **encryption())
+                    client().put_object(
+                        Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", **checksums(data), **encryption()
+                    )
                     return True
                 except ClientError as error:
                     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -223,8 +223,18 @@ def upload(
 def _same(expected: str, etag: str, extra: dict[str, str]) -> bool:
     """Whether an ETag is the expected one; with encryption by KMS, ETags are something else than checksums."""
     etag = etag.strip('"')
-    is_md5 = re.fullmatch(r"[0-9a-f]{32}(-\d+)?", etag) is not None
-    return etag == expected or not is_md5 or bool(extra)
+    is_checksum = re.fullmatch(r"[0-9a-f]{32}(-\d+)?", etag) is not None
+    return etag == expected or not is_checksum or bool(extra)
+
+
+def is_md5(etag: str) -> bool:
+    """Whether an ETag may be the MD5 of an object that was put at once."""
+    return re.fullmatch(r"[0-9a-f]{32}", etag) is not None
+
+
+def md5(data: bytes) -> str:
+    """The hexadecimal MD5 of a small object."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def digests(path: Path) -> tuple[str, str]:

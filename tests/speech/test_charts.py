@@ -52,7 +52,7 @@ def test_rate_bar_stays_inside_its_box() -> None:
 
 def test_shares_keep_a_names_place_and_escape_it() -> None:
     chart = charts.shares([("train", {"a & b": 0.5, "c": 0.25}), ("test", {"c": 1.0})], "Clips by accent")
-    bars = re.findall(r'<rect class="bar" style="opacity:([\d.]+)" x="([\d.]+)".*?<title>(.*?)</title>', chart)
+    bars = re.findall(r'<rect class="part" opacity="([\d.]+)" x="([\d.]+)".*?<title>(.*?)</title>', chart)
     assert bars == [
         ("0.90", "120.0", "a &amp; b: 50.0%"),
         ("0.77", "380.0", "c: 25.0%"),

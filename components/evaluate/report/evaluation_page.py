@@ -55,7 +55,7 @@ def render(
     read = evaluation["headline"]
     differences = count_differences(samples)
     worst = [sample for sample in reversed(ranked(samples)) if sample.words.edits][:players]
-    return environment.get_template(TEMPLATE).render(
+    page = environment.get_template(TEMPLATE).render(
         title=f"Evaluation of {evaluation['model']['file']}",
         subtitle=_subtitle(evaluation),
         scores=evaluation,
@@ -81,6 +81,7 @@ def render(
         aligned=aligned_words,
         facts=_facts(evaluation),
     )
+    return charts.with_policy(page)
 
 
 def percent(rate: float) -> str:

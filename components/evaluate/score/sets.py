@@ -10,7 +10,7 @@ import numpy as np
 from components.evaluate.model.models import Subject
 from components.evaluate.settings import EvaluateSettings
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, Corpus
+from speech.artifacts import ALPHABET
 from speech.clips.audio import ClipReader, resample
 from speech.clips.manifest import Clip, Manifest
 from speech.clips.selection import readable, samples_of
@@ -73,7 +73,7 @@ def open_sets(settings: EvaluateSettings, csvs: Sequence[Path], subject: Subject
     """Read the CSVs (or the test sets of corpus folders) and check that the model can be measured on them."""
     if not csvs:
         raise InputError("no test set: give --test_files")
-    paths = [Corpus.open(path).csv("test") if path.is_dir() else path for path in csvs]
+    paths = [read_source(path, "test").path if path.is_dir() else path for path in csvs]
     sets = [_open(settings, path, name) for path, name in zip(paths, _names(paths), strict=True)]
     for test_set in sets:
         _check_alphabet(test_set, subject)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from components.import_cv.write.corpus_folder import link
-from speech.artifacts import ALL_SETS, ALPHABET, SPLITS, Clips, Corpus
+from speech.artifacts import ALL_SETS, ALPHABET, SPLITS, Clips, Corpus, write_sidecar
 from speech.storage.files import write_json
 
 TRAIN, DEV, TEST = SPLITS
@@ -24,14 +24,16 @@ def split(corpus: Corpus, folders: Mapping[str, Path], uris: Mapping[str, str]) 
     corpus = Corpus.open(corpus.folder)
     for place, folder in folders.items():
         sets = [name for name in ALL_SETS if _place_of(name) == place and corpus.csv(name).is_file()]
-        for name in sorted({name for set_name in sets for name in _audio_files(corpus.csv(set_name))}):
+        audio = sorted({name for set_name in sets for name in _audio_files(corpus.csv(set_name))})
+        names = (*audio, ALPHABET, *(f"{set_name}.csv" for set_name in sets))
+        for name in names:
             link(corpus.folder / name, folder / name)
-        for name in (ALPHABET, *(f"{set_name}.csv" for set_name in sets)):
-            link(corpus.folder / name, folder / name)
-        write_json(folder / Clips.SETS, {"sets": sets, "release": corpus.report["release"]})
+        wanted = set(names)
+        files = {name: about for name, about in corpus.report["files"].items() if name in wanted}
+        write_sidecar(folder, Clips.SETS, {"sets": sets, "release": corpus.report["release"], "files": files})
     write_json(corpus.folder / Corpus.PLACES, dict(uris))
-    for audio in (Corpus.SHARDS, Corpus.CLIPS):
-        shutil.rmtree(corpus.folder / audio, ignore_errors=True)
+    for moved in (Corpus.SHARDS, Corpus.CLIPS):
+        shutil.rmtree(corpus.folder / moved, ignore_errors=True)
 
 
 def _place_of(set_name: str) -> str:

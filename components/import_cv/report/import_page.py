@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.import_cv.plan.reasons import Reason
-from speech.charts import histogram, shares
+from speech.charts import histogram, shares, with_policy
 
 TEMPLATE = "report.html.j2"
 MOST_VALUES = 20  # of gender, age or accent
@@ -36,7 +36,7 @@ def to_html(description: Mapping[str, Any]) -> str:
     counts = description["characters"]["transcripts"]
     frequent = sorted(counts, key=lambda character: (-counts[character], character))[:MOST_CHARACTERS]
     outside = list(description["characters"]["outside_alphabet"].items())
-    return environment.get_template(TEMPLATE).render(
+    page = environment.get_template(TEMPLATE).render(
         report=description,
         meanings={reason.key: reason.meaning for reason in Reason},
         histogram=lambda found, unit: Markup(histogram(found["counts"], found["bin"], unit, found.get("first", 0))),
@@ -51,6 +51,7 @@ def to_html(description: Mapping[str, Any]) -> str:
         dropped=[row for row in description["alphabet"]["proposal"]["table"] if row["dropped"]],
         unused=[symbol for symbol in description["alphabet"]["symbols"] if symbol not in counts],
     )
+    return with_policy(page)
 
 
 def _origins(sets: Mapping[str, Any]) -> list[tuple[str, str, Any]]:

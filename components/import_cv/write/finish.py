@@ -23,12 +23,12 @@ from components.import_cv.write.outcomes import NO_SHARD, Outcomes
 from components.import_cv.write.shards import shard_name
 from components.import_cv.write.usual_rates import UsualRates
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, Corpus, serving_alphabet
+from speech.artifacts import ALPHABET, Corpus, describe_files, serving_alphabet, write_sidecar
 from speech.clips.audio import WAV_HEADER_BYTES
 from speech.clips.manifest import SPEAKER_COLUMNS, Clip, ManifestWriter
 from speech.errors import InputError
 from speech.little_data import LITTLE_HOURS, transfer_advice
-from speech.storage.files import write_json, write_text
+from speech.storage.files import write_text
 
 FORMAT = 1
 TRANSFER_COMMAND = "speechmill run --corpus_uri RELEASE --base_checkpoint_uri deepspeech-0.9.3-checkpoint"
@@ -95,8 +95,20 @@ def write_tables(results: Results, target: CorpusFolder) -> dict[str, Any]:
     if found:
         description["alphabet"]["found"] = True
     write_text(folder / Corpus.HTML_REPORT, import_page.to_html(description))
-    write_json(folder / Corpus.REPORT, description)
+    description["files"] = _files(results, target, found=found)
+    write_sidecar(folder, Corpus.REPORT, description)
     return description
+
+
+def _files(results: Results, target: CorpusFolder, *, found: bool) -> dict[str, Any]:
+    """Size and SHA-256 of tables and shards; WAV files are known by their sizes in the tables."""
+    tables_of = [f"{name}.csv" for name in results.sets] + ([] if found else [ALPHABET])
+    files = describe_files(target.staged_tables, [*tables_of, Corpus.INDEX])
+    shards = [name for name in target.published(results.sources, results.outcomes) if name.endswith(".tar")]
+    for folder in (target.staging, target.folder):  # staged, or in place since an attempt that was interrupted
+        there = [name for name in shards if name not in files and (folder / name).is_file()]
+        files |= describe_files(folder, there)
+    return files
 
 
 def tables(sets: Iterable[str], alphabet: Alphabet | None, target: CorpusFolder) -> list[str]:

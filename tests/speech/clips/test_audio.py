@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speech.clips import audio
 from speech.clips.audio import ClipReader, parse_wav, to_int16, wav_header
 from speech.clips.manifest import Clip, Manifest
 from speech.errors import InputError
@@ -72,6 +73,19 @@ def test_reader_mixes_and_resamples(tmp_path) -> None:
     expected = to_int16(np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000) * 0.5)
     assert len(samples) == 16_000
     assert np.abs(samples[1000:-1000].astype(int) - expected[1000:-1000]).max() < 20
+
+
+def test_a_recording_is_decoded_in_pieces_and_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header may announce more than any memory holds."""
+    file = io.BytesIO()
+    soundfile.write(file, np.stack([SAMPLES, SAMPLES], axis=1), 16_000, format="FLAC")
+    monkeypatch.setattr(audio, "PIECE_VALUES", 300)
+    file.seek(0)
+    np.testing.assert_array_equal(audio.decode(file, "x")[0], SAMPLES)
+    monkeypatch.setattr(audio, "MOST_VALUES", 1500)
+    file.seek(0)
+    with pytest.raises(InputError, match="x: longer than a clip can be"):
+        audio.decode(file, "x")
 
 
 def test_unreadable_clips_are_named(tmp_path) -> None:
