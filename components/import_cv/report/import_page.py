@@ -76,10 +76,12 @@ def words(key: str) -> str:
 
 
 def visible(character: str) -> str:
-    """A character so that one sees it: spaces by name, combining marks on a circle."""
+    """A character so that one sees it: spaces by name, marks on a circle (those of Thai and Indic scripts have no
+    combining class).
+    """
     if character.isspace() or not character.isprintable():
         return unicode_name(character).lower()
-    return f"\u25cc{character}" if unicodedata.combining(character) else character
+    return f"\u25cc{character}" if unicodedata.category(character)[0] == "M" else character
 
 
 def marked(text: str) -> str:

@@ -18,6 +18,7 @@ class Rule:
     meaning: str
     touches: Callable[[str], bool]
     apply: Callable[[str], str]
+    tidies: bool = False  # what other rules leave behind; counted where the sentence itself needs it
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Rulebook:
             if text == before:
                 continue
             mask |= self._needed.of(text)  # a rule may bring characters that a later one is about
-            if counted:
+            if counted and not (rule.tidies and rule.apply(sentence) == sentence):
                 self._count(number, before, text)
         if not text:
             return Reason.EMPTIED, sentence
