@@ -87,6 +87,7 @@ def test_numbers_in_words() -> None:
     assert import_page.visible("\u0301") == "◌\u0301"
     assert import_page.visible("\u0e31") == "◌\u0e31"  # Thai, without a combining class
     assert import_page.visible("\u093f") == "◌\u093f"
+    assert import_page.visible("\u0e33") == "◌\u0e33"
     assert import_page.visible("é") == "é"
 
 
