@@ -1,10 +1,13 @@
 """What an import costs, beside the peers' importer and ffmpeg on the same clips in the same run.
 
     python benchmarks/import_cv.py [--clips 2000] [--peer "PYTHON import_cv2.py"] [--memory 1000 20000] [--rows 2000000]
+    python benchmarks/import_cv.py --clips 0 --memory --rows 0 --rounds 8 --round_clips 2000
 
 The clips are synthetic speech-like sound of 3 s: MP3, 48 kHz, mono. `--peer` is the command of DeepSpeech's or Coqui
 STT's importer in an environment of its own (it needs sox); the folder of a release is appended. CPU seconds are those
 of a command and of all its processes. One core means that the command may use one, so that its processes share it.
+`--rounds` compares an import with the rules for transcripts and without, in turns, on one core: the median of the
+rounds' ratios, and their quartiles.
 """
 
 import argparse
@@ -178,6 +181,35 @@ def speed(folder: Path, count: int, peer: str, sounds: Sequence[bytes]) -> None:
             print(f"{name}: {'the same' if same else 'OTHER'} clips and transcripts as the peer's importer")
 
 
+MARKED = ("{}.", "“{}”, it’s {}!", "– {}; {}…", "‘{}’ «{}»?", "« {} » — d’{}")
+
+
+def rules_cost(folder: Path, count: int, rounds: int, sounds: Sequence[bytes]) -> None:
+    """CPU of an import with `--rules generic` over one with `none`; the marks are those that no importer refuses."""
+    release = make_release(folder / "release", count, sounds)
+    random = np.random.default_rng(1)
+    for name in SETS:
+        path = release / f"{name}.tsv"
+        head, *rows = path.read_text(encoding="utf-8").splitlines()
+        cells = [row.split("\t") for row in rows]
+        for number, row in enumerate(cells):
+            words = row[3].rstrip(".")
+            row[3] = MARKED[number % len(MARKED)].format(words, random.choice(WORDS))
+        path.write_text("\n".join([head, *map("\t".join, cells)]) + "\n", encoding="utf-8")
+    used: dict[str, list[float]] = {"none": [], "generic": []}
+    for number in range(rounds):
+        for rules in ("none", "generic") if number % 2 else ("generic", "none"):
+            shutil.rmtree(folder / "corpus", ignore_errors=True)
+            cost = measure(rules, count, ours(release, folder / "corpus", 1, "--rules", rules), 1)
+            used[rules].append(cost.cpu_s / count * 1000)
+    ratios = 100 * (np.array(used["generic"]) / np.array(used["none"]) - 1)
+    for rules, each in used.items():
+        low, median, high = np.quantile(each, [0.25, 0.5, 0.75])
+        print(f"--rules {rules:8} {median:.3f} CPU ms a clip ({low:.3f} to {high:.3f}), {rounds} rounds of {count:,}")
+    low, median, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    print(f"rules cost {median:+.2f} % ({low:+.2f} to {high:+.2f})")
+
+
 def python(program: str, *arguments: object) -> list[str]:
     """A command line that runs a program text."""
     return [sys.executable, "-c", program, *map(str, arguments)]
@@ -272,6 +304,8 @@ def main() -> None:
     parser.add_argument("--peer", default="", help="command of the peers' importer")
     parser.add_argument("--memory", type=int, nargs="*", default=[1000, 20_000], help="corpus sizes to compare")
     parser.add_argument("--rows", type=int, default=2_000_000, help="rows of the TSV to plan; 0: none")
+    parser.add_argument("--rounds", type=int, default=0, help="rounds with and without transcript rules; 0: none")
+    parser.add_argument("--round_clips", type=int, default=2000, help="clips of such a round")
     parser.add_argument("--scratch", default=None, help="folder for the clips (several GB with the defaults)")
     options = parser.parse_args()
     sounds = [make_sound(seed) for seed in range(DIFFERENT_CLIPS)]
@@ -282,6 +316,8 @@ def main() -> None:
         parts.append(lambda folder: memory(folder, options.memory, sounds))
     if options.rows:
         parts.append(lambda folder: plan(folder, options.rows))
+    if options.rounds:
+        parts.append(lambda folder: rules_cost(folder, options.round_clips, options.rounds, sounds))
     print(f"clips of {SECONDS:g} s, {np.mean([len(sound) for sound in sounds]) / 1000:.0f} kB; {os.cpu_count()} cores")
     for part in parts:
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:

@@ -33,12 +33,17 @@ class ErrorCount:
         return ErrorCount(self.edits + other.edits, self.reference_tokens + other.reference_tokens)
 
 
+def words_are_parted(has_space: bool, words: int, characters: int) -> bool:
+    """Whether white space parts the words of a text (Thai has spaces, but few); `has_space` is the alphabet's."""
+    return has_space and characters <= MOST_CHARACTERS_A_WORD * max(words, 1)
+
+
 def headline_rate(has_space: bool, words: int, characters: int) -> str:
     """The rate to read first, WORDS or CHARACTERS: where words are not parted, a WER counts wrong sentences.
 
-    `has_space` is the alphabet's, `words` and `characters` are the references' (Thai has spaces, but few).
+    `has_space` is the alphabet's, `words` and `characters` are the references'.
     """
-    return WORDS if has_space and characters <= MOST_CHARACTERS_A_WORD * max(words, 1) else CHARACTERS
+    return WORDS if words_are_parted(has_space, words, characters) else CHARACTERS
 
 
 def word_errors(reference: str, hypothesis: str) -> ErrorCount:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from speech.settings import setting, setting_error
 
 BINARY_TYPES = ("trie", "probing")
+AUTO, WORDS, CHARACTERS = UNITS = ("auto", "words", "characters")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ class BuildScorerSettings:
     force_bytes_output_mode: str = setting(
         "", "true: for a model in bytes output mode, false: for an alphabet; empty: as the model is"
     )
+    scorer_units: str = setting(
+        AUTO,
+        "what the scorer knows: words, which end at a space, or characters; auto: characters if the alphabet has no "
+        "space or the text is hardly parted into words",
+        choices=UNITS,
+    )
     kenlm_bins: str = setting(
         "",
         "folder of lmplz, filter and build_binary; empty: PATH, or build/kenlm/bin",
@@ -91,6 +98,8 @@ class BuildScorerSettings:
             raise setting_error("binary_q_bits", self.binary_q_bits, "0, or 2 to 25")
         if self.binary_type not in BINARY_TYPES:
             raise setting_error("binary_type", self.binary_type, f"one of {', '.join(BINARY_TYPES)}")
+        if self.scorer_units not in UNITS:
+            raise setting_error("scorer_units", self.scorer_units, f"one of {', '.join(UNITS)}")
         if self.force_bytes_output_mode.lower() not in ("", "true", "false", "1", "0"):
             raise setting_error("force_bytes_output_mode", self.force_bytes_output_mode, "true, false or empty")
 

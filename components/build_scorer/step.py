@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from components.build_scorer.estimate import Estimate, estimate
-from components.build_scorer.settings import BuildScorerSettings
+from components.build_scorer.settings import AUTO, BuildScorerSettings
 from components.build_scorer.spaces import placeholder, put_space
 from components.build_scorer.text import PreparedText, prepare, read_lines, split_code_points
 from speech.alphabet import Alphabet
@@ -32,8 +32,9 @@ from speech.clips.manifest import read_manifest
 from speech.decoding.language_model import read_layout
 from speech.decoding.packaging import Vocabulary, looks_like_code_points, write_scorer
 from speech.decoding.query import LanguageModelReader
-from speech.decoding.scorer import Scorer, require_word_ends
+from speech.decoding.scorer import CHARACTERS, CLIENT_LABELS, CODE_POINTS, WORDS, Scorer, require_word_ends
 from speech.errors import InputError
+from speech.metrics import words_are_parted
 from speech.ownership import Place, listed
 from speech.storage.files import atomic_path, write_text
 from speech.storage.scratch import scratch_in
@@ -56,19 +57,19 @@ def run(
 ) -> ExternalScorer:
     """Build a scorer for models with `alphabet` into `folder`; `keep_binary` leaves the language model beside it."""
     alphabet = choose_alphabet(settings, alphabet)
-    require_word_ends(alphabet, folder / ExternalScorer.SCORER)
+    if settings.scorer_units == WORDS and not alphabet.bytes_mode:
+        require_word_ends(alphabet, folder / ExternalScorer.SCORER)
     place = place_of(folder)
     reused = [ALPHABET] if serving_alphabet(place, alphabet) else []
     also = [vocabulary_name(settings.top_k), *([ExternalScorer.LANGUAGE_MODEL] if keep_binary else ())]
     names = [name for name in (ExternalScorer.SCORER, ALPHABET, *also) if name not in reused]
     with place.writing([*names, ExternalScorer.MODEL]):
         with scratch_in(folder, ".scorer-") as scratch:
-            model = language_model(settings, sources, alphabet.bytes_mode, scratch)
+            model = language_model(settings, sources, alphabet, scratch)
             package = scratch / ExternalScorer.SCORER
             words = [" " if word == model.space else word for word in model.vocabulary]
-            vocabulary = write_scorer(
-                model.estimate.binary, words, alphabet, package, settings.default_alpha, settings.default_beta
-            )
+            weights = (settings.default_alpha, settings.default_beta)
+            vocabulary = write_scorer(model.estimate.binary, words, alphabet, package, *weights, units=model.units)
             Scorer(None, None, package, alphabet)  # what was written can be read
             place.remove([ExternalScorer.MODEL, *sorted(place.own - {*names, ExternalScorer.MODEL})])
             _move(package, folder / ExternalScorer.SCORER)
@@ -90,7 +91,8 @@ def build_language_model(settings: BuildScorerSettings, sources: TextSources, fo
     names = [vocabulary_name(settings.top_k), ExternalScorer.LANGUAGE_MODEL]
     with place_of(folder).writing([*names, LANGUAGE_MODEL_RECORD]):
         with scratch_in(folder, ".scorer-") as scratch:
-            model = language_model(settings, sources, bool(settings.bytes_output_mode), scratch)
+            bytes_mode = Alphabet.bytes_output_mode() if settings.bytes_output_mode else None
+            model = language_model(settings, sources, bytes_mode, scratch)
             write_vocabulary(folder, settings.top_k, [word for word in model.vocabulary if word != model.space])
             _move(model.estimate.binary, folder / ExternalScorer.LANGUAGE_MODEL)
         write_sidecar(folder, LANGUAGE_MODEL_RECORD, {"also": names})
@@ -122,10 +124,14 @@ def package(
         bytes_mode = alphabet.bytes_mode if alphabet else looks_like_code_points(words)
     if bytes_mode:
         alphabet = Alphabet.bytes_output_mode()
-        words += [" "] if _knows_the_space(binary) else []
     elif alphabet is None or alphabet.bytes_mode:
         raise InputError("--alphabet is missing: a scorer that is not for bytes output mode needs the model's alphabet")
-    written = write_scorer(binary, words, alphabet, target, settings.default_alpha, settings.default_beta)
+    with_space, units = _knows_the_space(binary), settings.scorer_units
+    if units == AUTO:
+        units = CHARACTERS if with_space or not alphabet.has_space else WORDS
+    words += [" "] if with_space and units == CHARACTERS else []
+    weights = (settings.default_alpha, settings.default_beta)
+    written = write_scorer(binary, words, alphabet, target, *weights, units=units)
     Scorer(None, None, target, alphabet)  # what was written can be read
     return written
 
@@ -147,26 +153,41 @@ class LanguageModel:
     text: PreparedText
     vocabulary: Sequence[str]
     estimate: Estimate
-    space: str  # bytes mode: what stands for the space in `vocabulary`
+    space: str  # where the units are single characters: what stands for the space in `vocabulary`
+    units: str
 
 
 def language_model(
-    settings: BuildScorerSettings, sources: TextSources, bytes_mode: bool, scratch: Path
+    settings: BuildScorerSettings, sources: TextSources, alphabet: Alphabet | None, scratch: Path
 ) -> LanguageModel:
-    """Estimate the language model of all sentences; the binary stays in `scratch`."""
+    """Estimate the language model of all sentences, for an alphabet if it is known; the binary stays in `scratch`."""
     lines = itertools.chain.from_iterable(_sentences(sources, scratch))
     text = prepare(lines, scratch / "text.txt", keep_case=settings.keep_case)
+    units = choose_units(settings, alphabet, text)
     space = ""
-    if bytes_mode:
-        code_points = set("".join(text.counts))
-        space = placeholder(code_points, _buckets(settings, len(code_points)))
+    if units != WORDS:
+        if alphabet is None or alphabet.bytes_mode or alphabet.has_space:
+            code_points = set("".join(text.counts))
+            space = placeholder(code_points, _buckets(settings, len(code_points)))
         text = split_code_points(text, scratch / "code_points.txt", space)
     vocabulary = text.vocabulary(settings.top_k)
     estimated = estimate(settings, text, vocabulary, scratch)
     text.path.unlink()
     if space in vocabulary:
         put_space(estimated.binary, space)
-    return LanguageModel(text, vocabulary, estimated, space)
+    return LanguageModel(text, vocabulary, estimated, space, units)
+
+
+def choose_units(settings: BuildScorerSettings, alphabet: Alphabet | None, text: PreparedText) -> str:
+    """What the language model is of: as the settings say, else as the alphabet and the text demand."""
+    if alphabet is not None and alphabet.bytes_mode:
+        return CODE_POINTS
+    if settings.scorer_units != AUTO:
+        return settings.scorer_units
+    if alphabet is None:
+        return WORDS
+    characters = sum((len(word) + 1) * count for word, count in text.counts.items())
+    return WORDS if words_are_parted(alphabet.has_space, text.words, characters) else CHARACTERS
 
 
 def _buckets(settings: BuildScorerSettings, code_points: int) -> int:
@@ -216,6 +237,8 @@ def _describe(
     return {
         "settings": {field.name: getattr(settings, field.name) for field in fields(BuildScorerSettings)},
         "bytes_output_mode": alphabet.bytes_mode,
+        "units": model.units,
+        "for_clients": fits_clients(model.units, alphabet),
         "running_words": model.text.words,
         "different_words": len(counts),
         "vocabulary": len(words),
@@ -232,7 +255,7 @@ def _describe(
 
 def summary(description: dict[str, Any]) -> list[str]:
     """What the log says of a scorer."""
-    unit = "code points" if description["bytes_output_mode"] else "words"
+    unit = description["units"]
     size = description["files"][ExternalScorer.SCORER]["bytes"]
     lines = [
         f"{ExternalScorer.SCORER}: {size:,} bytes, {description['vocabulary']:,} {unit} "
@@ -241,11 +264,21 @@ def summary(description: dict[str, Any]) -> list[str]:
     ]
     if description["not_spelled"]:
         lines.append(
-            f"note: the model's alphabet cannot spell {description['not_spelled']:,} words "
+            f"note: the model's alphabet cannot spell {description['not_spelled']:,} {unit} "
             f"({description['not_spelled_share']:.2%} of the text), such as "
             f"{' '.join(description['not_spelled_most_frequent'])}"
         )
+    if not description["for_clients"]:
+        lines.append(
+            f"note: the clients of DeepSpeech and Coqui STT score characters of alphabets up to {CLIENT_LABELS} "
+            "symbols alone: this scorer is for the decoder here; for theirs, import with --alphabet utf8"
+        )
     return lines
+
+
+def fits_clients(units: str, alphabet: Alphabet) -> bool:
+    """Whether the peers' clients find with a scorer what the decoder here finds."""
+    return units != CHARACTERS or len(alphabet) <= CLIENT_LABELS
 
 
 def alphabet_in(folder: Path) -> Alphabet:
@@ -296,6 +329,8 @@ def adopt(uri: str, model: Path, folder: Path) -> ExternalScorer | None:
         description = {
             "source": uri,
             "bytes_output_mode": alphabet.bytes_mode,
+            "units": opened.units,
+            "for_clients": fits_clients(opened.units, alphabet),
             "default_alpha": opened.default_alpha,
             "default_beta": opened.default_beta,
         }

@@ -62,11 +62,14 @@ def prepare(lines: Iterable[str], path: Path, *, keep_case: bool) -> PreparedTex
 
 
 def split_code_points(text: PreparedText, path: Path, space: str) -> PreparedText:
-    """The same sentences with every code point a word of its own, and `space` in place of the spaces between words."""
+    """The same sentences with every code point a word of its own, and `space` in place of the spaces between words;
+    an empty one leaves them out.
+    """
     counts: Counter[str] = Counter()
     with text.path.open(encoding="utf-8", newline="\n") as source, path.open("w", encoding="utf-8") as file:
         for line in source:
             units = [space if character == " " else character for character in line.rstrip("\n")]
+            units = units if space else [unit for unit in units if unit]
             counts.update(units)
             file.write(" ".join(units) + "\n")
     text.path.unlink()

@@ -94,6 +94,19 @@ class ImportSettings:
         "other: only clips whose characters a second are usual, so without this share of the other clips' at each end",
         group="Sets",
     )
+    other_heard: str = setting(
+        "",
+        "other: only clips that a model heard about as they are written: the samples.json of an evaluation of them, "
+        "local or s3://",
+        group="Sets",
+        metavar="FILE",
+    )
+    other_max_cer: float = setting(
+        0.5, "other_heard: the most characters that the model got wrong, as a share of the clip's", group="Sets"
+    )
+    other_max_loss: float = setting(
+        0.0, "other_heard: the highest loss, in nats a character of the transcript; 0: any", unit="nats", group="Sets"
+    )
     filter_alphabet: str = setting(
         "",
         "drop clips whose sentence has characters outside this alphabet: file, s3:// URI, or the alphabet's own text "
@@ -192,6 +205,8 @@ class ImportSettings:
             raise setting_error("sets", " ".join(unknown), f"expected some of {' '.join(ALL_SETS)}")
         if not self.train_sets or any(name not in TRAIN_TABLES for name in self.train_sets):
             raise setting_error("train_sets", " ".join(self.train_sets), f"expected some of {' '.join(TRAIN_TABLES)}")
+        if self.other_heard and "other" not in self.train_sets:
+            raise setting_error("other_heard", self.other_heard, "it filters --train_sets other, which is not chosen")
         for name, choices in (("splits", SPLIT_SOURCES), ("split_by", SPLIT_UNITS)):
             if getattr(self, name) not in choices:
                 raise setting_error(name, getattr(self, name), f"one of {', '.join(choices)}")
@@ -200,6 +215,8 @@ class ImportSettings:
             ("split_share", 0.001, 0.4),
             ("split_margin", 0.001, 0.5),
             ("other_tails", 0.0, 0.4),
+            ("other_max_cer", 0.0, 10.0),
+            ("other_max_loss", 0.0, 1000.0),
         ):
             if not least <= getattr(self, name) <= most:
                 raise setting_error(name, getattr(self, name), f"expected {least:g} to {most:g}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from speech.alphabet import Alphabet
 from speech.decoding import native, portable
-from speech.decoding.scorer import HIGHEST_WEIGHT, Scorer, is_weight
+from speech.decoding.scorer import HIGHEST_WEIGHT, UNITS, Scorer, is_weight
 from speech.errors import InputError
 from speech.native.compiling import NoCompilerError
 from speech.native.processors import cores
@@ -183,11 +183,11 @@ class NativeScorer:
                 *(getattr(level, field[0]) for field in native.LevelStruct._fields_)
             )
         c_dictionary = native.DictionaryStruct(*(array.ctypes.data for array in self._keep[1:]), dictionary.start)
-        space = 0x20 - 1 if scorer.bytes_mode else scorer.alphabet.labels[" "]
+        space = scorer.alphabet.labels.get(" ", 0)  # looked at where the units are words
         c_alphabet = native.AlphabetStruct(
             self._text.bytes.ctypes.data, self._text.offsets.ctypes.data, len(scorer.alphabet), space
         )
-        self.handle = native.library().speech_scorer_new(c_layout, c_dictionary, c_alphabet, scorer.bytes_mode)
+        self.handle = native.library().speech_scorer_new(c_layout, c_dictionary, c_alphabet, UNITS.index(scorer.units))
         if not self.handle:
             raise MemoryError("no memory for the scorer")
         weakref.finalize(self, native.library().speech_scorer_delete, self.handle)

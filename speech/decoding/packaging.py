@@ -11,7 +11,17 @@ from speech.alphabet import Alphabet
 from speech.decoding.dictionary import build_dictionary, serialize
 from speech.decoding.language_model import read_layout
 from speech.decoding.query import LanguageModelReader
-from speech.decoding.scorer import HIGHEST_WEIGHT, MAGIC, RECORD, VERSION, is_weight, read_record, require_word_ends
+from speech.decoding.scorer import (
+    CODE_POINTS,
+    HIGHEST_WEIGHT,
+    MAGIC,
+    RECORD,
+    VERSION,
+    WORDS,
+    is_weight,
+    read_record,
+    require_word_ends,
+)
 from speech.errors import InputError
 from speech.storage.files import atomic_path
 
@@ -29,7 +39,7 @@ class Vocabulary:
 
 
 def looks_like_code_points(words: Iterable[str]) -> bool:
-    """Whether a vocabulary is for bytes output mode: every word is a single code point."""
+    """Whether the units of a vocabulary are code points: every word is a single one."""
     return all(len(word) == 1 for word in words)
 
 
@@ -40,14 +50,19 @@ def write_scorer(
     package: str | Path,
     default_alpha: float,
     default_beta: float,
+    *,
+    units: str = WORDS,
 ) -> Vocabulary:
     """Package a KenLM binary (built with `-v`) and a vocabulary for `alphabet`, atomically.
 
     Words with characters that the alphabet lacks are left out, as a transcript cannot hold them. In bytes mode the
-    words are code points. Raises InputError for a model that clients could not read, an alphabet without a space, or
-    if no word is left.
+    words are code points, whatever `units` says, and for CHARACTERS symbols of the alphabet. Raises InputError for a
+    model that clients could not read, for words and an alphabet without a space, or if no word is left.
     """
-    require_word_ends(alphabet, package)
+    if alphabet.bytes_mode:
+        units = CODE_POINTS
+    elif units == WORDS:
+        require_word_ends(alphabet, package)
     source = Path(language_model)
     if not source.is_file():
         raise InputError(f"{source}: no such language model: expected the binary that build_binary writes")
@@ -57,7 +72,7 @@ def write_scorer(
     if size != layout.end:
         raise InputError(f"{source}: {size - layout.end} bytes behind the language model: is it a scorer already?")
     reader = LanguageModelReader(data, layout)
-    spelled, refused = spell(words, alphabet)
+    spelled, refused = spell(words, alphabet, units)
     known = next((word for word in spelled if reader.index(word.encode("utf-8"))), None)
     if known is None:
         raise InputError(
@@ -65,7 +80,7 @@ def write_scorer(
             f"({len(refused)} words cannot be spelled): is it the right vocabulary and alphabet?"
         )
     dictionary = build_dictionary(spelled.values())
-    record = _record(alphabet.bytes_mode, default_alpha, default_beta)
+    record = _record(units != WORDS, default_alpha, default_beta)
     with atomic_path(package) as temporary, temporary.open("wb") as file:
         with source.open("rb") as model:
             shutil.copyfileobj(model, file, 1 << 22)
@@ -74,8 +89,8 @@ def write_scorer(
     return Vocabulary(tuple(spelled), tuple(refused), len(dictionary), len(dictionary.labels))
 
 
-def spell(words: Iterable[str], alphabet: Alphabet) -> tuple[dict[str, Sequence[int]], list[str]]:
-    """Each word's labels in the automaton (alphabet label + 1, the space at the end), and the words without any."""
+def spell(words: Iterable[str], alphabet: Alphabet, units: str = WORDS) -> tuple[dict[str, Sequence[int]], list[str]]:
+    """Each word's labels in the automaton (alphabet label + 1; words end with the space), and the words without any."""
     spelled: dict[str, Sequence[int]] = {}
     refused: list[str] = []
     labels = {symbol: label + 1 for symbol, label in alphabet.labels.items()}
@@ -86,11 +101,10 @@ def spell(words: Iterable[str], alphabet: Alphabet) -> tuple[dict[str, Sequence[
             spelled[word] = word.encode("utf-8")
             continue
         spelling = [labels.get(character, 0) for character in word]
-        if 0 in spelling:
+        if 0 in spelling or (units != WORDS and len(spelling) != 1):
             refused.append(word)
         else:
-            spelling.append(labels[" "])
-            spelled[word] = spelling
+            spelled[word] = [*spelling, labels[" "]] if units == WORDS else spelling
     return spelled, refused
 
 

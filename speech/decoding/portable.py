@@ -7,15 +7,12 @@ differ from the compiled decoder's in the last digits, and near-ties may fall th
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speech.alphabet import Alphabet
 from speech.decoding.query import LanguageModelReader, State
-
-if TYPE_CHECKING:
-    from speech.decoding.scorer import Scorer
+from speech.decoding.scorer import CHARACTERS, WORDS, Scorer
 
 Hypothesis = tuple[float, list[int], list[int]]  # confidence, tokens, frames
 _DEAD = -math.inf
@@ -36,7 +33,7 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class _Context:
-    """What the scorer knows of a prefix up to its last complete word (in bytes mode: code point)."""
+    """What the scorer knows of a prefix up to its last complete word (code point, character)."""
 
     state: State
     known: int = 0  # words since the last unknown one, at most the order
@@ -73,7 +70,7 @@ def _add_logs(x: float, y: float) -> float:
 class _Guide:
     """What a scorer allows and says, without the weights' sums."""
 
-    def __init__(self, scorer: "Scorer", boosts: Mapping[bytes, float]) -> None:
+    def __init__(self, scorer: Scorer, boosts: Mapping[bytes, float]) -> None:
         self.scorer = scorer
         self.boosts = boosts
         self.reader = LanguageModelReader(scorer.data, scorer.layout)
@@ -82,7 +79,7 @@ class _Guide:
             bytes([label + 1]) if scorer.bytes_mode else symbol.encode("utf-8")
             for label, symbol in enumerate(scorer.alphabet.symbols)
         ]
-        self.space = -1 if scorer.bytes_mode else scorer.alphabet.labels[" "]
+        self.space = scorer.alphabet.labels[" "] if scorer.units == WORDS else -1
 
     def root(self) -> _Prefix:
         return _Prefix((), None, self.scorer.dictionary.start, b"", _Context(self.reader.begin_state()))
@@ -100,7 +97,9 @@ class _Guide:
         if target is None:
             return None
         labels = (*prefix.labels, label)
-        if not self.scorer.bytes_mode:
+        if self.scorer.units == CHARACTERS:
+            return self._complete(_Prefix(labels, prefix, target, b"", prefix.context), self.symbols[label])
+        if self.scorer.units == WORDS:
             if label != self.space:
                 return _Prefix(labels, prefix, target, prefix.unit + self.symbols[label], prefix.context)
             return self._complete(_Prefix(labels, prefix, target, b"", prefix.context), prefix.unit)
@@ -139,7 +138,7 @@ class _Guide:
 
     def final(self, prefix: _Prefix) -> float:
         """What the last, unfinished word adds."""
-        if prefix.completes or (not prefix.labels and not self.scorer.bytes_mode):
+        if prefix.completes or (not prefix.labels and self.scorer.units == WORDS):
             return 0.0
         if not prefix.labels:
             return self.scorer.beta
@@ -170,7 +169,7 @@ def decode(
     probs: np.ndarray,
     alphabet: Alphabet,
     settings: SearchSettings,
-    scorer: "Scorer | None",
+    scorer: Scorer | None,
     boosts: Mapping[bytes, float],
 ) -> list[Hypothesis]:
     """The best hypotheses of one clip `[T, labels + 1]`, best first."""

@@ -2,6 +2,10 @@
 
 A scorer is a KenLM binary, a short record (magic, version, bytes mode, default weights) and the vocabulary as an
 automaton. It stores no alphabet: one that was built with another alphabet can only be told by what its labels spell.
+
+Its units are words, which end at a space, or single code points: that is what its "bytes mode" says. Beside a model in
+bytes output mode a code point is of up to four labels; beside one with an alphabet it is one label, and the clients
+read such a scorer as well, if by accident: see `CLIENT_LABELS`.
 """
 
 import math
@@ -23,13 +27,17 @@ RECORD = struct.Struct("<4siBdd")  # magic, version, bytes mode, alpha, beta
 OUT_OF_VOCABULARY = -1000.0  # ln p of any n-gram with a word that the language model lacks
 # Of alpha and beta. Weights that were ever of use are below 10; beyond this one, sums of scores overflow float32.
 HIGHEST_WEIGHT = 1e6
+WORDS, CODE_POINTS, CHARACTERS = UNITS = ("words", "code points", "characters")  # as the compiled decoder counts them
+# Where the units are the labels of an alphabet, clients (ds_ctcdecoder 0.9.3, Coqui STT 1.4.0) still take a label for a
+# UTF-8 byte when they ask whether a code point is complete: with labels from 127 on they leave characters unscored.
+CLIENT_LABELS = 127
 _SAMPLED_WORDS = 200
 
 
 class Scorer:
     """A language model with its weights, and the vocabulary that a transcript is limited to.
 
-    `alpha` weighs the language model, `beta` is added for each word (in bytes mode: each code point); None stands for
+    `alpha` weighs the language model, `beta` is added for each unit: `units` says of what; None stands for
     the default that the file records. Raises InputError unless the file is a complete scorer that fits `alphabet`.
     """
 
@@ -45,15 +53,17 @@ class Scorer:
         except OSError as error:
             raise InputError(f"{path}: not readable: {error.strerror}") from error
         self.layout: LanguageModelLayout = read_layout(self.data, path)
-        self.bytes_mode, self.default_alpha, self.default_beta = read_record(self.data, self.layout.end, path)
+        of_code_points, self.default_alpha, self.default_beta = read_record(self.data, self.layout.end, path)
+        self.bytes_mode = alphabet.bytes_mode
+        self.units = WORDS if not of_code_points else CODE_POINTS if alphabet.bytes_mode else CHARACTERS
         self.reset_params(self.default_alpha if alpha is None else alpha, self.default_beta if beta is None else beta)
-        if self.bytes_mode != alphabet.bytes_mode:
-            modes = {True: "bytes output mode", False: "an alphabet of characters"}
-            raise InputError(
-                f"{path}: this scorer is for {modes[self.bytes_mode]}, the model has {modes[alphabet.bytes_mode]}: "
-                "build a scorer for this model"
-            )
-        require_word_ends(alphabet, path)
+        if self.units == WORDS:
+            if alphabet.bytes_mode:
+                raise InputError(
+                    f"{path}: this scorer is for an alphabet of characters, the model has bytes output mode: "
+                    "build a scorer for this model"
+                )
+            require_word_ends(alphabet, path)
         self.dictionary: Dictionary = read_dictionary(self.data, self.layout.end + RECORD.size, path)
         self._check_labels()
 
@@ -74,8 +84,8 @@ class Scorer:
         self.beta = float(np.float32(beta))
 
     def is_utf8_mode(self) -> bool:
-        """Whether the scorer is for bytes output mode (ds_ctcdecoder's name for it)."""
-        return self.bytes_mode
+        """Whether its units are single code points (ds_ctcdecoder's name for it)."""
+        return self.units != WORDS
 
     def get_log_cond_prob(self, words: Sequence[str], bos: bool = False, eos: bool = False) -> float:
         """ln p of the last word (or of the sentence's end) after the others; -1000 if any word is unknown."""
@@ -93,16 +103,21 @@ class Scorer:
 
     def _check_labels(self) -> None:
         """Refuse a vocabulary that this alphabet cannot spell, or spells to words that the language model lacks."""
+        words = self.dictionary.words(_SAMPLED_WORDS)
+        if self.units == CHARACTERS and any(len(word) != 1 for word in words):
+            raise InputError(
+                f"{self.path}: this scorer is for bytes output mode, the model has an alphabet of characters: "
+                "build a scorer for this model"
+            )
         highest = int(self.dictionary.labels.max())
         if highest > len(self.alphabet):
             raise InputError(
                 f"{self.path}: the scorer uses {highest} or more labels, the alphabet has {len(self.alphabet)}: "
                 "it was built with another alphabet"
             )
-        words = self.dictionary.words(_SAMPLED_WORDS)
         if not words:
             raise InputError(f"{self.path}: damaged vocabulary: no word in it ends; build the scorer again")
-        if not self.bytes_mode:
+        if self.units == WORDS:
             ending = self.alphabet.labels[" "] + 1
             if any(word[-1] != ending for word in words):
                 raise InputError(
@@ -120,7 +135,8 @@ class Scorer:
     def _spell(self, word: Sequence[int]) -> bytes:
         if self.bytes_mode:
             return bytes(word)
-        return "".join(self.alphabet.symbols[label - 1] for label in word[:-1]).encode("utf-8")
+        spelling = word[:-1] if self.units == WORDS else word
+        return "".join(self.alphabet.symbols[label - 1] for label in spelling).encode("utf-8")
 
 
 def is_weight(value: float) -> bool:
@@ -132,9 +148,8 @@ def require_word_ends(alphabet: Alphabet, where: str | Path) -> None:
     """Raises InputError for an alphabet in which no word of a scorer would ever end."""
     if not alphabet.has_space:
         raise InputError(
-            f"{where}: the model's alphabet has no space, at which the words of a scorer end: decode without a scorer, "
-            "or train with a space after every character (`import_cv --space_after_every_character`) or in bytes "
-            "output mode, for both of which the scorer's words are characters"
+            f"{where}: the model's alphabet has no space, at which the words of a scorer end: build one of characters "
+            "(`build_scorer --scorer_units characters`)"
         )
 
 

@@ -11,7 +11,7 @@ from html import escape
 import numpy as np
 
 from speech.decoding.beam_search import ctc_beam_search_decoder_batch
-from speech.decoding.scorer import Scorer
+from speech.decoding.scorer import WORDS, Scorer
 from speech.errors import InputError
 from speech.metrics import ErrorCount, character_errors, word_errors
 from speech.progress import Progress
@@ -81,7 +81,7 @@ def tune(
     _check(emissions, transcripts, n_trials, lm_alpha_max, lm_beta_max)
     references = [normalize(transcript) for transcript in transcripts]
     own = (scorer.alpha, scorer.beta)
-    count = character_errors if scorer.bytes_mode else word_errors
+    count = word_errors if scorer.units == WORDS else character_errors
     trials: list[Trial] = []
 
     def measure(alpha: float, beta: float) -> Trial:
@@ -109,7 +109,7 @@ def tune(
                 progress.update(1, best=f"{min(trial.rate for trial in trials):.4f}")
     finally:
         scorer.reset_params(*own)
-    return Tuning(tuple(trials), "characters" if scorer.bytes_mode else "words", beam_width)
+    return Tuning(tuple(trials), "words" if scorer.units == WORDS else "characters", beam_width)
 
 
 def _check(

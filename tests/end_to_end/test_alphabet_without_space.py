@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from components.build_scorer import __main__ as build_scorer
+from components.build_scorer import estimate
 from components.convert_openvino import __main__ as convert
 from components.convert_openvino import transcribe
 from components.evaluate import step as evaluate
@@ -23,7 +24,7 @@ from components.train import step as train
 from components.train.settings import TrainSettings
 from speech import model_files
 from speech.alphabet import Alphabet
-from speech.artifacts import ALPHABET, Checkpoint, Evaluation, ExportedModel
+from speech.artifacts import ALPHABET, Checkpoint, Evaluation, ExportedModel, ExternalScorer
 from speech.clips.audio import wav_header
 from speech.decoding import beam_search, portable
 from speech.decoding.packaging import write_scorer
@@ -127,19 +128,50 @@ def test_an_import_filters_by_it(tmp_path: Path) -> None:
     assert made.alphabet.symbols == tuple("你好世界")
 
 
-def test_a_scorer_needs_a_space_or_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scorer_of_characters(corpus: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Built without a word about it, tuned, measured with and without, and published: in characters."""
+    try:
+        estimate.find_programs("")
+    except InputError as error:
+        pytest.skip(str(error))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["build_scorer", "--train_files", str(corpus / "train.csv"), "--alphabet",
+                                   str(corpus / ALPHABET), "--output_dir", str(tmp_path / "made")])  # fmt: skip
+        build_scorer.main()
+    scorer = ExternalScorer.open(tmp_path / "made")
+    assert scorer.description["units"] == "characters"
+    assert set((scorer.folder / "vocab-500000.txt").read_text(encoding="utf-8").split()) == set(SYMBOLS)
+    assert "4 characters that make 100.00%" in capsys.readouterr().out
+    made = evaluate.run(
+        EvaluateSettings(bootstrap_samples=0, scorer_path=str(scorer.folder), n_trials=3, beam_width=20),
+        model / ExportedModel.FROZEN,
+        [corpus / "dev.csv"],
+        tmp_path / "evaluation",
+        dev=[corpus / "dev.csv"],
+        tuned_scorer=tmp_path / "tuned",
+    )
+    assert made.scores["headline"] == "cer"
+    assert made.scores["tuning"]["unit"] == "characters"
+    assert made.scores["without_scorer"]["cer"] >= made.scores["cer"]
+    sources = {"model": model, "evaluation": made.folder, "scorer": tmp_path / "tuned"}
+    version = publish.run(PublishSettings(version="1", min_test_clips=1), sources, str(tmp_path / "published"))
+    assert (Path(version.uri) / ExternalScorer.SCORER).is_file()
+
+
+def test_a_scorer_of_words_needs_a_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     alphabet = Alphabet(SYMBOLS)
     for attempt in (
         lambda: Scorer(None, None, cases.WORDS, alphabet),
         lambda: write_scorer(cases.WORDS, ["你好"], alphabet, tmp_path / "x.scorer", 1.0, 1.0),
     ):
-        with pytest.raises(InputError, match="no space, at which the words of a scorer end: decode without a scorer"):
+        with pytest.raises(InputError, match="no space, at which the words of a scorer end: build one of characters"):
             attempt()
     alphabet.save(tmp_path / "alphabet.txt")
     (tmp_path / "text.txt").write_text("你好\n", encoding="utf-8")
     arguments = ["--input_txt", str(tmp_path / "text.txt"), "--output_dir", str(tmp_path / "made")]
     with pytest.raises(SystemExit) as stop, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["build_scorer", *arguments, "--alphabet", str(tmp_path / "alphabet.txt")])
+        alphabet_file = str(tmp_path / "alphabet.txt")
+        patch.setattr("sys.argv", ["build_scorer", *arguments, "--alphabet", alphabet_file, "--scorer_units", "words"])
         build_scorer.main()
     assert stop.value.code == 2
     assert re.search(r"made/kenlm.scorer: the model's alphabet has no space", capsys.readouterr().err)

@@ -48,6 +48,7 @@ def test_a_base_and_two_deltas_become_a_version(releases: Path, tmp_path: Path) 
     command = [
         *(sys.executable, "-m", "pipelines", "run", "--corpus_uri", ",".join(uris), "--output", str(tmp_path / "out")),
         *("--publish_uri", str(tmp_path / "models"), "--n_hidden", "16", "--epochs", "1", "--train_batch_size", "8"),
+        *("--min_test_clips", "5"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=images.ROOT)
     assert done.returncode == 0, done.stderr

@@ -72,6 +72,27 @@ COQUI_TRAINING = (
     "zipp==3.15.0",
 )
 
+# What Coqui STT's importers take of that, and sox's Python module; the programs sox and soxi have to be on the PATH.
+COQUI_IMPORTING = (
+    "coqui-stt-training==1.4.0",
+    "coqui-stt-ctcdecoder==1.4.0",
+    "numpy==1.18.5",
+    "certifi==2026.10.18",
+    "charset-normalizer==3.5.2",
+    "idna==3.10",
+    "importlib-metadata==6.7.0",
+    "progressbar2==4.2.0",
+    "python-utils==3.5.2",
+    "requests==2.31.0",
+    "semver==3.0.4",
+    "six==1.17.0",
+    "sox==1.4.1",
+    "tqdm==4.68.2",
+    "typing-extensions==4.7.1",
+    "urllib3==2.0.7",
+    "zipp==3.15.0",
+)
+
 # What the Model Optimizer imports to convert a frozen TensorFlow graph.
 MODEL_OPTIMIZER = (
     "absl-py==2.3.1",
@@ -132,6 +153,8 @@ PEERS = {
     "stt": Requirements(("3.9", "3.10", "3.8", "3.7"), ("stt==1.4.0", "coqui-stt-ctcdecoder==1.4.0", "numpy==1.21.6")),
     # The trainer: TensorFlow 1.15.
     "coqui-training": Requirements(("3.7",), COQUI_TRAINING),
+    # Its importers, which are programs of its repository: the package has what they import.
+    "coqui-importing": Requirements(("3.7",), COQUI_IMPORTING),
     # OpenVINO's former converter `mo`: the last release that was not deprecated, and the last one of all.
     "mo-2023": Requirements(
         ("3.9", "3.10"),

@@ -34,6 +34,8 @@ class Reason(IntEnum):
     HELD_OUT_SENTENCE = 13
     KEPT_ASIDE = 14
     VOTED_DOWN = 15
+    UNHEARD = 16
+    MISHEARD = 17
     # seen in the audio
     MISSING = 20
     EMPTY = 21
@@ -92,6 +94,8 @@ MEANINGS = {
     Reason.HELD_OUT_SENTENCE: "left out of train: the sentence is in dev or test",
     Reason.KEPT_ASIDE: "left out of train: the sentence is dev's or test's while a release has too few speakers",
     Reason.VOTED_DOWN: "left out of train: in other.tsv, with more votes against it than for it",
+    Reason.UNHEARD: "left out of train: in other.tsv, and not in --other_heard with this sentence",
+    Reason.MISHEARD: "left out of train: in other.tsv, and the model of --other_heard heard something else",
     Reason.MISSING: "the audio file is missing",
     Reason.EMPTY: "the audio file is empty",
     Reason.NOT_A_FILE: "not a regular file but a link, a device or a folder",
@@ -114,6 +118,8 @@ BY_DESIGN = frozenset(
         Reason.HELD_OUT_SENTENCE,
         Reason.KEPT_ASIDE,
         Reason.VOTED_DOWN,
+        Reason.UNHEARD,
+        Reason.MISHEARD,
         Reason.UNUSUAL_RATE,
     ]
 )

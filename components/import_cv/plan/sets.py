@@ -11,6 +11,7 @@ from components.import_cv.plan.labels import LabelRules
 from components.import_cv.plan.made_splits import MadeSplits, ReleasedSplits, decide, describe
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.plan.zones import DEV, TEST, TRAIN
+from components.import_cv.read.heard import Heard
 from components.import_cv.settings import TRAIN_TABLES, ImportSettings
 
 OTHER = "other"
@@ -51,8 +52,13 @@ def tables_of(settings: ImportSettings) -> tuple[list[str], list[str]]:
     return [name for name in more if name == OTHER and wanted], [TRAIN, DEV, TEST, "validated"] if wanted else []
 
 
-def compose(settings: ImportSettings, tables: Mapping[str, Path], rules: LabelRules) -> SetParts | None:
-    """The parts; None if every set is the release's own and nothing else. Raises InputError as `decide` does."""
+def compose(
+    settings: ImportSettings, tables: Mapping[str, Path], rules: LabelRules, heard: Heard | None = None
+) -> SetParts | None:
+    """The parts; None if every set is the release's own and nothing else. Raises InputError as `decide` does.
+
+    `heard` is what a model heard in the clips of `other`.
+    """
     if settings.splits == OWN_TABLES_ALONE and set(settings.train_sets) == {TRAIN}:
         return None
     identities = Identities(settings.split_salt)
@@ -81,7 +87,7 @@ def compose(settings: ImportSettings, tables: Mapping[str, Path], rules: LabelRu
     more = _with_kept(held, kept, speakers=settings.held_out_speakers, sentences=settings.held_out_sentences)
     for table in (name for name in TRAIN_TABLES if name in settings.train_sets and name not in used):
         if table in tables:
-            judge = _judge_votes(more) if table == OTHER else _judge(more)
+            judge = _judge_votes(more, heard) if table == OTHER else _judge(more)
             columns = VOTES if table == OTHER else ()
             added = TablePart(table, tables[table], judge, added=True, more_columns=columns)
             parts[TRAIN] = [*parts.get(TRAIN, ()), added]
@@ -128,10 +134,12 @@ def _judge_pool(held: HeldOut) -> Judge:
     return judge
 
 
-def _judge_votes(held: HeldOut) -> Judge:
+def _judge_votes(held: HeldOut, heard: Heard | None) -> Judge:
     def judge(row: Sequence[str], text: str) -> Reason:
         reason = held.reason(row[0], row[2], text)
         votes = [int(row[place]) if row[place].isdecimal() else 0 for place in (FOR, AGAINST)]
-        return Reason.VOTED_DOWN if reason is Reason.ACCEPTED and votes[1] > votes[0] else reason
+        if reason is Reason.ACCEPTED and votes[1] > votes[0]:
+            return Reason.VOTED_DOWN
+        return heard.reason(row[0], text) if reason is Reason.ACCEPTED and heard is not None else reason
 
     return judge

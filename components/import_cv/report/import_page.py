@@ -77,10 +77,13 @@ def words(key: str) -> str:
 
 
 def visible(character: str) -> str:
-    """A character so that one sees it: spaces by name, combining marks on a circle."""
+    """A character so that one sees it: spaces by name; on a circle marks, those of Thai and Indic scripts without a
+    combining class too, and Thai and Lao am, which begin with one.
+    """
     if character.isspace() or not character.isprintable():
         return unicode_name(character).lower()
-    return f"\u25cc{character}" if unicodedata.combining(character) else character
+    first = unicodedata.normalize("NFKD", character)[0]
+    return f"\u25cc{character}" if unicodedata.category(first)[0] == "M" else character
 
 
 def marked(text: str) -> str:

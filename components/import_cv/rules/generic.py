@@ -47,7 +47,10 @@ SYMBOLS_DRAWN = (
 BULLETS = frozenset("\u2022\u2023\u2043\u204c\u204d\u2219\u22c5\u25e6\u2027\u30fb\uff65\u00a4")
 TURKIC = ("tr", "az", "crh", "gag", "tly")
 CHEROKEE = {**{0xAB70 + n: 0x13A0 + n for n in range(80)}, **{0x13F8 + n: 0x13F0 + n for n in range(6)}}
-THAI = (("\u0e4d\u0e32", "\u0e33"), ("\u0ecd\u0eb2", "\u0eb3"), ("\u0e40\u0e40", "\u0e41"))
+# Thai and Lao am in two parts, its tone mark anywhere among them, or whole before its tone mark; two e for ae
+AM_IN_PARTS = re.compile("\u0e4d([\u0e48-\u0e4b]?)\u0e32|\u0e33([\u0e48-\u0e4b])")
+LAO_AM_IN_PARTS = re.compile("\u0ecd([\u0ec8-\u0ecb]?)\u0eb2|\u0eb3([\u0ec8-\u0ecb])")
+TYPED_IN_PARTS = frozenset("\u0e4d\u0e33\u0e40\u0ecd\u0eb3")
 
 
 def generic_rules(locale: str = "", kept: Set[str] = frozenset()) -> list[Rule]:
@@ -66,7 +69,7 @@ def generic_rules(locale: str = "", kept: Set[str] = frozenset()) -> list[Rule]:
              besides(lambda one: _is_invisible(one) or one in JOINERS), _without_invisible(kept)),
         Rule("elongation", "strokes that only make a word longer are dropped", besides(ELONGATIONS.__contains__),
              _mapped(lambda one: "" if one in ELONGATIONS and one not in kept else one)),
-        Rule("vowels", "Thai and Lao vowels that were typed in two parts", "\u0e4d\u0ecd\u0e40".__contains__, _thai),
+        Rule("vowels", "Thai and Lao vowels that were typed in two parts", TYPED_IN_PARTS.__contains__, _thai),
         Rule("quotation", "quotation marks are dropped", besides(lambda one: one in QUOTATION or one in APOSTROPHES),
              _unquoted(kept)),
         Rule("dashes", "dashes and hyphens as a space", besides(_is_dash),
@@ -78,7 +81,7 @@ def generic_rules(locale: str = "", kept: Set[str] = frozenset()) -> list[Rule]:
         Rule("apostrophes", "all apostrophes as one, and none but beside a letter",
              besides(lambda one: one in APOSTROPHES), _one_apostrophe(apostrophe, kept)),
         Rule("case", "small letters", besides(lambda one: one != _small(one)), lower_case(locale, kept)),
-        Rule("spaces", "one space between words, and none around", _parts_words, _spaced),
+        Rule("spaces", "one space between words, and none around", _parts_words, _spaced, tidies=True),
     ]  # fmt: skip
 
 
@@ -160,9 +163,8 @@ def _without_invisible(kept: Set[str]) -> Callable[[str], str]:
 
 
 def _thai(text: str) -> str:
-    for typed, vowel in THAI:
-        text = text.replace(typed, vowel)
-    return text
+    text = LAO_AM_IN_PARTS.sub("\\1\\2\u0eb3", AM_IN_PARTS.sub("\\1\\2\u0e33", text))
+    return text.replace("\u0e40\u0e40", "\u0e41")
 
 
 def _unquoted(kept: Set[str]) -> Callable[[str], str]:

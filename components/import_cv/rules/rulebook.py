@@ -18,6 +18,7 @@ class Rule:
     meaning: str
     touches: Callable[[str], bool]
     apply: Callable[[str], str]
+    tidies: bool = False  # what other rules leave behind; counted where the sentence itself needs it
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,6 @@ class _Masks(dict[str, int]):
         return mask
 
 
-def _shown(text: str) -> str:
-    return text[:EXAMPLE_CHARACTERS].replace("\n", " ")  # the generic rules' mark of a gap
-
-
 class Rulebook:
     """Sentence -> transcript by rules in order, or the reason why there is none."""
 
@@ -61,6 +58,7 @@ class Rulebook:
         """`note` says where the rules come from; `letters` are the locale's own, as far as they are known."""
         self.letters = letters
         self.rules = tuple(rules)
+        self._tidied = next((rule.apply for rule in self.rules if rule.tidies), str)
         self.refusals = tuple(refusals)
         self.note = note
         self.reset()
@@ -82,7 +80,7 @@ class Rulebook:
             if text == before:
                 continue
             mask |= self._needed.of(text)  # a rule may bring characters that a later one is about
-            if counted:
+            if counted and not (rule.tidies and rule.apply(sentence) == sentence):
                 self._count(number, before, text)
         if not text:
             return Reason.EMPTIED, sentence
@@ -94,7 +92,8 @@ class Rulebook:
         self.rows[number] += 1
         examples = self.examples[number]
         if len(examples) < EXAMPLES:
-            examples.setdefault(_shown(before), _shown(after))
+            shown = str if self.rules[number].tidies else self._tidied  # a gap is a space between some scripts' words
+            examples.setdefault(shown(before)[:EXAMPLE_CHARACTERS], shown(after)[:EXAMPLE_CHARACTERS])
 
     def describe(self) -> dict[str, Any]:
         """What each rule did, in the order of the rules."""

@@ -32,7 +32,9 @@ from speech.storage.files import write_text
 
 FORMAT = 1
 TRANSFER_COMMAND = "speechmill run --corpus_uri RELEASE --base_checkpoint_uri deepspeech-0.9.3-checkpoint"
-UNREPORTED = ("workers", "partition", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "sets")
+UNREPORTED = (
+    "workers", "partition", "previous", "audio_dir", "filter_alphabet", "validate_label_locale", "other_heard", "sets"
+)  # fmt: skip
 RULES, LETTERS, SPLIT_FACTS = "rules", "letters", "splits"  # notes of the plan
 
 

@@ -413,8 +413,8 @@ class BeamSearch {
     const int32_t node = tree_.add(parent, candidate.label);
     if (!scorer_) return node;
     tree_[node].state = candidate.target;
-    if (scorer_->bytes_mode) {
-      std::tie(tree_[node].unit_bytes, tree_[node].unit_needs) = UnitScores::code_point(tree_[parent], candidate.label);
+    if (!scorer_->words()) {
+      std::tie(tree_[node].unit_bytes, tree_[node].unit_needs) = units_.code_point(tree_[parent], candidate.label);
     }
     if (units_.completes(tree_[parent], candidate.label)) {
       tree_[node].unit_score = units_.score(parent, candidate.label);

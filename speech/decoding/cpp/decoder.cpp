@@ -96,8 +96,8 @@ speech_results* flatten(const ClipResults& clips) {
 }  // namespace
 
 SPEECH_API Scorer* speech_scorer_new(const LanguageModelLayout* layout, const Dictionary* dictionary,
-                                     const Alphabet* alphabet, int32_t bytes_mode) {
-  return new (std::nothrow) Scorer(*layout, *dictionary, *alphabet, bytes_mode != 0);
+                                     const Alphabet* alphabet, int32_t units) {
+  return new (std::nothrow) Scorer(*layout, *dictionary, *alphabet, static_cast<Units>(units));
 }
 
 SPEECH_API void speech_scorer_delete(Scorer* scorer) { delete scorer; }

@@ -24,7 +24,7 @@ struct Prefix {
   uint32_t serial = 0;      // never reused
   float unit_score = 0;     // what the scorer added when the last label completed a word
   bool completes = false;   // whether it did
-  uint8_t unit_bytes = 0;   // bytes mode: bytes of the code point so far,
+  uint8_t unit_bytes = 0;   // code points: bytes of this one so far,
   uint8_t unit_needs = 0;   // and how many its first byte announces (0: invalid)
 };
 

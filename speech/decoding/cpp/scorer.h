@@ -1,5 +1,5 @@
-// What the beam search asks of an external scorer: which labels may follow inside a word (the dictionary) and what
-// the language model says once a word, or in bytes mode a code point, is complete.
+// What the beam search asks of an external scorer: which labels may follow inside a unit (the dictionary) and what
+// the language model says once a unit is complete.
 #pragma once
 
 #include <algorithm>
@@ -52,10 +52,15 @@ struct Context {
   float boosts[kMaxOrder - 1];  // hot-word boosts of the last words, newest first
 };
 
+// What the language model scores: words, which a space ends; code points, of labels that are bytes; or labels.
+enum class Units : int32_t { kWords, kCodePoints, kLabels };
+
 class Scorer {
  public:
-  Scorer(const LanguageModelLayout& layout, const Dictionary& dictionary, const Alphabet& alphabet, bool bytes_mode)
-      : model(layout), dictionary(dictionary), alphabet(alphabet), bytes_mode(bytes_mode) {}
+  Scorer(const LanguageModelLayout& layout, const Dictionary& dictionary, const Alphabet& alphabet, Units units)
+      : model(layout), dictionary(dictionary), alphabet(alphabet), units(units) {}
+
+  bool words() const { return units == Units::kWords; }
 
   Context begin() const {
     Context context{};
@@ -86,7 +91,7 @@ class Scorer {
   const LanguageModel model;
   const Dictionary dictionary;
   const Alphabet alphabet;
-  const bool bytes_mode;
+  const Units units;
 
  private:
   LanguageModelState advance(const Context& context, uint32_t word) const {

@@ -1,4 +1,4 @@
-// What the scorer says of completed units: words, or in bytes mode code points.
+// What the scorer says of completed units: words, code points or labels.
 #pragma once
 
 #include <algorithm>
@@ -24,13 +24,15 @@ class UnitScores {
 
   // Whether `label` completes a unit behind `prefix`.
   bool completes(const Prefix& prefix, uint32_t label) const {
-    if (!scorer_->bytes_mode) return label == scorer_->alphabet.space;
+    if (scorer_->words()) return label == scorer_->alphabet.space;
     const auto [bytes, needs] = code_point(prefix, label);
     return needs > 0 && bytes == needs;
   }
 
-  // Bytes mode: how many bytes the code point has with this one, and how many its first byte announces (0: invalid).
-  static std::pair<uint8_t, uint8_t> code_point(const Prefix& prefix, uint32_t label) {
+  // How many bytes the code point has with this one, and how many its first byte announces (0: invalid). A label that
+  // is a unit counts as one byte.
+  std::pair<uint8_t, uint8_t> code_point(const Prefix& prefix, uint32_t label) const {
+    if (scorer_->units == Units::kLabels) return {1, 1};
     const uint32_t byte = label + 1;
     if (!begins_code_point(label)) {
       return {static_cast<uint8_t>(std::min(prefix.unit_bytes + 1, 255)), prefix.unit_needs};
@@ -70,7 +72,7 @@ class UnitScores {
   float final_score(int32_t node) {
     const Prefix& prefix = tree_[node];
     const bool empty = node == PrefixTree::kRoot;
-    if (prefix.completes || (empty && !scorer_->bytes_mode)) return 0.0f;
+    if (prefix.completes || (empty && scorer_->words())) return 0.0f;
     double log_prob = 0.0;
     if (!empty) {
       LanguageModelState ignored;
@@ -96,21 +98,23 @@ class UnitScores {
   static constexpr int kCacheBits = 13;
   static constexpr size_t kCacheSize = size_t(1) << kCacheBits;
 
-  static bool begins_code_point(uint32_t label) { return ((label + 1) & 0xC0) != 0x80; }
+  bool begins_code_point(uint32_t label) const {
+    return scorer_->units == Units::kLabels || ((label + 1) & 0xC0) != 0x80;
+  }
 
-  // The text of the word that ends before `label`, or in bytes mode of the code point that ends with it.
+  // The text of the word that ends before `label`, or of the code point that ends with it.
   const std::string& spell(int32_t node, uint32_t label) {
     path_.clear();
     bool whole = false;
-    if (scorer_->bytes_mode && label != kNoLabel) {
+    if (!scorer_->words() && label != kNoLabel) {
       path_.push_back(label);
       whole = begins_code_point(label);
     }
     for (; !whole && tree_[node].label != kNoLabel; node = tree_[node].parent) {
       const uint32_t at = tree_[node].label;
-      if (!scorer_->bytes_mode && at == scorer_->alphabet.space) break;
+      if (scorer_->words() && at == scorer_->alphabet.space) break;
       path_.push_back(at);
-      whole = scorer_->bytes_mode && begins_code_point(at);
+      whole = !scorer_->words() && begins_code_point(at);
     }
     text_.clear();
     for (auto at = path_.rbegin(); at != path_.rend(); ++at) scorer_->alphabet.append(*at, text_);

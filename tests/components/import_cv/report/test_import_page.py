@@ -51,6 +51,13 @@ def test_the_page_tells_what_happened(corpus: Corpus) -> None:
         assert text in page, text
 
 
+def test_counts_stand_behind_symbols_in_every_script(corpus: Corpus) -> None:
+    """A number behind a letter of a script from right to left is otherwise shown in front of it."""
+    page = (corpus.folder / Corpus.HTML_REPORT).read_text(encoding="utf-8")
+    assert '<li><bdi class="symbol">a</bdi> <small>' in page
+    assert '<bdi class="symbol">z</bdi>' in page  # in no transcript
+
+
 def test_counts(corpus: Corpus) -> None:
     found = corpus.report
     train = found["sets"]["train"]
@@ -78,6 +85,9 @@ def test_numbers_in_words() -> None:
     assert [import_page.hours(value) for value in (0.001, 0.5, 1234.56)] == ["4 s", "30 min", "1,234.6 h"]
     assert import_page.visible(" ") == "space"
     assert import_page.visible("\u0301") == "◌\u0301"
+    assert import_page.visible("\u0e31") == "◌\u0e31"  # Thai, without a combining class
+    assert import_page.visible("\u093f") == "◌\u093f"
+    assert import_page.visible("\u0e33") == "◌\u0e33"
     assert import_page.visible("é") == "é"
 
 
