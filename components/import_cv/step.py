@@ -20,7 +20,7 @@ from components.import_cv.plan.planning import HELD_OUT_SETS, Plan, Planner
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.plan.sets import SetParts, compose, tables_of
 from components.import_cv.plan.splits_in_words import in_words
-from components.import_cv.read.heard import Heard
+from components.import_cv.read.heard import Hearings
 from components.import_cv.read.opening import open_sources
 from components.import_cv.read.release import Release, Source, missing_tables
 from components.import_cv.rules.choice import choose, locale_of
@@ -183,12 +183,12 @@ class _Import:
                 _say(line)
         return chosen
 
-    def _heard(self) -> Heard | None:
+    def _heard(self) -> Hearings | None:
         settings = self.settings
         if not settings.other_heard:
             return None
         path = fetched(settings.other_heard, self.target.staging / "settings")
-        return Heard.read(path, settings.other_heard, settings.other_max_cer, settings.other_max_loss)
+        return Hearings.read(path, settings.other_heard, settings.other_max_cer, settings.other_max_loss)
 
     def _plan(self, release: Release, rules: LabelRules, chosen: SetParts | None, lenient: bool) -> Plan:
         wanted = self.settings.ordered_sets

@@ -48,7 +48,7 @@ ELSEWHERE = {  # in reach of an extra's modules, and needed for something else a
     ("build-scorer", "soundfile"): "as export",
     ("publish", "soundfile"): "as export",
     **dict.fromkeys(
-        [("import-cv", "rapidfuzz"), ("export", "rapidfuzz"), ("pipeline", "rapidfuzz")],
+        [(extra, "rapidfuzz") for extra in ("import-cv", "export", "build-scorer", "pipeline")],
         "of the rates their names and how they compare sentences; none is computed",
     ),
     ("publish", "rapidfuzz"): "the gate draws from counts that the evaluation made",

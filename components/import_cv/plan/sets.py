@@ -11,7 +11,7 @@ from components.import_cv.plan.labels import LabelRules
 from components.import_cv.plan.made_splits import MadeSplits, ReleasedSplits, decide, describe
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.plan.zones import DEV, TEST, TRAIN
-from components.import_cv.read.heard import Heard
+from components.import_cv.read.heard import Hearings
 from components.import_cv.settings import TRAIN_TABLES, ImportSettings
 
 OTHER = "other"
@@ -53,7 +53,7 @@ def tables_of(settings: ImportSettings) -> tuple[list[str], list[str]]:
 
 
 def compose(
-    settings: ImportSettings, tables: Mapping[str, Path], rules: LabelRules, heard: Heard | None = None
+    settings: ImportSettings, tables: Mapping[str, Path], rules: LabelRules, heard: Hearings | None = None
 ) -> SetParts | None:
     """The parts; None if every set is the release's own and nothing else. Raises InputError as `decide` does.
 
@@ -134,7 +134,7 @@ def _judge_pool(held: HeldOut) -> Judge:
     return judge
 
 
-def _judge_votes(held: HeldOut, heard: Heard | None) -> Judge:
+def _judge_votes(held: HeldOut, heard: Hearings | None) -> Judge:
     def judge(row: Sequence[str], text: str) -> Reason:
         reason = held.reason(row[0], row[2], text)
         votes = [int(row[place]) if row[place].isdecimal() else 0 for place in (FOR, AGAINST)]

@@ -28,7 +28,7 @@ class Hearing:
     loss: float  # nats a character of the transcript; infinite where the model cannot write it
 
 
-class Heard:
+class Hearings:
     """The clips that a model was asked about, by the names of their files without folder and suffix."""
 
     def __init__(self, hearings: Mapping[str, Hearing], max_cer: float, max_loss: float) -> None:
@@ -38,7 +38,7 @@ class Heard:
         self.max_loss = max_loss
 
     @classmethod
-    def read(cls, path: Path, where: str, max_cer: float, max_loss: float) -> "Heard":
+    def read(cls, path: Path, where: str, max_cer: float, max_loss: float) -> "Hearings":
         """Raises InputError, with `where` as the name of the file, unless it is a list of measured clips."""
         if not path.is_file():
             raise InputError(f"{where}: no such file: {_EXPECTED}")

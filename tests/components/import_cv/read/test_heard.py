@@ -8,7 +8,7 @@ import pytest
 
 from components.import_cv import step
 from components.import_cv.plan.reasons import Reason
-from components.import_cv.read.heard import Heard
+from components.import_cv.read.heard import Hearings
 from components.import_cv.settings import ImportSettings
 from speech.artifacts import Corpus
 from speech.errors import InputError
@@ -36,7 +36,7 @@ def test_what_is_heard_about_as_it_is_written_is_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "samples.json", samples)
 
     def reason(clip: str, text: str = "open the door", max_loss: float = 4.0) -> Reason:
-        return Heard.read(path, "samples.json", 0.5, max_loss).reason(clip, text)
+        return Hearings.read(path, "samples.json", 0.5, max_loss).reason(clip, text)
 
     assert reason("good.mp3") is Reason.ACCEPTED
     assert reason("release/good.mp3", "Open the door!") is Reason.ACCEPTED
@@ -61,9 +61,9 @@ def test_files_of_another_kind(tmp_path: Path, content: str, message: str) -> No
     path = tmp_path / "samples.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=message):
-        Heard.read(path, "samples.json", 0.5, 0.0)
+        Hearings.read(path, "samples.json", 0.5, 0.0)
     with pytest.raises(InputError, match="no such file: expected the samples.json"):
-        Heard.read(tmp_path / "absent", "absent", 0.5, 0.0)
+        Hearings.read(tmp_path / "absent", "absent", 0.5, 0.0)
 
 
 def test_an_import_leaves_out_what_was_misheard(tmp_path: Path) -> None:
