@@ -1,63 +1,62 @@
-"""The README's two commands on a bare Debian, in a container with the packages that the README names and no others."""
+"""Both commands of the README on a machine with nothing but what the README names: a bare Debian in a container.
+
+FRESH_IMAGES  the distributions; those that the engine has not and cannot pull are skipped
+FRESH_COMMAND what is run there (`make demo && make test`)
+"""
 
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
 
-from tests.end_to_end.test_docker import engine_answers
+from components.images import ROOT
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+IMAGES = os.environ.get("FRESH_IMAGES", "debian:bookworm-slim debian:trixie-slim").split()
+COMMAND = os.environ.get("FRESH_COMMAND", "make demo && make test")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BASE = os.environ.get("SPEECHMILL_FRESH_IMAGE", "debian:bookworm-slim")
-NOT_OURS = ("./.git", "./.venv", "./build", "./.mypy_cache", "./.ruff_cache", "./.pytest_cache")
-USER = "1000:1000"  # nobody whom the container knows: no name, no home, no right but to this folder
-
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not engine_answers(), reason="no container engine answers")]
-
-
-@pytest.fixture(scope="module")
-def machine() -> Iterator[str]:
-    """A container with the packages that the README names and the files of this checkout in /work."""
-    client = docker.from_env(timeout=600)  # removing some gigabytes takes its time
-    try:
-        client.images.get(BASE)
-    except docker.errors.ImageNotFound:
-        pytest.skip(f"{BASE} is not on this machine: `docker pull {BASE}`")
-    container = client.containers.run(BASE, ["sleep", "infinity"], detach=True, network_mode="host")
-    try:
-        (packages,) = re.findall(r"`apt-get install (make [^`]*)`", README)
-        install = f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {packages}"
-        run(container.id, f"{install} && mkdir /work && chown {USER} /work", user="0:0")
-        excluded = [part for name in NOT_OURS for part in ("--exclude", name)]
-        files = subprocess.run(["tar", "-C", str(ROOT), *excluded, "-c", "."], check=True, capture_output=True).stdout
-        unpack = ["docker", "exec", "-i", "--user", USER, container.id, "tar", "-C", "/work", "--no-same-owner", "-x"]
-        subprocess.run(unpack, input=files, check=True)
-        yield container.id
-    finally:
-        container.remove(force=True)
+REACHED_BY = (  # how this machine reaches package registries
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "UV_DEFAULT_INDEX", "UV_INDEX",
+    "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
 
 
-def run(container: str, command: str, user: str = USER) -> str:
-    """What a command in the container prints; a failure shows the end of it."""
-    called = ["docker", "exec", "--user", user, container, "sh", "-ec", command]
-    done = subprocess.run(called, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-5000:]
-    return done.stdout
+def packages() -> str:
+    """What the README says that both commands need of the system."""
+    found = re.search(r"On Debian and Ubuntu `apt-get install ([^`]+)` installs what they need", README)
+    assert found
+    return found[1]
 
 
-def test_the_environment_and_the_demo(machine: str) -> None:
-    assert "Test       61 clips" in run(machine, "cd /work && make demo")
-    doctor = run(machine, "cd /work && .venv/bin/speechmill doctor")
-    assert doctor.endswith("No problem.\n")
-
-
-def test_the_tests(machine: str) -> None:
-    """Of all of them, or of those that SPEECHMILL_FRESH_TESTS names."""
-    told = run(machine, f"cd /work && make setup && make pytest TESTS='{os.environ.get('SPEECHMILL_FRESH_TESTS', '')}'")
-    assert re.search(r"\d+ passed", told)
-    assert " failed" not in told
+@pytest.mark.parametrize("image", IMAGES)
+def test_both_commands_on_a_bare_distribution(image: str, tmp_path: Path) -> None:
+    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
+        pytest.skip("needs a container engine: start Docker")
+    known = subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode == 0
+    if not known and subprocess.run(["docker", "pull", "--quiet", image], capture_output=True).returncode:
+        pytest.skip(f"the engine has no {image}, and cannot pull it")
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path / "clone")], check=True)
+    script = f"""
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends {packages()} >/dev/null
+        useradd --create-home --shell /bin/sh somebody
+        cp -r /clone /home/somebody/speechmill && chown -R somebody: /home/somebody
+        su somebody --command 'set -e; cd ~/speechmill; {COMMAND}'
+    """
+    environment = [f"--env={name}" for name in REACHED_BY if name in os.environ]
+    if certificates := os.environ.get("PIP_CERT"):
+        environment.append(f"--volume={Path(certificates).resolve()}:{certificates}:ro")
+    command = ["docker", "run", "--rm", "--network", "host", "--volume", f"{tmp_path / 'clone'}:/clone:ro"]
+    done = subprocess.run(
+        [*command, *environment, image, "sh", "-euc", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=5400,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout[-3000:]
