@@ -14,7 +14,9 @@ from components.train.data import TrainingClips
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.clips.manifest import Manifest
+from speech.storage.objects import is_remote
 
+SUMMARIES = "summaries"
 # Settings that change nothing about the weights that a run ends with.
 NOT_IN_RUN_KEY: dict[str, Any] = {
     "checkpoint_secs": 0,
@@ -61,6 +63,17 @@ def checkpoints_at(checkpoint_uri: str, settings: TrainSettings, clips: Training
     digest = hashlib.sha256(json.dumps([_that_count(settings), base_uri], sort_keys=True).encode())
     _add_clips(digest, clips)
     return f"{checkpoint_uri.rstrip('/')}/{digest.hexdigest()[:16]}"
+
+
+def with_summaries(checkpoint_uri: str, settings: TrainSettings, clips: TrainingClips, base_uri: str) -> TrainSettings:
+    """The settings with curves in a folder of the training's own under `checkpoint_uri`/summaries, unless one is named.
+
+    A TensorBoard that is pointed at `checkpoint_uri`/summaries shows all trainings that share it.
+    """
+    if settings.summary_dir or not is_remote(checkpoint_uri):
+        return settings
+    name = checkpoints_at("", settings, clips, base_uri).strip("/")
+    return replace(settings, summary_dir=f"{checkpoint_uri.rstrip('/')}/{SUMMARIES}/{name}")
 
 
 def clips_copy_at(checkpoint_uri: str, clips: TrainingClips) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from components.train.followed.curves import TrainingCurves
 from components.train.interruption import Interruption
 from components.train.recipes.schedule import Schedule
 from components.train.saving.average import mean_of
@@ -21,7 +22,6 @@ from speech.errors import InputError, RetryError
 from speech.features.feature_cache import FeatureCache
 from speech.nn.batches import Batch, ClipSet, EpochAugmentation, Worker, stream, subset
 from speech.nn.plans import BatchSize, plan_shuffled, plan_sorted
-from speech.nn.summaries import Summaries
 from speech.nn.training import StepResult, Trainer
 from speech.progress import Progress, format_duration
 
@@ -63,6 +63,7 @@ class Waiting:
     def __init__(self, batches: Iterable[Batch]) -> None:
         self._batches = batches
         self.waited_s = self.worked_s = 0.0
+        self.newest_s = 0.0  # the wait for the newest batch
 
     @property
     def share(self) -> float:
@@ -73,7 +74,8 @@ class Waiting:
         before = time.monotonic()
         for batch in self._batches:
             asked = time.monotonic()
-            self.waited_s += asked - before
+            self.newest_s = asked - before
+            self.waited_s += self.newest_s
             try:
                 yield batch
             finally:  # whoever has the last batch that it wants asks for no more
@@ -93,7 +95,7 @@ class TrainingRun:
     augmenter: Augmenter
     store: CheckpointStore
     state: RunState
-    summaries: Summaries
+    curves: TrainingCurves
     cache: FeatureCache | None = None
     base: str = ""  # the name of the checkpoint that the epochs have to beat
     waiting: Waiting | None = None  # of the newest epoch
@@ -136,6 +138,7 @@ class TrainingRun:
                 state.finished = True
                 self.save()
             self.try_average()
+        self.curves.finish(self.trainer.global_step)
         if state.base is not None and state.base_is_best:
             name, loss = state.base["checkpoint"], state.base["dev_loss"]
             print(f"no epoch was better than {name} (dev loss {loss:.3f}): it stays the best", flush=True)
@@ -153,7 +156,7 @@ class TrainingRun:
         state = self.state
         state.base = {"checkpoint": self.base, **scores.as_record()}
         state.best = {"epoch": 0, **scores.as_record()}
-        self.summarize(scores, 0)
+        self.curves.measured(self.trainer.global_step, scores)
         print(f"before training: {scores} ({self.base})", flush=True)
         self.save(last=False, best=True)
 
@@ -176,7 +179,8 @@ class TrainingRun:
     def save(self, last: bool = True, best: bool = False) -> None:
         """Write the newest checkpoint, the best one, or the same as both, if this is the worker that does."""
         if self.trainer.devices.is_chief:
-            self.saver.save(asdict(self.state), last=last, best=best)
+            unwritten = {"unwritten_curves": self.curves.unwritten} if last else {}
+            self.saver.save(asdict(self.state) | unwritten, last=last, best=best)
 
     @property
     def save_every_s(self) -> float:
@@ -245,6 +249,7 @@ class TrainingRun:
         start, worker = state.batch, self.worker
         made = stream(self.train_set, batches, start=start, augmentation=augmentation, cache=self.cache, worker=worker)
         self.waiting = Waiting(made)
+        self.curves.begin_epoch(state.epoch + start / max(1, len(batches)))
         with Progress(label, clips, "clips", done=done, show=show) as progress:
             for batch in self.waiting:
                 result = self.train_batch(batch, interruption.requested)
@@ -252,7 +257,7 @@ class TrainingRun:
                 if result.applied:
                     state.loss_sum += result.mean_loss
                     state.loss_count += 1
-                    self.summaries.scalar("train/step_loss", result.mean_loss, self.trainer.global_step)
+                    self.add_to_curves(result, batch.index)
                 progress.update(len(batches[batch.index]), loss=f"{state.loss_sum / max(1, state.loss_count):.3f}")
                 if state.batch == len(batches):
                     break  # the checkpoint of the epoch's end follows
@@ -272,6 +277,13 @@ class TrainingRun:
             raise InputError(f"{self.train_set.source}: no clip could be trained on ({reasons}): check the audio files")
         state.batch = len(batches)
         self.check_clips(self.train_set)
+
+    def add_to_curves(self, result: StepResult, batch: int) -> None:
+        """The step that was just taken, of a batch of the current epoch."""
+        rate = self.trainer.learning_rate * self.rate_factor(batch)
+        waited_s = self.waiting.newest_s if self.waiting else 0.0
+        epoch = self.state.epoch + (batch + 1) / self.n_batches
+        self.curves.step(self.trainer.global_step, epoch, result, rate, waited_s)
 
     def check_clips(self, clips: ClipSet) -> None:
         """Stop when too many clips turn out to be of no use, as soon as that shows; what was trained is kept."""
@@ -346,11 +358,8 @@ class TrainingRun:
         print(f"plateau: back to the best weights, learning rate {self.trainer.learning_rate:g}", flush=True)
 
     def report(self, record: dict[str, Any], scores: Scores | None, better: bool) -> None:
-        """One line an epoch, and the summaries."""
-        for name, loss in {"train": record["train_loss"], **record.get("metrics", {})}.items():
-            self.summaries.scalar(f"epoch_loss/{name}", loss, record["epoch"])
-        if scores is not None:
-            self.summarize(scores, record["epoch"])
+        """One line an epoch, and the curves."""
+        self.curves.epoch(self.trainer.global_step, record, scores)
         dev = f", {scores}{' (best)' if better else ''}" if scores else ""
         metrics = "".join(f", {name} {loss:.3f}" for name, loss in record.get("metrics", {}).items())
         seconds = format_duration(record["seconds"])
@@ -358,8 +367,3 @@ class TrainingRun:
             seconds += f", waited for clips {self.waiting.share:.1%} of the time"
         epoch = f"epoch {record['epoch']}/{self.settings.epochs}"
         print(f"{epoch}: train loss {record['train_loss']:.3f}{dev}{metrics}, {seconds}", flush=True)
-
-    def summarize(self, scores: Scores, epoch: int) -> None:
-        """A point on each curve of the dev sets."""
-        for curve, value in (("loss", scores.loss), ("wer", scores.wer), ("cer", scores.cer)):
-            self.summaries.scalar(f"epoch_{curve}/dev", value, epoch)

@@ -159,7 +159,7 @@ def _check_paths(findings: Findings, flags: "TrainCommand") -> None:
 
 
 def _check_written(findings: Findings, settings: TrainSettings) -> None:
-    if settings.summary_dir:
+    if settings.summary_dir and not is_remote(settings.summary_dir):  # curves never stop a training
         findings.takes_files("summary_dir", settings.summary_dir)
     if settings.feature_cache:
         findings.takes_file("feature_cache", settings.feature_cache)

@@ -257,7 +257,12 @@ class TrainSettings(LegacyFlags):
     intra_op_parallelism_threads: int = setting(0, "threads within an operation; 0: one a core")
     inter_op_parallelism_threads: int = setting(0, "operations at the same time; 0: TensorFlow decides")
 
-    summary_dir: str = setting("", "folder for TensorBoard; empty: no summaries", group="Log")
+    summary_dir: str = setting(
+        "",
+        "folder or s3:// prefix of the curves for TensorBoard and `speechmill watch`; empty: none, in the pipeline "
+        "checkpoint_uri/summaries",
+        group="Log",
+    )
     show_progressbar: bool = setting(True, "a bar on a terminal, a line a minute in a log")
     log_placement: bool = setting(False, "log on which device each operation runs")
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from components.train import identity, preflight, start
 from components.train.data import TrainingClips, dev_csvs
+from components.train.followed.curves import TrainingCurves
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import keep_best
 from components.train.recipes.recipe import Recipe
@@ -34,7 +35,6 @@ from speech.nn.batches import ClipSet
 from speech.nn.devices import LOST, Compute, Devices, compute_on, configure, lost_workers
 from speech.nn.dropout import DropoutRates
 from speech.nn.recurrent import recurrence
-from speech.nn.summaries import Summaries
 from speech.nn.training import Adam, Trainer
 from speech.storage.files import write_json
 from speech.storage.objects import list_keys, local_folder
@@ -66,6 +66,7 @@ def run_in_pipeline(
     the best one is left.
     """
     if checkpoint_uri:
+        settings = identity.with_summaries(checkpoint_uri, settings, clips, base_uri)
         checkpoint_uri = identity.checkpoints_at(checkpoint_uri, settings, clips, base_uri)
     with tempfile.TemporaryDirectory() as scratch:
         base = local_folder(base_uri, Path(scratch, "base")) if base_uri else None
@@ -160,17 +161,17 @@ def _train(
     print(f"{devices.describe()}, {precision}{by}", flush=True)
 
     started = time.monotonic()
-    summaries = Summaries(settings.summary_dir if devices.is_chief else "")
     augmenter = _augmenter(settings, begin.snapshot.geometry)
     cache = _feature_cache(settings, data.train, begin, augmenter, devices)
+    curves = _curves(settings, begin, trainer, devices)
     training = TrainingRun(
-        settings, trainer, sets.train, sets.dev, sets.metrics, augmenter, store, state, summaries, cache, begin.base
+        settings, trainer, sets.train, sets.dev, sets.metrics, augmenter, store, state, curves, cache, begin.base
     )
     with store.uploading(settings.upload_secs) if devices.is_chief else contextlib.nullcontext():
         if devices.is_chief:
             store.publish(before=[ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
-        training.run()
-        summaries.close()
+        with curves:
+            training.run()
         if devices.is_chief:
             _write_report(store, training, time.monotonic() - started)
         with devices.waiting_for("worker 0 to store everything", settings.upload_patience_secs):
@@ -236,6 +237,17 @@ def _trainer(settings: TrainSettings, begin: Start, compute: Compute, devices: D
         devices=devices,
         parts=settings.gradient_accumulation_steps,
     )
+
+
+def _curves(settings: TrainSettings, begin: Start, trainer: Trainer, devices: Devices) -> TrainingCurves:
+    """The curves, of one worker; a run that goes on takes back the points behind its checkpoint."""
+    if not devices.is_chief:
+        return TrainingCurves(replace(settings, summary_dir=""), 0)
+    unwritten = begin.snapshot.training_state.get("unwritten_curves", ()) if begin.resumed else ()
+    if settings.summary_dir:
+        print(f"curves: {settings.summary_dir} (TensorBoard and `speechmill watch` follow them)", flush=True)
+    # What was loaded from elsewhere is measured before the first step.
+    return TrainingCurves(settings, trainer.global_step + begin.resumed, unwritten)
 
 
 def _recipe(settings: TrainSettings, begin: Start, train_set: ClipSet) -> Recipe:

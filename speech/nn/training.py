@@ -45,6 +45,7 @@ class StepResult:
     n_clips: int
     n_not_finite: int  # clips whose loss is not finite
     stop: bool  # whether a worker asked to stop behind this step
+    gradient_norm: float = 0.0  # of all gradients of the batch's mean loss as one vector
 
 
 class Trainer:
@@ -154,7 +155,7 @@ class Trainer:
         losses, totals, applied = self._step(
             *clips, batch.first_clip, float(stop), self._loss_scale, rate_factor, tf.constant(update)
         )
-        n_clips, loss_sum, n_not_finite, stops = (float(total) for total in totals)
+        n_clips, loss_sum, n_not_finite, stops, gradient_norm = (float(total) for total in totals)
         return StepResult(
             losses=losses.numpy()[: len(batch.clips)],
             mean_loss=loss_sum / n_clips if n_clips else float("nan"),
@@ -162,6 +163,7 @@ class Trainer:
             n_clips=round(n_clips),
             n_not_finite=round(n_not_finite),
             stop=stops > 0,
+            gradient_norm=gradient_norm,
         )
 
     # What follows is traced: once, for all shapes of batches.
@@ -234,9 +236,10 @@ class Trainer:
         factor = 1.0 / (tf.maximum(totals[0], 1.0) * loss_scale)
         gradients = [gradient * factor for gradient in gradients]
         good = update & (totals[0] > 0) & tf.math.is_finite(totals[1])
-        good &= tf.math.is_finite(tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients]))
+        half_square = tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients])
+        good &= tf.math.is_finite(half_square)
         applied = tf.cond(good, lambda: self._apply(gradients, rate_factor), lambda: tf.constant(False))
-        return losses, totals, applied
+        return losses, tf.concat([totals, [tf.sqrt(2.0 * half_square)]], 0), applied
 
     def _loss_and_gradients(
         self, clips: list[tf.Tensor], first_clip: tf.Tensor, loss_scale: tf.Tensor

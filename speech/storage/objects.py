@@ -221,11 +221,30 @@ def read_object(uri: str) -> bytes | None:
     raise RetryError(f"{uri} came damaged, {READ_ATTEMPTS} times: its checksum is another")
 
 
-def write_object(uri: str, data: bytes) -> None:
-    """Put a small object at `uri`; the store refuses what does not arrive as it is."""
+def read_range(uri: str, start: int) -> bytes:
+    """What an object holds from byte `start` on; nothing where it is no longer than that."""
+    from botocore.exceptions import ClientError
+
     bucket, key = split_uri(uri)
     with storage_errors(uri):
-        client().put_object(Bucket=bucket, Key=key, Body=data, **checksums(data), **encryption())
+        try:
+            return bytes(client(uri=uri).get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-")["Body"].read())
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("InvalidRange", "416", "NoSuchKey"):
+                return b""
+            raise
+
+
+def write_object(uri: str, data: bytes, *, patient: bool = True) -> None:
+    """Put a small object at `uri`; the store refuses what does not arrive as it is.
+
+    Without patience a store that is away shows within seconds.
+    """
+    bucket, key = split_uri(uri)
+    with storage_errors(uri):
+        (client() if patient else client(IMPATIENT)).put_object(
+            Bucket=bucket, Key=key, Body=data, **checksums(data), **encryption()
+        )
 
 
 def checksums(data: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from components.train.cluster import jobs, watch
 from components.train.cluster.jobs import Nodes
 from components.train.cluster.kubernetes_api import ApiError, KubernetesApi
 from components.train.data import DEV, TRAIN, TrainingClips
-from components.train.identity import checkpoints_at, clips_copy_at
+from components.train.identity import checkpoints_at, clips_copy_at, with_summaries
 from components.train.interruption import Interruption
 from components.train.outcome import keep_best
 from components.train.report import PAGE
@@ -131,7 +131,8 @@ def _arguments(work: TrainingTask, save_uri: str) -> list[str]:
     files = [f"--train_files={_reachable(clips.train, clips.train_uri, f'{copies}/{TRAIN}')}/{clips.train_csv.name}"]
     for csv in clips.dev_csvs:
         files.append(f"--dev_files={_reachable(clips.dev, clips.dev_uri, f'{copies}/{DEV}')}/{csv.name}")
-    return ["-m", "components.train", *files, f"--checkpoint_dir={save_uri}", *base, *flags(work.settings)]
+    settings = with_summaries(work.checkpoint_uri, work.settings, clips, work.base_uri)
+    return ["-m", "components.train", *files, f"--checkpoint_dir={save_uri}", *base, *flags(settings)]
 
 
 def _reachable(folder: Path, artifact_uri: str, copy_uri: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.train.data import TrainingClips
-from components.train.identity import NOT_IN_RUN_KEY, checkpoints_at, clips_copy_at, run_key
+from components.train.identity import NOT_IN_RUN_KEY, checkpoints_at, clips_copy_at, run_key, with_summaries
 from components.train.settings import TrainSettings
 from speech.alphabet import Alphabet
 from speech.clips.manifest import Clip, Manifest
@@ -47,3 +47,13 @@ def test_settings_data_alphabet_and_base_do(clips: TrainingClips, tmp_path: Path
     places += [checkpoints_at("s3://c", SETTINGS, clips, "")]
     assert len(set(places)) == 3
     assert copy != clips_copy_at("s3://c", clips)
+
+
+def test_curves_lie_beside_the_checkpoints_of_all_trainings(clips: TrainingClips) -> None:
+    name = checkpoints_at("s3://c/running", SETTINGS, clips, "").rpartition("/")[2]
+    made = with_summaries("s3://c/running/", SETTINGS, clips, "")
+    assert made == replace(SETTINGS, summary_dir=f"s3://c/running/summaries/{name}")
+    assert checkpoints_at("s3://c/running", made, clips, "") == f"s3://c/running/{name}"  # no other training
+    named = replace(SETTINGS, summary_dir="s3://elsewhere")
+    assert with_summaries("s3://c/running", named, clips, "") == named
+    assert with_summaries("", SETTINGS, clips, "") == SETTINGS
