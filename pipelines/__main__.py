@@ -154,6 +154,13 @@ def card(argv: Sequence[str]) -> None:
     model_cards.main(argv)
 
 
+def watch(argv: Sequence[str]) -> None:
+    """A training while it runs."""
+    from pipelines import watching
+
+    watching.main(argv)
+
+
 def doctor(argv: Sequence[str]) -> None:
     """Look at this machine."""
     from pipelines import doctor as work
@@ -166,12 +173,14 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "compile": (compile_pipeline, "write the pipeline as YAML for Kubeflow"),
     "submit": (submit, "start a run on Kubeflow and follow it"),
     "schedule": (schedule, "create or replace a recurring run on Kubeflow"),
+    "watch": (watch, "follow a training in the terminal: its curves, and the time left"),
     "images": (images, "build the steps' images, or push them"),
     "models": (models, "list, show and compare the published versions, or roll back to one"),
     "card": (card, "print the model card of a published version, for a model hub"),
     "doctor": (doctor, "look at this machine: what is missing, and what to do"),
 }
 WITHOUT_KFP = ("models", "card")
+WITHOUT_EXTRAS = ("doctor", "watch")  # which says what is missing; whose run on Kubeflow asks for kfp itself
 
 
 def usage() -> str:
@@ -190,9 +199,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         if name not in COMMANDS:
             raise InputError(f"unknown command {name}: expected {', '.join(COMMANDS)}")
-        require("publish" if name in WITHOUT_KFP else "pipeline")
-        if name != "doctor":  # which says what is missing, this as well
-            require("pipeline")
+        if name not in WITHOUT_EXTRAS:
+            require("publish" if name in WITHOUT_KFP else "pipeline")
     COMMANDS[name][0](arguments[1:])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.train.followed.curves import TrainingCurves
+from components.train.followed.training_curves import TrainingCurves
 from components.train.interruption import Interruption
 from components.train.recipes.schedule import Schedule
 from components.train.saving.average import mean_of

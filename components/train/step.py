@@ -13,7 +13,7 @@ import numpy as np
 
 from components.train import identity, preflight, start
 from components.train.data import TrainingClips, dev_csvs
-from components.train.followed.curves import TrainingCurves
+from components.train.followed.training_curves import TrainingCurves
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import keep_best
 from components.train.recipes.recipe import Recipe

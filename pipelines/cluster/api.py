@@ -140,6 +140,16 @@ class KubeflowApi:
         message = run.error.message if run.error is not None and run.error.message else ""
         return Run(run.state or "PENDING", _first_line(message), str(run.finished_at or ""))
 
+    def parameters(self, run_id: str) -> dict[str, Any]:
+        """The parameters of a run, as far as they were given or the pipeline has defaults."""
+        with self._calling(f"asking for run {run_id}"):
+            run = self.client._run_api.run_service_get_run(run_id, _request_timeout=ANSWER_S)
+        spec = run.pipeline_spec or {}
+        declared = spec.get("pipeline_spec", spec).get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+        defaults = {name: one.get("defaultValue") for name, one in declared.items()}
+        given = run.runtime_config.parameters if run.runtime_config is not None else None
+        return defaults | (given or {})
+
     def workflow(self, run_id: str) -> dict[str, Any]:
         """The Workflow that a run is to Argo; `{}` before it has begun.
 

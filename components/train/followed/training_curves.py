@@ -26,7 +26,7 @@ class TrainingCurves:
         self._epochs = settings.epochs
         self._began = self._before = time.monotonic()
         self._first: float | None = None  # the epoch, with a fraction, that this process began at
-        self._left_s = 0.0
+        self._is_told = False  # how long the run is to be
 
     @property
     def unwritten(self) -> list[dict[str, Any]]:
@@ -53,7 +53,6 @@ class TrainingCurves:
         now = time.monotonic()
         seconds, self._before = now - self._before, now
         done = epoch - (self._first or 0.0)
-        self._left_s = (now - self._began) * (self._epochs - epoch) / done if done > 0 else 0.0
         values = {
             "train/step_loss": result.mean_loss,
             "train/gradient_norm": result.gradient_norm,
@@ -61,8 +60,10 @@ class TrainingCurves:
             "train/clips_per_second": result.n_clips / max(seconds, 1e-9),
             "train/seconds_waited_for_clips": waited_s,
             "progress/epoch": epoch,
-            "progress/seconds_left": self._left_s,
+            "progress/seconds_left": (now - self._began) * (self._epochs - epoch) / done if done > 0 else 0.0,
         }
+        if not self._is_told:
+            values["progress/epochs"], self._is_told = float(self._epochs), True
         self._writer.add(step, values)
 
     def epoch(self, step: int, record: Mapping[str, Any], scores: Scores | None) -> None:

@@ -32,7 +32,7 @@ def train(tones: Path, save: Path, load: Path | None = None, **changed: object) 
 
 def test_a_training_shows_its_numbers(tones: Path, tmp_path: Path) -> None:
     seen = train(tones, tmp_path, lr_schedule="linear", lr_warmup=0.0)
-    assert seen.series.keys() == OF_STEPS | OF_EPOCHS | {"progress/finished"}
+    assert seen.series.keys() == OF_STEPS | OF_EPOCHS | {"progress/epochs", "progress/finished"}
     for tag in OF_STEPS:
         assert [one for one, _ in seen.line(tag)] == list(range(1, STEPS + 1))
     history = json.loads((tmp_path / "checkpoint" / Checkpoint.HISTORY).read_text())["epochs"]
@@ -67,6 +67,7 @@ def test_a_killed_training_that_goes_on_shows_one_curve(
                 train(tones, tmp_path / "killed")
     again = train(tones, tmp_path / "killed")
     assert again.series.keys() == straight.series.keys()
+    assert again.last("progress/epochs") == SETTINGS.epochs
     for tag in ("train/step_loss", "train/gradient_norm", "progress/epoch", *OF_EPOCHS):
         assert again.line(tag) == straight.line(tag)
 
