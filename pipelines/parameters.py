@@ -27,6 +27,7 @@ from speech.model_card import CardSettings
 from speech.settings import setting
 from speech.settings.arguments import Argument, described
 from speech.settings.flag_help import groups
+from speech.tracking.tracking_settings import TrackingSettings
 
 # The components that have parameters, in the order of the form.
 COMPONENTS = (
@@ -42,6 +43,7 @@ GROUPS = {
     ScorerInputs: "Scorer",
     EvaluateInputs: "Evaluation",
     CardSettings: "Publishing",
+    TrackingSettings: "Tracking",
     NotifySettings: "Messages",
 }
 

@@ -3,10 +3,12 @@
 Its parameters are those that the steps' settings declare as such; see parameters.py.
 """
 
+import json
 from typing import Any
 
 from kfp import dsl
 
+from components import images
 from components.build_scorer.component import build_scorer
 from components.convert_openvino.component import convert_openvino
 from components.evaluate.component import evaluate, evaluate_openvino
@@ -16,6 +18,8 @@ from components.publish.component import publish
 from components.train.component import train
 from pipelines.parameters import of, parametrized
 from pipelines.shape import imported, of_training
+
+IMAGE_TAGS = json.dumps({step: images.reference(step) for step in images.STEPS})  # for the record
 
 
 @dsl.pipeline(name="retrain", display_name="Speechmill: retrain")
@@ -49,5 +53,6 @@ def retrain(**given: Any) -> None:
         scorer=scorer,
         checkpoint=trained.outputs["checkpoint"],
         corpus=corpus,
+        image_tags=IMAGE_TAGS,
         **of(publish, given),
     )

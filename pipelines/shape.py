@@ -41,7 +41,9 @@ def imported(**arguments: Any) -> dict[str, Any]:
     if count == 1:
         return dict(import_cv(**arguments).outputs)
     with dsl.ParallelFor([f"{number}/{count}" for number in range(1, count + 1)], name="import-parts") as partition:
-        part = import_part(partition=partition, **arguments)
+        taken = {one.name for one in import_part.python_func.arguments}
+        given = {name: value for name, value in arguments.items() if name in taken}
+        part = import_part(partition=partition, **given)
     return dict(merge_corpus(parts=dsl.Collected(part.outputs["part"])).outputs)
 
 

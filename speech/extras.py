@@ -15,6 +15,7 @@ MODULES = {
     # Of an IR also openvino, of anything else tensorflow, of a scorer's search optuna.
     "evaluate": ("rapidfuzz", "jinja2", "soundfile", "soxr", *_CHECKPOINTS),
     "publish": _CHECKPOINTS,
+    "tracking": ("mlflow",),
     "pipeline": ("kfp", "kfp.kubernetes", "docker"),
 }
 STEPS = ("import-cv", "train", "export", "convert-openvino", "evaluate", "publish")  # of a run on this machine

@@ -6,10 +6,11 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 from components import images
 from components.evaluate.settings import EvaluateInputs, EvaluateSettings
 from speech.settings.arguments import takes
+from speech.tracking.tracking_settings import TrackingSettings
 
 
 @dsl.component(base_image=images.EVALUATE, install_kfp_package=False)
-@takes(EvaluateInputs, EvaluateSettings)
+@takes(EvaluateInputs, EvaluateSettings, TrackingSettings)
 def evaluate(
     model: Input[Model],
     test_clips: Input[Dataset],
@@ -35,6 +36,8 @@ def evaluate(
     champion: str = "",
     champion_of: str = "",
     extra_flags: str = "",
+    tracking_uri: str = "",
+    tracking_experiment: str = "speechmill",
     # end
 ) -> None:
     """Measure the exported model on the corpus' test clips: WER, CER, loss, and a report to learn from.
@@ -58,6 +61,7 @@ def evaluate(
         from components.evaluate.settings import EvaluateSettings
         from speech.artifacts import Clips
         from speech.settings.arguments import from_arguments
+        from speech.tracking.tracking_settings import TrackingSettings
 
         settings = from_arguments(EvaluateSettings, locals(), "evaluate: extra_flags")
         made = step.run_on_clips(
@@ -72,10 +76,16 @@ def evaluate(
         for name, value in step.headline(made).items():
             metrics.log_metric(name, value)
         Path(report.path).write_bytes((made.folder / made.HTML_REPORT).read_bytes())
+        step.track(from_arguments(TrackingSettings, locals()), "evaluate", settings, made, evaluation.uri)
 
 
 @dsl.component(base_image=images.EVALUATE, install_kfp_package=False)
-@takes(EvaluateInputs, EvaluateSettings, only=("test_sets", "text_normalization", "extra_flags"))
+@takes(
+    EvaluateInputs,
+    EvaluateSettings,
+    TrackingSettings,
+    only=("test_sets", "text_normalization", "extra_flags", "tracking_uri", "tracking_experiment"),
+)
 def evaluate_openvino(
     ir: Input[Model],
     test_clips: Input[Dataset],
@@ -87,6 +97,8 @@ def evaluate_openvino(
     test_sets: str = "test",
     text_normalization: str = "spaces",
     extra_flags: str = "",
+    tracking_uri: str = "",
+    tracking_experiment: str = "speechmill",
     # end
 ) -> None:
     """Measure the OpenVINO IR on the clips that the exported model was measured on.
@@ -108,6 +120,7 @@ def evaluate_openvino(
         from components.evaluate.settings import EvaluateSettings
         from speech.artifacts import Clips
         from speech.settings.arguments import from_arguments
+        from speech.tracking.tracking_settings import TrackingSettings
 
         settings = from_arguments(EvaluateSettings, locals(), "evaluate_openvino: extra_flags")
         clips = Clips.open(test_clips.path)
@@ -118,3 +131,4 @@ def evaluate_openvino(
         for name, value in step.headline(made).items():
             metrics.log_metric(name, value)
         Path(report.path).write_bytes((made.folder / made.HTML_REPORT).read_bytes())
+        step.track(from_arguments(TrackingSettings, locals()), "evaluate_openvino", settings, made, evaluation.uri)

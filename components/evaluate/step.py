@@ -29,6 +29,8 @@ from speech.errors import InputError
 from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, headline_rate, word_error_table
 from speech.ownership import Place, place_at
 from speech.storage.files import write_json, write_text
+from speech.tracking.tracked_run import StepRecord, record
+from speech.tracking.tracking_settings import TrackingSettings, run_of
 
 DEV = "dev"
 EXAMPLES = 5  # clips in the Markdown summary
@@ -315,3 +317,19 @@ def _describe(subject: Subject) -> dict[str, Any]:
         "alphabet": len(subject.alphabet),
         "alphabet_has_space": subject.alphabet.has_space,
     }
+
+
+def track(
+    tracking: TrackingSettings, step: str, settings: EvaluateSettings, evaluation: Evaluation, artifact_uri: str
+) -> None:
+    """Leave the scores and the report in the run's record, if a tracking server is set."""
+    record(
+        tracking,
+        run_of(artifact_uri),
+        lambda: StepRecord(
+            step,
+            asdict(settings),
+            headline(evaluation),
+            files={Evaluation.HTML_REPORT: evaluation.folder / Evaluation.HTML_REPORT},
+        ),
+    )

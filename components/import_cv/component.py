@@ -8,10 +8,11 @@ from kfp.dsl import HTML, Dataset, Input, Output
 from components import images
 from components.import_cv.settings import ImportInputs, ImportSettings
 from speech.settings.arguments import takes
+from speech.tracking.tracking_settings import TrackingSettings
 
 
 @dsl.component(base_image=images.IMPORT_CV, install_kfp_package=False)
-@takes(ImportInputs, ImportSettings)
+@takes(ImportInputs, ImportSettings, TrackingSettings)
 def import_cv(
     corpus: Output[Dataset],
     train_clips: Output[Dataset],
@@ -36,6 +37,8 @@ def import_cv(
     max_duration_s: float = 10.0,
     previous: str = "",
     extra_flags: str = "",
+    tracking_uri: str = "",
+    tracking_experiment: str = "speechmill",
     # end
 ) -> None:
     """Turn a Common Voice release into a corpus: 16 kHz clips in tar shards, CSVs, an alphabet, a report.
@@ -56,11 +59,14 @@ def import_cv(
         from components.import_cv.plan.split import split
         from components.import_cv.settings import ImportSettings
         from speech.settings.arguments import from_arguments
+        from speech.tracking.tracking_settings import TrackingSettings
 
         settings = from_arguments(ImportSettings, locals(), "extra_flags of import_cv")
         made = step.run(settings, corpus_uri, Path(corpus.path))
         Path(report.path).write_text(step.read_report(made), encoding="utf-8")
         corpus.metadata.update(step.headline(made))
+        source = {"corpus_uri": corpus_uri, "corpus_revision": corpus_revision}
+        step.track(from_arguments(TrackingSettings, locals()), settings, made, source, corpus.uri)
         clips = {"train": train_clips, "dev": dev_clips, "test": test_clips}
         split(made, {name: Path(one.path) for name, one in clips.items()}, {n: one.uri for n, one in clips.items()})
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ from speech.artifacts import SPLITS, Corpus, CorpusPart
 from speech.errors import NO_SPACE, InputError, RetryError
 from speech.native.processors import cores
 from speech.storage.stores import fetched
+from speech.tracking.tracked_run import StepRecord, record
+from speech.tracking.tracking_settings import TrackingSettings, run_of
 
 SHARD_FORMAT = 4  # how clips are divided into shards, and how the journal says it
 NOT_IN_FINGERPRINT = (
@@ -87,6 +89,22 @@ def headline(corpus: Corpus) -> dict[str, float]:
 def read_report(corpus: Corpus) -> str:
     """The HTML report."""
     return (corpus.folder / Corpus.HTML_REPORT).read_text(encoding="utf-8")
+
+
+def track(
+    tracking: TrackingSettings, settings: ImportSettings, corpus: Corpus, source: Mapping[str, str], artifact_uri: str
+) -> None:
+    """Leave what the corpus was made of, and the report, in the run's record, if a tracking server is set."""
+    record(
+        tracking,
+        run_of(artifact_uri),
+        lambda: StepRecord(
+            "import_cv",
+            {**asdict(settings), **source, "imported_uri": artifact_uri},
+            headline(corpus),
+            files={Corpus.HTML_REPORT: read_report(corpus)},
+        ),
+    )
 
 
 def _say(text: str) -> None:

@@ -9,12 +9,13 @@ from components.publish.settings import PublishSettings
 from speech.errors import InputError
 from speech.extras import require
 from speech.settings import command, setting
+from speech.tracking.tracking_settings import TrackingSettings
 
 PROG = "python -m components.publish"
 
 
 @dataclass(frozen=True)
-class PublishCommand(PublishSettings):
+class PublishCommand(PublishSettings, TrackingSettings):
     """The settings, and the paths that the pipeline would pass."""
 
     model: str = setting(
@@ -39,7 +40,7 @@ class PublishCommand(PublishSettings):
 
 
 @dataclass(frozen=True)
-class RollbackCommand:
+class RollbackCommand(TrackingSettings):
     """What to go back to, and where."""
 
     publish_uri: str = setting("", "folder or s3:// prefix of the versions")
@@ -56,7 +57,7 @@ class ChampionCommand:
 def run(settings: PublishCommand) -> None:
     """Publish, decide on the champion, and say what came out."""
     _require(settings, "model")
-    from components.publish import step
+    from components.publish import registration, step
 
     names = ("model", "mapped", "tflite", "ir", "scorer", "card", "evaluation", "checkpoint")
     artifacts = {name: Path(getattr(settings, name)) for name in names if getattr(settings, name)}
@@ -64,15 +65,19 @@ def run(settings: PublishCommand) -> None:
     version = step.run(settings, artifacts, settings.publish_uri, source)
     print(f"{'published' if version.new else 'already published'}: {version.uri}")
     print(step.verdict(version))
+    registration.in_pipeline(settings, version, {}, settings.publish_uri, version.uri)
 
 
 def roll_back(settings: RollbackCommand) -> None:
     """Move the champion back and say where it is now."""
     _require(settings)
+    from components.publish import registration
     from components.publish.champion import Champions
     from components.publish.model_bucket import open_target
 
     record = Champions(open_target(settings.publish_uri)).roll_back(settings.version)
+    if moved := registration.champion(settings, settings.publish_uri, record["version"], record["uri"]):
+        print(moved)
     print(f"rolled back from {record['from']}: the champion is {record['version']}, {record['uri']}")
 
 

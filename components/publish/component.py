@@ -7,10 +7,11 @@ from components import images
 from components.publish.settings import NotifySettings, PublishInputs, PublishSettings
 from speech.model_card import CardSettings
 from speech.settings.arguments import takes
+from speech.tracking.tracking_settings import TrackingSettings
 
 
 @dsl.component(base_image=images.PUBLISH, install_kfp_package=False)
-@takes(CardSettings, PublishInputs, PublishSettings)
+@takes(CardSettings, PublishInputs, PublishSettings, TrackingSettings)
 def publish(
     model: Input[Model],
     mapped: Input[Model],
@@ -34,9 +35,12 @@ def publish(
     publish_uri: str = "",
     corpus_uri: str = "",
     corpus_revision: str = "",
+    image_tags: str = "",
     version: str = "",
     force: bool = False,
     min_test_clips: int = 30,
+    tracking_uri: str = "",
+    tracking_experiment: str = "speechmill",
     # end
 ) -> None:
     """Put a version of the model where clients fetch it, and make it the champion there if it is better.
@@ -53,17 +57,19 @@ def publish(
         published: The version; only its description if it went to `publish_uri`.
         report: The decision, the scores, the files, and the model card.
     """
+    import json
     import tempfile
     from pathlib import Path
 
     from speech.errors import one_line_errors
 
     with one_line_errors(), tempfile.TemporaryDirectory() as scratch:
-        from components.publish import step
+        from components.publish import registration, step
         from components.publish.settings import PublishSettings
         from speech import model_card
         from speech.artifacts import Corpus, Evaluation, ExportedModel
         from speech.settings.arguments import from_arguments
+        from speech.tracking.tracking_settings import TrackingSettings
 
         card = from_arguments(model_card.CardSettings, locals(), "card_flags", "card_flags")
         models = [ExportedModel.open(one.path) for one in (model, mapped, tflite)]
@@ -87,6 +93,8 @@ def publish(
             step.Provenance(corpus_uri, corpus_revision, corpus.uri),
             published.uri,
         )
+        tracking = from_arguments(TrackingSettings, locals())
+        registration.in_pipeline(tracking, made, json.loads(image_tags or "{}"), publish_uri, published.uri)
         published.metadata["version"] = made.name
         published.metadata["uri"] = made.uri if publish_uri else f"{published.uri}/{made.name}"
         published.metadata.update(step.headline(made))

@@ -26,6 +26,7 @@ class PublishInputs:
     )
     corpus_uri: str = setting("", "the release that the model was trained on, for the record", pipeline=True)
     corpus_revision: str = setting("", "its revision: a scheduled run trains on each revision once", pipeline=True)
+    image_tags: str = setting("", "the steps' images, for the record: JSON, step -> reference", component=True)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ def train(
     reduce_lr_on_plateau: bool = False,
     plateau_epochs: int = 10,
     drop_source_layers: str = "auto",
+    tracking_uri: str = "",
+    tracking_experiment: str = "speechmill",
     extra_flags: str = "",
     train_workers: int = 1,
     train_gpu_type: str = "nvidia.com/gpu",
@@ -48,6 +50,7 @@ def train(
         metrics: Losses, error rates and counts.
         report: The loss curves.
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from speech.errors import one_line_errors
@@ -59,10 +62,11 @@ def train(
         from components.train.data import TrainingClips
         from components.train.settings import TrainSettings
         from speech.settings.arguments import from_arguments
+        from speech.tracking.tracking_settings import run_of
 
         settings = from_arguments(TrainSettings, locals(), "extra_flags of train")
         nodes = Nodes(train_workers, train_gpu_type, train_gpus, train_cpu, train_memory)
-        settings = launcher.with_gpus(settings, nodes)
+        settings = replace(launcher.with_gpus(settings, nodes), tracking_run=run_of(checkpoint.uri))
         handed = Path(train_clips.path), train_clips.uri, Path(dev_clips.path), dev_clips.uri
         clips = TrainingClips.of_pipeline(*handed)
         if launcher.is_wanted(nodes):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from components.train.followed.tracker import TrainingTracker
 from components.train.followed.training_curves import TrainingCurves
 from components.train.interruption import Interruption
 from components.train.recipes.schedule import Schedule
@@ -41,6 +42,7 @@ class RunState:
     average: dict[str, Any] | None = None  # what came of the last epochs' mean, once it was tried
     history: list[dict[str, Any]] = field(default_factory=list)
     origin: dict[str, Any] = field(default_factory=dict)  # where the run started, for reports; a resumed one keeps it
+    tracked_as: str = ""  # the run's name in a tracking server
     base: dict[str, Any] | None = (
         None  # the checkpoint that was loaded, and its dev loss, which the epochs have to beat
     )
@@ -98,6 +100,7 @@ class TrainingRun:
     curves: TrainingCurves
     cache: FeatureCache | None = None
     base: str = ""  # the name of the checkpoint that the epochs have to beat
+    tracker: TrainingTracker | None = None
     waiting: Waiting | None = None  # of the newest epoch
 
     def __post_init__(self) -> None:
@@ -360,6 +363,8 @@ class TrainingRun:
     def report(self, record: dict[str, Any], scores: Scores | None, better: bool) -> None:
         """One line an epoch, and the curves."""
         self.curves.epoch(self.trainer.global_step, record, scores)
+        if self.tracker:
+            self.tracker.show(self.state.history)
         dev = f", {scores}{' (best)' if better else ''}" if scores else ""
         metrics = "".join(f", {name} {loss:.3f}" for name, loss in record.get("metrics", {}).items())
         seconds = format_duration(record["seconds"])

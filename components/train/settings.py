@@ -263,6 +263,14 @@ class TrainSettings(LegacyFlags):
         "checkpoint_uri/summaries",
         group="Log",
     )
+    tracking_uri: str = setting(
+        "",
+        "MLflow server that records the run and registers the version, such as http://mlflow:5000; empty: "
+        "MLFLOW_TRACKING_URI, else none",
+        pipeline=True,
+    )
+    tracking_experiment: str = setting("speechmill", "MLflow's experiment of the run", pipeline=True)
+    tracking_run: str = setting("", "name of the run that the training is a part of there; empty: its own")
     show_progressbar: bool = setting(True, "a bar on a terminal, a line a minute in a log")
     log_placement: bool = setting(False, "log on which device each operation runs")
 

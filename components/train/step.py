@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from components.train import identity, preflight, start
 from components.train.data import TrainingClips, dev_csvs
+from components.train.followed.tracker import TrainingTracker
 from components.train.followed.training_curves import TrainingCurves
 from components.train.loop import RunState, TrainingRun
 from components.train.outcome import keep_best
@@ -38,6 +39,7 @@ from speech.nn.recurrent import recurrence
 from speech.nn.training import Adam, Trainer
 from speech.storage.files import write_json
 from speech.storage.objects import list_keys, local_folder
+from speech.tracking.tracking_settings import address
 
 TRANSFER_COMMAND = (
     "--load_checkpoint_dir deepspeech-0.9.3-checkpoint --drop_source_layers 1 (in the pipeline: "
@@ -164,16 +166,30 @@ def _train(
     augmenter = _augmenter(settings, begin.snapshot.geometry)
     cache = _feature_cache(settings, data.train, begin, augmenter, devices)
     curves = _curves(settings, begin, trainer, devices)
+    tracker = _tracker(settings, state, store, _run_facts(data, sets), devices)
     training = TrainingRun(
-        settings, trainer, sets.train, sets.dev, sets.metrics, augmenter, store, state, curves, cache, begin.base
+        settings,
+        trainer,
+        sets.train,
+        sets.dev,
+        sets.metrics,
+        augmenter,
+        store,
+        state,
+        curves,
+        cache,
+        begin.base,
+        tracker,
     )
     with store.uploading(settings.upload_secs) if devices.is_chief else contextlib.nullcontext():
         if devices.is_chief:
             store.publish(before=[ALPHABET, Checkpoint.FLAGS, Checkpoint.MODEL])
-        with curves:
+        with curves, tracker or contextlib.nullcontext():
             training.run()
         if devices.is_chief:
             _write_report(store, training, time.monotonic() - started)
+            if tracker:
+                tracker.finish(store.folder)
         with devices.waiting_for("worker 0 to store everything", settings.upload_patience_secs):
             _leave_together(trainer)
     return Checkpoint.open(store.folder) if devices.is_chief else Checkpoint(store.folder)
@@ -248,6 +264,21 @@ def _curves(settings: TrainSettings, begin: Start, trainer: Trainer, devices: De
         print(f"curves: {settings.summary_dir} (TensorBoard and `speechmill watch` follow them)", flush=True)
     # What was loaded from elsewhere is measured before the first step.
     return TrainingCurves(settings, trainer.global_step + begin.resumed, unwritten)
+
+
+def _tracker(
+    settings: TrainSettings, state: RunState, store: CheckpointStore, facts: dict[str, Any], devices: Devices
+) -> TrainingTracker | None:
+    """The record in a tracking server, by one worker; a run that goes on brings the name that it began with along."""
+    if not devices.is_chief or not address(settings.tracking_uri):
+        return None
+    own = f"{store.mirror or store.folder.absolute()}#{state.run_key[:16]}"
+    name = settings.tracking_run or state.tracked_as or own
+    state.tracked_as = state.tracked_as or name
+    parameters = {**asdict(settings), **facts, "start": state.origin["start"]}
+    tracker = TrainingTracker(settings, [name, state.tracked_as], parameters)
+    tracker.show(state.history)
+    return tracker
 
 
 def _recipe(settings: TrainSettings, begin: Start, train_set: ClipSet) -> Recipe:

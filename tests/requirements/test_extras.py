@@ -51,6 +51,10 @@ ELSEWHERE = {  # in reach of an extra's modules, and needed for something else a
         [(extra, "rapidfuzz") for extra in ("import-cv", "export", "build-scorer", "pipeline")],
         "of the rates their names and how they compare sentences; none is computed",
     ),
+    **dict.fromkeys(
+        [(extra, "mlflow-skinny") for extra in ("import-cv", "train", "evaluate", "publish", "pipeline")],
+        "the extra tracking",
+    ),
     ("publish", "rapidfuzz"): "the gate draws from counts that the evaluation made",
     ("pipeline", "soundfile"): "settings are checked by the augmentations' parser; audio is opened in the step",
     ("pipeline", "soxr"): "as soundfile",
@@ -118,7 +122,7 @@ def test_every_package_of_all_is_imported(graph: grimp.ImportGraph) -> None:
 
 
 def test_no_extra_is_left_out() -> None:
-    assert set(PROJECT["optional-dependencies"]) == {*EXTRAS, "onnx", "locales"}
+    assert set(PROJECT["optional-dependencies"]) == {*EXTRAS, "onnx", "locales", "tracking"}
 
 
 def test_the_exceptions_are_used(graph: grimp.ImportGraph) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.publish import registration
 from components.publish.champion import Champions
 from components.publish.contents import to_json
 from components.publish.history.changes import changes, data_of, settings_of
@@ -11,6 +12,7 @@ from components.publish.history.versions import CHAMPION, Versions
 from components.publish.model_bucket import ModelBucket, open_target
 from speech.errors import InputError, one_line_errors
 from speech.settings import command, setting
+from speech.tracking.tracking_settings import TrackingSettings
 
 PROG = "speechmill models"
 SHOWN_SYMBOLS = 60  # of a value in a list of settings: paths and accents are long
@@ -33,6 +35,11 @@ class DiffFlags(ModelsFlags):
     """The flags of `diff`."""
 
     clips: int = setting(10, "clips that got better, and clips that got worse, to print; all of them are in the JSON")
+
+
+@dataclass(frozen=True)
+class RollbackFlags(ModelsFlags, TrackingSettings):
+    """The flags of `rollback`: the registry's alias moves, too."""
 
 
 def list_versions(flags: ModelsFlags) -> None:
@@ -165,14 +172,17 @@ def _differences(found: Mapping[str, Any], most: int) -> Iterator[str]:
             yield from (f"    {name:9} {row[name]}" for name in ("reference", "before", "after"))
 
 
-def roll_back(flags: ModelsFlags) -> None:
+def roll_back(flags: RollbackFlags) -> None:
     """Make the champion before the one in force, or the named version, the champion again."""
     place, names = _place(flags, 1)
     record = Champions(place).roll_back(names[0] if names else "")
+    moved = registration.champion(flags, place.store.uri, record["version"], record["uri"])
     if flags.json:
         print(to_json(record), end="")
         return
     print(f"rolled back from {record['from']}: the champion is {record['version']}, {record['uri']}")
+    if moved:
+        print(moved)
     print(f"recorded as champions/{record['number']:08}.json")
 
 
@@ -247,7 +257,7 @@ COMMANDS: dict[str, ModelsCommand] = {
     "diff": (
         diff, DiffFlags, "PUBLISH_URI [[BEFORE] AFTER]", "what changed; without names from the champion to the newest"
     ),
-    "rollback": (roll_back, ModelsFlags, "PUBLISH_URI [VERSION]", "the champion before, or VERSION, is it again"),
+    "rollback": (roll_back, RollbackFlags, "PUBLISH_URI [VERSION]", "the champion before, or VERSION, is it again"),
 }  # fmt: skip
 
 
