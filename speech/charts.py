@@ -17,6 +17,8 @@ SHARES_WIDTH, SHARES_PITCH, SHARES_LABEL = 640, 28, 120
 MOST_TONES = 12
 MOST_BARS = 44
 TICKS = 4
+MOST_GRID_LINES, MOST_LABELS = 6, 7
+_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # between grid lines of rates
 
 CHARSET = '<meta charset="utf-8">'
 
@@ -149,6 +151,43 @@ def rate_bar(rate: float, interval: Sequence[float] | None, largest: float) -> s
         parts.append(f'<line class="whisker" x1="{low:.2f}" x2="{high:.2f}" y1="7" y2="7"/>')
         parts += [f'<line class="whisker" x1="{x:.2f}" x2="{x:.2f}" y1="3.5" y2="10.5"/>' for x in (low, high)]
     return _svg(100, 14, f"{rate:.1%}", parts, stretch=True)
+
+
+def rates_over_versions(rows: Sequence[tuple[str, float, Sequence[float] | None, str]], name: str) -> str:
+    """An error rate of each version, oldest first: (label, rate, interval, kind), each a point with its whisker.
+
+    Kinds are classes of the page's style (`crowned`, `this` or none); the labels of the first, the last and some
+    between stand below. "" for fewer than two versions.
+    """
+    if len(rows) < 2:
+        return ""
+    highest = max(limit for _, rate, interval, _ in rows for limit in (rate, *(interval or ()))) or 1.0
+    step = next(step for step in (*_STEPS, highest) if highest / step <= MOST_GRID_LINES)
+    top = step * ceil(highest / step - 1e-9)
+    pitch, floor_y = (WIDTH - LEFT - RIGHT) / len(rows), HEIGHT - BOTTOM
+
+    def y(rate: float) -> float:
+        return floor_y - (floor_y - TOP) * rate / top
+
+    parts = []
+    for line in range(round(top / step) + 1):
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(line * step):.1f}" ')
+        parts.append(f'y2="{y(line * step):.1f}"/><text x="{LEFT - 6}" y="{y(line * step) + 4:.1f}" ')
+        parts.append(f'text-anchor="end">{100 * line * step:.3g} %</text>')
+    places = [(LEFT + (number + 0.5) * pitch, rate) for number, (_, rate, _, _) in enumerate(rows)]
+    path = " ".join(f"{x:.1f},{y(rate):.1f}" for x, rate in places)
+    parts.append(f'<polyline class="line train" points="{path}"/>')
+    every = ceil(len(rows) / MOST_LABELS)
+    for number, ((x, rate), (label, _, interval, kind)) in enumerate(zip(places, rows, strict=True)):
+        if interval:
+            parts.append(f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{y(interval[0]):.1f}" ')
+            parts.append(f'y2="{y(interval[1]):.1f}"/>')
+        parts.append(f'<circle class="point {kind}" cx="{x:.1f}" cy="{y(rate):.1f}" r="5">')
+        parts.append(f"<title>{escape(label)}: {rate:.2%}</title></circle>")
+        if (len(rows) - 1 - number) % every == 0:
+            shown = escape(label[:10])
+            parts.append(f'<text x="{x:.1f}" y="{floor_y + 22}" text-anchor="middle">{shown}</text>')
+    return _svg(WIDTH, HEIGHT, f"{name} over versions", parts)
 
 
 def _svg(width: float, height: float, title: str, parts: Sequence[str], *, stretch: bool = False) -> str:

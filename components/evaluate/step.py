@@ -19,6 +19,7 @@ from components.evaluate.report.evaluation_page import render
 from components.evaluate.report.markdown import SUMMARY, summary
 from components.evaluate.score import scores
 from components.evaluate.score.against_champion import compare, find_champion
+from components.evaluate.score.earlier_versions import earlier_versions
 from components.evaluate.score.samples import Reading, Sample
 from components.evaluate.score.sets import EvaluationClip, EvaluationSet, items, open_sets
 from components.evaluate.settings import EvaluateSettings
@@ -84,7 +85,13 @@ def run(
     for test_set in sets if settings.report_count else ():
         print(console.report(str(test_set.manifest.path), _of_set(samples, test_set.name), settings.report_count))
     page = render(
-        content, samples, epochs=epochs, comparison=comparison, tuning=tuning, players=settings.report_players
+        content,
+        samples,
+        epochs=epochs,
+        comparison=comparison,
+        tuning=tuning,
+        earlier=earlier_versions(settings.champion_of),
+        players=settings.report_players,
     )
     if tuned_scorer is not None:
         copy_scorer(Path(settings.scorer_path), tuned_scorer, tuning)

@@ -23,7 +23,7 @@ from speech.tracking.tracking_settings import TrackingSettings, address
 
 RUN_TAG = "speechmill.run"
 # MLflow's own patience is minutes; read at each call. Retries would be lines in the log.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 WAIT_S = 60.0  # of a step at its end, for all of its record
 MOST_PARAMETERS = 90  # in a call
 MOST_SYMBOLS = 500  # of a parameter, which older servers refuse beyond

@@ -11,7 +11,9 @@ import numpy as np
 from components.evaluate.score import scores
 from components.evaluate.score.against_champion import ChampionComparison
 from components.evaluate.score.differences import aligned_words, confusions, count_differences
+from components.evaluate.score.earlier_versions import EarlierVersion
 from components.evaluate.score.samples import Sample, ranked
+from components.evaluate.score.worst_words import worst_words
 from speech import charts
 from speech.clips.tally import describe
 from speech.decoding.tuning import Tuning, plot
@@ -21,6 +23,7 @@ from speech.progress import format_duration
 TEMPLATE = "report.html.j2"
 DECODER_NAMES = {"beam": "beam search", "greedy": "greedy decoder", "ds_ctcdecoder": "ds_ctcdecoder"}
 MOST_FREQUENT = 12  # errors of a kind
+MOST_WORDS = 20  # of those with the most errors
 MOST_CHANGED = 10  # clips better or worse than the champion's
 FIRST_CLIPS = 5  # of those that were left out for a reason
 MOST_CHARACTERS = 32  # of the confusion table
@@ -34,6 +37,7 @@ def render(
     epochs: Sequence[Mapping[str, Any]] = (),
     comparison: ChampionComparison | None = None,
     tuning: Tuning | None = None,
+    earlier: Sequence[EarlierVersion] = (),
     players: int,
 ) -> str:
     """The page for `scores.json`'s content and the samples behind it; `epochs` are those of the training's history."""
@@ -54,6 +58,7 @@ def render(
     }
     read = evaluation["headline"]
     differences = count_differences(samples)
+    words = worst_words(samples, MOST_WORDS) if read == WORDS else []
     worst = [sample for sample in reversed(ranked(samples)) if sample.words.edits][:players]
     page = environment.get_template(TEMPLATE).render(
         title=f"Evaluation of {evaluation['model']['file']}",
@@ -75,6 +80,11 @@ def render(
             (limit for row in rows for limit in (row[read], *(row[f"{read}_interval"] or ()))), default=1
         ),
         curve=Markup(charts.learning_curve(epochs)),
+        versions=Markup(_versions(earlier, evaluation)),
+        worst_words=[
+            (one, audio_uri(one.example) if one.example and n < players else "") for n, one in enumerate(words)
+        ],
+        most_wrong=max((one.wrong for one in words), default=1),
         frequent=_frequent(differences),
         confusions=confusions(differences, MOST_CHARACTERS),
         worst=[(sample, audio_uri(sample)) for sample in worst],
@@ -82,6 +92,23 @@ def render(
         facts=_facts(evaluation),
     )
     return charts.with_policy(page)
+
+
+def _versions(earlier: Sequence[EarlierVersion], evaluation: Mapping[str, Any]) -> str:
+    """The picture of the rate over the versions, this evaluation's behind them."""
+    rate = evaluation["headline"]
+    rows = [
+        (
+            f"{one.created[:10] or one.name}{', the champion' if one.is_champion else ''}",
+            one.rates[rate],
+            one.intervals.get(rate),
+            "crowned" if one.is_champion else "",
+        )
+        for one in earlier
+        if rate in one.rates
+    ]
+    rows.append(("this model", evaluation[rate], evaluation[f"{rate}_interval"], "this"))
+    return charts.rates_over_versions(rows, rate.upper())
 
 
 def percent(rate: float) -> str:

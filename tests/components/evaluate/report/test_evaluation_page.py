@@ -16,12 +16,17 @@ from components.evaluate.report.evaluation_page import render
 from components.evaluate.report.markdown import summary
 from components.evaluate.score import scores
 from components.evaluate.score.against_champion import compare
+from components.evaluate.score.earlier_versions import EarlierVersion
 from components.evaluate.score.samples import Reading, Sample
+from components.evaluate.score.sets import EvaluationClip
 from components.evaluate.settings import EvaluateSettings
+from speech.clips.audio import ClipReader
+from speech.clips.manifest import read_manifest
 from speech.clips.tally import Tally, total
 from speech.decoding.tuning import Trial, Tuning
 from speech.metrics import ErrorCount
 from tests.components.evaluate.samples import sample
+from tests.fixtures import tones
 
 SETTINGS = EvaluateSettings(bootstrap_samples=50)
 VOID = {"meta", "br", "img", "line", "rect", "polyline", "path"}
@@ -127,6 +132,50 @@ def test_page_is_whole_and_loads_nothing(samples: list[Sample]) -> None:
     assert "f" * 128 not in text
 
 
+def test_versions_and_worst_words_have_their_pictures(samples: list[Sample]) -> None:
+    earlier = [
+        EarlierVersion("1", "2026-01-01T02:00", {"wer": 0.4, "cer": 0.2}, {"wer": (0.3, 0.5)}),
+        EarlierVersion("2", "2026-02-01T02:00", {"wer": 0.2}, {}, is_champion=True),
+        EarlierVersion("3", "2026-03-01T02:00", {}, {}),  # was never measured
+    ]
+    html = render(found(samples), samples, earlier=earlier, players=5)
+    text = " ".join(" ".join(Page(html).text).split())
+    assert "WER over versions" in text
+    assert re.findall(r'<circle class="point (\w*)"', html) == ["", "crowned", "this"]
+    assert "2026-02-01, the champion: 20.00%" in text
+    words = text[text.index("Worst words") : text.index("Most frequent errors")]
+    assert "the 1 1 ∅" in words
+    assert "WER over versions" not in render(found(samples), samples, players=5)  # one alone is no picture
+
+
+def test_worst_words_are_heard_in_as_many_players_as_wanted(tmp_path: Path) -> None:
+    path = tones.write_csv(tmp_path, "test", tones.texts(30, 1))
+    manifest = read_manifest(path)
+    reader = ClipReader(manifest, 16_000)
+    heard = [
+        replace(
+            sample(clip.transcript, "x", name=clip.wav_filename),
+            item=EvaluationClip("test", clip, {}, reader, row, 16_000, Tally("test")),
+        )
+        for row, clip in enumerate(manifest)
+    ]
+    html = render(found(heard), heard, players=3)
+    table = html[html.index("Worst words") : html.index("Most frequent errors")]
+    assert table.count("<tr>") == 21
+    assert table.count('<audio controls preload="none" src="data:audio/mpeg;base64,') == 3
+
+
+def test_a_page_of_many_clips_is_no_longer(samples: list[Sample]) -> None:
+    def of(count: int) -> str:
+        many = [
+            sample(f"the word number {number % 500}", f"word {number % 7}", speaker=f"s{number % 400}")
+            for number in range(count)
+        ]
+        return render(found(many), many, players=5)
+
+    assert len(of(4000)) < 1.05 * len(of(2000))
+
+
 def test_sections_without_content_are_left_out(samples: list[Sample]) -> None:
     right = [sample("all right", "all right")]
     html = render(found(right), right, players=5)
@@ -161,13 +210,13 @@ def test_players_hold_the_audio(exported: Path, clips: Path, tmp_path: Path) -> 
     made = step.run(settings, exported, [clips / "test.csv"], tmp_path / "out", history=history)
     html = (made.folder / Evaluation.HTML_REPORT).read_text(encoding="utf-8")
     uris = [address for address in Page(html).addresses if address]
-    assert len(uris) == 2
+    assert len(uris) == 2 + 2  # of the worst words, and of the worst clips
     for uri in uris:
         head, data = uri.split(",")
         assert head == "data:audio/mpeg;base64"
         audio, rate = soundfile.read(io.BytesIO(base64.b64decode(data)))
         assert rate == 16_000
-        assert 0.5 < len(audio) / rate < 3.0
+        assert 0.4 < len(audio) / rate < 3.0
         assert abs(audio).max() > 0.1
         assert len(data) < 20_000
     assert "Learning curve" in html
