@@ -55,5 +55,7 @@ def _create(connection: Any, model: str, version: RegisteredVersion) -> str:
         run_id = version.run.run_id
     if "://" not in source:  # a folder of this machine: servers refuse to name it
         source = f"runs:/{run_id}/publish" if run_id else f"speechmill:/{version.name}"
-    made = connection.create_model_version(model, source, run_id=run_id, tags=tags, description=version.uri)
+    made = connection.create_model_version(
+        model, source, run_id=run_id, tags=tags, description=version.uri, await_creation_for=0
+    )
     return str(made.version)
