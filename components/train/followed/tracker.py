@@ -52,6 +52,8 @@ class TrainingTracker:
             self._changed.notify_all()
             failed = self._failed
         self._thread.join(0.0 if failed else END_S)
+        if self._thread.is_alive() and not self._failed:
+            self._say(f"no answer within {END_S:g} s")
 
     def __enter__(self) -> "TrainingTracker":
         return self
@@ -81,11 +83,13 @@ class TrainingTracker:
             self._write()
         except Exception as error:  # whatever it is, the training goes on
             if not self._failed:
-                text = f"{address(self.settings.tracking_uri)}: {one_line(error)}: asked again after each epoch"
-                print(f"note: {text}; the training goes on", file=sys.stderr, flush=True)
+                self._say(f"{one_line(error)}: asked again after each epoch; the training goes on")
             self._failed = True
         else:
             self._failed = False
+
+    def _say(self, text: str) -> None:
+        print(f"note: {address(self.settings.tracking_uri)}: {text}", file=sys.stderr, flush=True)
 
     def _write(self) -> None:
         if self._run is None:
