@@ -28,6 +28,7 @@ OWN = ("speech", "components", "pipelines")
 DISTRIBUTIONS = {
     "google": "protobuf", "google_crc32c": "google-crc32c", "botocore": "boto3", "urllib3": "boto3", "markupsafe":
     "jinja2", "simple_parsing": "simple-parsing", "yaml": "kfp", "kfp_server_api": "kfp",
+    "mlflow": "mlflow-skinny",
 }  # fmt: skip
 LATER = {"train": ("export", "evaluate"), "train-gpu": ("export", "evaluate")}  # phases of one command, in other steps
 ELSEWHERE = {  # in reach of an extra's modules, and needed for something else alone
@@ -52,7 +53,7 @@ ELSEWHERE = {  # in reach of an extra's modules, and needed for something else a
         "of the rates their names and how they compare sentences; none is computed",
     ),
     **dict.fromkeys(
-        [(extra, "mlflow-skinny") for extra in ("import-cv", "train", "evaluate", "publish", "pipeline")],
+        [(extra, "mlflow-skinny") for extra in ("import-cv", "train", "evaluate", "publish")],
         "the extra tracking",
     ),
     ("publish", "rapidfuzz"): "the gate draws from counts that the evaluation made",
@@ -155,7 +156,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 ABSENT = {
     "soundfile", "soxr", "pydub", "jinja2", "markupsafe", "tensorflow", "matplotlib", "rapidfuzz", "google", "openvino",
-    "flatbuffers", "onnx", "onnxruntime", "google_crc32c", "optuna", "pandas", "kfp", "docker", "tomli", "audioop",
+    "flatbuffers", "onnx", "onnxruntime", "google_crc32c", "optuna", "pandas", "kfp", "docker", "mlflow", "tomli", "audioop",
 }  # fmt: skip
 CALLS = {  # command -> arguments of a small piece of work, and the extra that it lacks
     "components.import_cv": (["release", "--corpus_dir", "corpus"], "import-cv"),
