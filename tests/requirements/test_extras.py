@@ -156,7 +156,8 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 ABSENT = {
     "soundfile", "soxr", "pydub", "jinja2", "markupsafe", "tensorflow", "matplotlib", "rapidfuzz", "google", "openvino",
-    "flatbuffers", "onnx", "onnxruntime", "google_crc32c", "optuna", "pandas", "kfp", "docker", "mlflow", "tomli", "audioop",
+    "flatbuffers", "onnx", "onnxruntime", "google_crc32c", "optuna", "pandas", "kfp", "docker", "tomli", "audioop",
+    "mlflow",
 }  # fmt: skip
 CALLS = {  # command -> arguments of a small piece of work, and the extra that it lacks
     "components.import_cv": (["release", "--corpus_dir", "corpus"], "import-cv"),
