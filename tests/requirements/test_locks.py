@@ -19,7 +19,7 @@ OF_IMAGES = sorted(
     set(REQUIREMENTS.glob("*.lock"))
     - {REQUIREMENTS / f"{name}.lock" for name in ("dev", "uv", "train-gpu", "ds-ctcdecoder")}
 )
-STEP_EXTRAS = sorted(set(EXTRAS) - {"pipeline", "onnx", "locales"})  # which no image has
+STEP_EXTRAS = sorted(set(EXTRAS) - {"pipeline", "onnx", "locales", "tracking"})  # which no image has
 
 
 def names(requirements: list[str]) -> set[str]:

@@ -119,7 +119,7 @@ def test_two_nodes_give_the_losses_of_one(
         SimpleNamespace(path=str(path), uri=uri)
         for path, uri in ((work.clips.train, work.clips.train_uri), (work.clips.dev, work.clips.dev_uri))
     )
-    made = SimpleNamespace(path=str(tmp_path / "made"), metadata={})
+    made = SimpleNamespace(path=str(tmp_path / "made"), uri="minio://store/run/train/checkpoint", metadata={})
     metrics, report = SimpleNamespace(log_metric=shown.__setitem__), SimpleNamespace(path=str(tmp_path / "report.html"))
     names = ("n_hidden", "epochs", "train_batch_size", "learning_rate", "dropout_rate", "drop_source_layers")
     settings = {name: getattr(SETTINGS, name) for name in names}

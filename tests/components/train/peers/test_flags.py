@@ -200,7 +200,14 @@ def test_no_flag_is_left_out() -> None:
     """This file has a row for every flag that a peer has, and for no other."""
     ours = {field.name for field in dataclasses.fields(TrainCommand)}
     own = {"corpus", "evaluation", "mixed_precision", "devices", "train_batch_frames", "gradient_accumulation_steps"}
-    own |= {"upload_secs", "upload_patience_secs", "worker_timeout"}
+    own |= {
+        "upload_secs",
+        "upload_patience_secs",
+        "worker_timeout",
+        "tracking_uri",
+        "tracking_experiment",
+        "tracking_run",
+    }
     own |= {"allow_skipped", "lstm"}
     own |= {"recipe", "lr_schedule", "lr_warmup", "lr_peak", "lr_final", "best_by", "average_checkpoints"}
     assert ours - own == {*SETTING_FLAGS, *REFUSED}
