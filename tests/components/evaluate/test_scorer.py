@@ -164,7 +164,7 @@ def test_the_component(model: Path, corpus: Path, scorer: Path, tmp_path: Path) 
     (clips / Clips.SETS).write_text('{"sets": ["dev", "test"]}')
     logged: dict[str, float] = {}
     names = ("evaluation", "report", "tuned_scorer")
-    artifacts = {name: SimpleNamespace(path=str(tmp_path / name)) for name in names}
+    artifacts = {name: SimpleNamespace(path=str(tmp_path / name), uri=str(tmp_path / name)) for name in names}
     given = {
         "model": SimpleNamespace(path=str(model)),
         "test_clips": SimpleNamespace(path=str(clips)),

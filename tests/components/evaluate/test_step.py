@@ -241,7 +241,7 @@ def test_component_hands_over_files_and_metrics(exported: Path, clips: Path, tmp
     dev = SimpleNamespace(path=str(as_clips(shutil.copytree(clips, tmp_path / "dev"), "dev")))
     logged: dict[str, float] = {}
     names = ("evaluation", "report", "tuned_scorer")
-    artifacts = {name: SimpleNamespace(path=str(tmp_path / name)) for name in names}
+    artifacts = {name: SimpleNamespace(path=str(tmp_path / name), uri=str(tmp_path / name)) for name in names}
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / ExternalScorer.NONE).write_text("")
     evaluate.python_func(
