@@ -42,7 +42,7 @@ from speech.decoding.scorer import (
     require_word_ends,
 )
 from speech.errors import InputError
-from speech.metrics import words_are_parted
+from speech.metrics import unspaced_characters, words_are_parted
 from speech.ownership import Place, listed
 from speech.storage.files import atomic_path, write_text
 from speech.storage.scratch import scratch_in
@@ -195,7 +195,8 @@ def choose_units(settings: BuildScorerSettings, alphabet: Alphabet | None, text:
     if alphabet is None:
         return WORDS
     characters = sum((len(word) + 1) * count for word, count in text.counts.items())
-    return WORDS if words_are_parted(alphabet.has_space, text.words, characters) else CHARACTERS
+    unspaced = sum(unspaced_characters(word) * count for word, count in text.counts.items())
+    return WORDS if words_are_parted(alphabet.has_space, text.words, characters, unspaced) else CHARACTERS
 
 
 def _buckets(settings: BuildScorerSettings, code_points: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Set
 
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.rules.rulebook import Refusal, Rule
+from speech.metrics import UNSPACED
 
 APOSTROPHE = "'"
 APOSTROPHES = frozenset("'\u2019\u2018\u02bc\u02bb\u02bd\u2032\u201b\uff07`\u00b4\u055a\u05f3")
@@ -21,11 +22,6 @@ JOINERS = "\u200c\u200d"
 JOINING = "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ua840-\ua87f"
 STRAY_JOINER = re.compile(f"(?<![{JOINING}])[{JOINERS}]+|[{JOINERS}]+(?![{JOINING}])")
 ELONGATIONS = "\u0640\u07fa"
-# Thai, Lao, Tibetan's neighbours Myanmar and Khmer, kana, Han: no space between words
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff"
-)
 GAP = "\n"  # in place of punctuation; no row of a table has one
 INNER_GAP = re.compile(f"(?<=[{UNSPACED}]){GAP}+(?=[{UNSPACED}])")
 INSIDE_WORDS = frozenset("\u055b\u055c\u055e\u055f")  # Armenian marks on a word's vowel

@@ -22,6 +22,8 @@ LONG = "你好" * 15
         ("auto", SPACED, "abc ab", WORDS),
         ("auto", UNSPACED, "abc ab", CHARACTERS),
         ("auto", SPACED, f"{LONG} {LONG}", CHARACTERS),  # as in Thai: spaces part sentences
+        ("auto", SPACED, "你好世界你好世界", CHARACTERS),
+        ("auto", SPACED, "你 好 世 界", WORDS),
         ("auto", cases.BYTES_ALPHABET, "abc ab", CODE_POINTS),
         ("auto", None, LONG, WORDS),  # the peers' generate_lm.py
         ("words", SPACED, LONG, WORDS),
