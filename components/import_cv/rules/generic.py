@@ -103,26 +103,30 @@ def lower_case(locale: str, kept: Set[str] = frozenset()) -> Callable[[str], str
     return apply
 
 
-class _Table(dict[int, str]):
-    """For `str.translate`: what a character becomes, found at its first appearance."""
-
-    def __init__(self, change: Callable[[str], str]) -> None:
-        super().__init__()
-        self._change = change
-
-    def __missing__(self, code: int) -> str:
-        self[code] = self._change(chr(code))
-        return self[code]
-
-
 def inside_words(marks: str) -> bool:
     """Whether marks that are dropped stand inside words, so that no space may take their place."""
     return all(one in INSIDE_WORDS or one in ELONGATIONS or one in JOINERS or _is_invisible(one) for one in marks)
 
 
 def _mapped(change: Callable[[str], str]) -> Callable[[str], str]:
-    table = _Table(change)
-    return lambda text: text.translate(table)
+    """What changes a text character by character; nothing that `change` gives may be changed by it again.
+
+    A few characters of a sentence are concerned, if any, and `str.replace` is faster for these than `str.translate`.
+    """
+    changes: dict[str, str] = {}
+    same: set[str] = set()
+
+    def apply(text: str) -> str:
+        for character in set(text) - same:
+            if character not in changes:
+                if (changed := change(character)) == character:
+                    same.add(character)
+                    continue
+                changes[character] = changed
+            text = text.replace(character, changes[character])
+        return text
+
+    return apply
 
 
 def _small(character: str) -> str:
