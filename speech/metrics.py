@@ -4,6 +4,7 @@ An empty reference counts no tokens; what is heard there counts as insertions. T
 0 without edits and 1 with any. White space separates words; characters are code points, spaces included.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 WORDS, CHARACTERS = "wer", "cer"  # the two rates, by their names in an evaluation
-MOST_CHARACTERS_A_WORD = 20  # on average: where there are more, spaces part sentences and no words
+# Thai, Lao, Myanmar, Khmer, kana, Han: scripts without a space between words
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+# On average, with the space behind: where there are more, spaces part sentences and no words. In unspaced scripts,
+# whose sentences are short, a text has fewer only where somebody has parted it into words or characters.
+MOST_CHARACTERS_A_WORD, MOST_IN_UNSPACED = 20, 6
 RESAMPLES_AT_ONCE = 4_000_000  # numbers drawn in one go
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 @dataclass(frozen=True)
@@ -33,17 +42,26 @@ class ErrorCount:
         return ErrorCount(self.edits + other.edits, self.reference_tokens + other.reference_tokens)
 
 
-def words_are_parted(has_space: bool, words: int, characters: int) -> bool:
-    """Whether white space parts the words of a text (Thai has spaces, but few); `has_space` is the alphabet's."""
-    return has_space and characters <= MOST_CHARACTERS_A_WORD * max(words, 1)
+def unspaced_characters(text: str) -> int:
+    """How many characters of a text are of scripts without a space between words."""
+    return len(_UNSPACED.findall(text))
 
 
-def headline_rate(has_space: bool, words: int, characters: int) -> str:
+def words_are_parted(has_space: bool, words: int, characters: int, unspaced: int = 0) -> bool:
+    """Whether white space parts the words of a text (Thai has spaces, but few); `has_space` is the alphabet's.
+
+    `unspaced` of its `characters` are of scripts without a space between words.
+    """
+    most = MOST_IN_UNSPACED if 2 * unspaced > characters else MOST_CHARACTERS_A_WORD
+    return has_space and characters <= most * max(words, 1)
+
+
+def headline_rate(has_space: bool, words: int, characters: int, unspaced: int = 0) -> str:
     """The rate to read first, WORDS or CHARACTERS: where words are not parted, a WER counts wrong sentences.
 
-    `has_space` is the alphabet's, `words` and `characters` are the references'.
+    `has_space` is the alphabet's; the numbers are of the references, as `words_are_parted` takes them.
     """
-    return WORDS if words_are_parted(has_space, words, characters) else CHARACTERS
+    return WORDS if words_are_parted(has_space, words, characters, unspaced) else CHARACTERS
 
 
 def word_errors(reference: str, hypothesis: str) -> ErrorCount:

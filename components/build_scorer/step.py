@@ -32,9 +32,17 @@ from speech.clips.manifest import read_manifest
 from speech.decoding.language_model import read_layout
 from speech.decoding.packaging import Vocabulary, looks_like_code_points, write_scorer
 from speech.decoding.query import LanguageModelReader
-from speech.decoding.scorer import CHARACTERS, CLIENT_LABELS, CODE_POINTS, WORDS, Scorer, require_word_ends
+from speech.decoding.scorer import (
+    CHARACTERS,
+    CLIENT_LABELS,
+    CODE_POINTS,
+    WORDS,
+    Scorer,
+    fits_clients,
+    require_word_ends,
+)
 from speech.errors import InputError
-from speech.metrics import words_are_parted
+from speech.metrics import unspaced_characters, words_are_parted
 from speech.ownership import Place, listed
 from speech.storage.files import atomic_path, write_text
 from speech.storage.scratch import scratch_in
@@ -187,7 +195,8 @@ def choose_units(settings: BuildScorerSettings, alphabet: Alphabet | None, text:
     if alphabet is None:
         return WORDS
     characters = sum((len(word) + 1) * count for word, count in text.counts.items())
-    return WORDS if words_are_parted(alphabet.has_space, text.words, characters) else CHARACTERS
+    unspaced = sum(unspaced_characters(word) * count for word, count in text.counts.items())
+    return WORDS if words_are_parted(alphabet.has_space, text.words, characters, unspaced) else CHARACTERS
 
 
 def _buckets(settings: BuildScorerSettings, code_points: int) -> int:
@@ -274,11 +283,6 @@ def summary(description: dict[str, Any]) -> list[str]:
             "symbols alone: this scorer is for the decoder here; for theirs, import with --alphabet utf8"
         )
     return lines
-
-
-def fits_clients(units: str, alphabet: Alphabet) -> bool:
-    """Whether the peers' clients find with a scorer what the decoder here finds."""
-    return units != CHARACTERS or len(alphabet) <= CLIENT_LABELS
 
 
 def alphabet_in(folder: Path) -> Alphabet:

@@ -27,7 +27,14 @@ from speech.artifacts import Checkpoint, Clips, Evaluation, ExternalScorer, desc
 from speech.clips.tally import total
 from speech.decoding.ctc import ctc_losses
 from speech.errors import InputError
-from speech.metrics import NORMALIZATIONS, ErrorCount, character_error_table, headline_rate, word_error_table
+from speech.metrics import (
+    NORMALIZATIONS,
+    ErrorCount,
+    character_error_table,
+    headline_rate,
+    unspaced_characters,
+    word_error_table,
+)
 from speech.ownership import Place, place_at
 from speech.storage.files import write_json, write_text
 from speech.tracking.tracked_run import StepRecord, record
@@ -73,7 +80,8 @@ def run(
     transcripts, facts = _transcribe(settings, subject, decoding, clips)
     samples = _score(settings, transcripts)
     measured = _scores(settings, samples, sets, facts)
-    rate = headline_rate(subject.alphabet.has_space, measured["words"], measured["characters"])
+    unspaced = sum(unspaced_characters(sample.reference) for sample in samples)
+    rate = headline_rate(subject.alphabet.has_space, measured["words"], measured["characters"], unspaced)
     comparison = compare(settings, samples, champion, rate)
     content = {**measured, "headline": rate, "model": _describe(subject)}
     content["decoder"] = decoding.describe(settings)

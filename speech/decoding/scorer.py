@@ -139,6 +139,11 @@ class Scorer:
         return "".join(self.alphabet.symbols[label - 1] for label in spelling).encode("utf-8")
 
 
+def fits_clients(units: str, alphabet: Alphabet) -> bool:
+    """Whether the peers' clients find with a scorer of such units what the decoder here finds."""
+    return units != CHARACTERS or len(alphabet) <= CLIENT_LABELS
+
+
 def is_weight(value: float) -> bool:
     """Whether alpha or beta can be `value`."""
     return math.isfinite(value) and abs(value) <= HIGHEST_WEIGHT

@@ -149,6 +149,7 @@ def _evaluation(evaluation: Evaluation | None, model: ExportedModel) -> dict[str
         "file": measured.get("file", ""),
         "confidence": confidence,
         "clips": scores.get("clips"),
+        "scorer": (scores.get("decoder") or {}).get("scorer"),
         **{name: scores.get(name) for name in names},
         "sets": sets,
     }
@@ -187,6 +188,12 @@ def _accuracy(evaluation: Mapping[str, Any]) -> Iterator[str]:
     if evaluation["headline"] == CHARACTERS:
         yield ""
         yield "The sentences are hardly parted into words: the CER is the rate to read, a WER counts wrong sentences."
+    if (evaluation.get("scorer") or {}).get("for_clients") is False:
+        yield ""
+        yield (
+            "Measured with a scorer that the clients of DeepSpeech and Coqui STT cannot use in full, because the "
+            "alphabet has more than 127 symbols: expect more errors there."
+        )
     if evaluation["clips"]:
         yield ""
         yield f"Test clips: {tally.describe([evaluation['clips']])}."

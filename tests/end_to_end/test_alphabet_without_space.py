@@ -32,25 +32,13 @@ from speech.decoding.scorer import Scorer
 from speech.errors import InputError
 from tests.fixtures.decoding import cases
 from tests.fixtures.decoding.emissions import synthesize
-from tests.fixtures.tones import make_corpus
-
-WRITTEN = str.maketrans("abcd", "你好世界")
-SYMBOLS = tuple("世你好界")
+from tests.fixtures.tones import UNSPACED_SYMBOLS as SYMBOLS
+from tests.fixtures.tones import make_unspaced_corpus
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tones, written in four characters that need three bytes each."""
-    folder = make_corpus(tmp_path_factory.mktemp("corpus"))
-    for name in ("train.csv", "dev.csv"):
-        with (folder / name).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        with (folder / name).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows({**row, "transcript": row["transcript"].translate(WRITTEN)} for row in rows)
-    (folder / ALPHABET).write_text("".join(f"{symbol}\n" for symbol in SYMBOLS), encoding="utf-8")
-    return folder
+    return make_unspaced_corpus(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +140,9 @@ def test_a_scorer_of_characters(corpus: Path, model: Path, tmp_path: Path, capsy
     )
     assert made.scores["headline"] == "cer"
     assert made.scores["tuning"]["unit"] == "characters"
-    assert made.scores["without_scorer"]["cer"] >= made.scores["cer"]
+    used = made.scores["decoder"]["scorer"]
+    assert (used["units"], used["for_clients"]) == ("characters", True)
+    assert made.scores["without_scorer"]["cer"] > 0
     sources = {"model": model, "evaluation": made.folder, "scorer": tmp_path / "tuned"}
     version = publish.run(PublishSettings(version="1", min_test_clips=1), sources, str(tmp_path / "published"))
     assert (Path(version.uri) / ExternalScorer.SCORER).is_file()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from components import images
-from speech.artifacts import SPLITS
+from components.build_scorer import estimate
+from speech.artifacts import SPLITS, Evaluation, ExternalScorer
+from speech.errors import InputError
 from tests.components.import_cv.conftest import Entry, mp3, write_release
 
 pytestmark = pytest.mark.slow
+HAN = "天地人你我他好不大小上下山水火木日月年"
 WORDS = ("open", "shut", "the", "my", "door", "window", "light", "stop", "radio", "now", "never", "morning", "train")
 SETTINGS = ("--n_hidden", "16", "--epochs", "1", "--train_batch_size", "64", "--export_quantize", "false")
 
@@ -78,3 +82,30 @@ def test_one_command_publishes_a_version(
     if shape == "60 clips by two speakers":
         assert "NOT PROMISED" in done.stderr
         assert "too few" in done.stdout + done.stderr
+
+
+def test_chinese_with_a_scorer(sounds: Sequence[bytes], tmp_path: Path) -> None:
+    """Nothing is said about spaces: the scorer is of characters, and the CER is what is read."""
+    try:
+        estimate.find_programs("")
+    except InputError as error:
+        pytest.skip(str(error))
+    draw = random.Random(1)
+    said = ["".join(draw.choices(HAN, k=7 + number % 4)) for number in range(175)]
+    rows = entries(sounds, 150, 30) + entries(sounds, 25, 10, first=1001)
+    for row, sentence in zip(rows, said, strict=True):
+        row.sentence = f"{sentence[:4]}，{sentence[4:]}。"
+    corpus = write_release(tmp_path / "zh-CN", train=rows[:150], dev=rows[150:160], test=rows[160:], validated=rows)
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "pipelines", "run", "--corpus_uri", str(corpus), "--output", str(output)]
+    flags = ("--splits", "release", "--build_scorer", "true", "--n_trials", "2", "--min_test_clips", "5")
+    done = subprocess.run([*command, *SETTINGS, *flags], capture_output=True, text=True, cwd=images.ROOT)
+    assert done.returncode == 0, done.stderr[-4000:]
+    published = output / "published" / json.loads((output / "summary.json").read_text())["published"]["version"]
+    scorer = json.loads((published / ExternalScorer.MODEL).read_text(encoding="utf-8"))
+    assert (scorer["units"], scorer["for_clients"]) == ("characters", True)
+    scores = json.loads((published / Evaluation.SCORES).read_text(encoding="utf-8"))
+    assert scores["headline"] == "cer"
+    assert scores["decoder"]["scorer"]["units"] == "characters"
+    (card,) = published.glob("*.md")
+    assert "| set | clips | words | CER | WER |" in card.read_text(encoding="utf-8")

@@ -18,9 +18,11 @@ from components.import_cv import step as import_cv
 from components.import_cv.settings import ImportSettings
 from components.train import step as train
 from components.train.settings import TrainSettings
+from speech.alphabet import Alphabet
 from speech.artifacts import Evaluation, ExportedModel, ExternalScorer
 from speech.clips.manifest import read_manifest
 from speech.errors import InputError
+from tests.fixtures.tones import UNSPACED_SYMBOLS, make_unspaced_corpus
 from tests.peers.environments import REPOSITORY, Peer
 
 pytestmark = pytest.mark.slow
@@ -88,3 +90,42 @@ def test_ds_ctcdecoder_measures_the_same(
     texts = [json.loads((one.folder / Evaluation.SAMPLES).read_text(encoding="utf-8")) for one in (ours, theirs)]
     assert texts[0] == texts[1]
     assert ours.scores["without_scorer"] == theirs.scores["without_scorer"]
+
+
+@pytest.mark.parametrize(("client", "file"), [("deepspeech", ExportedModel.FROZEN), ("stt", ExportedModel.TFLITE)])
+def test_a_scorer_of_characters_in_the_clients(
+    peer: Callable[[str], Peer], unspaced: Path, tmp_path: Path, client: str, file: str
+) -> None:
+    """An alphabet without a space: another text than without the scorer, and the same as here."""
+    corpus, exported, scorer = (unspaced / name for name in ("corpus", "exported", "scorer"))
+    settings = EvaluateSettings(scorer_path=str(scorer), lm_alpha=2.0, lm_beta=1.0, bootstrap_samples=0)
+    ours = evaluate.run(settings, exported / file, [corpus / "dev.csv"], tmp_path / "ours")
+    samples = json.loads((ours.folder / Evaluation.SAMPLES).read_text(encoding="utf-8"))
+    wavs = [corpus / clip.wav_filename for clip in read_manifest(corpus / "dev.csv")]
+    answer = peer(client).drive(
+        "native_client", "--model", exported / file, "--scorer", ExternalScorer.open(scorer).path, "--lm_alpha", 2.0,
+        "--lm_beta", 1.0, "--wavs", *wavs,
+    )  # fmt: skip
+    theirs = {Path(clip["wav"]).name: clip["text"] for clip in answer["clips"]}
+    heard = {Path(sample["wav_filename"]).name: sample["res"] for sample in samples}
+    assert sum(theirs[name] == text for name, text in heard.items()) >= len(wavs) - 1  # it hears one frame more
+    assert any(sample["res"] != sample["res_without_scorer"] for sample in samples)
+
+
+@pytest.fixture(scope="module")
+def unspaced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus without spaces, a model that has learned little of it, and a scorer of its characters."""
+    try:
+        estimate.find_programs("")
+    except InputError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("unspaced")
+    corpus = make_unspaced_corpus(folder / "corpus")
+    settings = TrainSettings(n_hidden=24, epochs=12, train_batch_size=4, learning_rate=0.005)
+    train.run(settings, [corpus / "train.csv"], [corpus / "dev.csv"], folder / "checkpoint")
+    export.freeze(ExportSettings(), folder / "checkpoint", folder / "exported")
+    export.convert_tflite(folder / "exported", folder / "exported", quantize=False)
+    sources = build_scorer.TextSources(csvs=(corpus / "train.csv",))
+    alphabet = Alphabet(UNSPACED_SYMBOLS)
+    build_scorer.run(BuildScorerSettings(arpa_order=3), sources, alphabet, folder / "scorer")
+    return folder

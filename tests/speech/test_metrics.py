@@ -15,6 +15,7 @@ from speech.metrics import (
     character_error_table,
     character_errors,
     headline_rate,
+    unspaced_characters,
     word_error_table,
     word_errors,
 )
@@ -158,3 +159,12 @@ def test_the_rate_to_read() -> None:
     assert headline_rate(False, words=100, characters=700) == "cer"  # each sentence is one word
     assert headline_rate(True, words=120, characters=4000) == "cer"  # Thai: spaces between phrases
     assert headline_rate(True, words=0, characters=0) == "wer"
+    assert (
+        headline_rate(True, words=100, characters=1200, unspaced=1100) == "cer"
+    )  # Chinese: sentences of 12 characters
+    assert headline_rate(True, words=1000, characters=1990, unspaced=1000) == "wer"  # a space after every character
+    assert headline_rate(True, words=100, characters=1200, unspaced=100) == "wer"  # words of Chinese among others
+
+
+def test_characters_of_scripts_without_spaces() -> None:
+    assert unspaced_characters("你好 ok สวัสดี ຂອບ はい 안녕 გ") == 2 + 6 + 3 + 2

@@ -116,6 +116,19 @@ def test_all_facts(tmp_path: Path) -> None:
             assert about["sha256"] in page
 
 
+@pytest.mark.parametrize("fits", [True, False])
+def test_it_says_if_clients_cannot_use_the_scorer_in_full(tmp_path: Path, fits: bool) -> None:
+    measured = evaluation(tmp_path / "evaluation")
+    scores = {**measured.scores, "headline": "cer", "decoder": {"scorer": {"units": "characters", "for_clients": fits}}}
+    (measured.folder / Evaluation.SCORES).write_text(json.dumps(scores))
+    sources = CardSources([exported(tmp_path / "model")], Evaluation.open(measured.folder))
+    page, _ = card.write(CardSettings(), sources, tmp_path / "card")
+    text = page.read_text()
+    assert ("cannot use in full" in text) != fits
+    assert "| set | clips | words | CER | WER |" in text
+    assert "the CER is the rate to read" in text
+
+
 def test_it_says_when_no_epoch_was_better_than_the_base(tmp_path: Path) -> None:
     base = {"checkpoint": "best_dev-720", "dev_loss": 2.2, "is_best": True}
     training = {"start": "fine-tuning best_dev-720", "epochs": 3, "best_dev_loss": 2.2, "base": base}

@@ -15,7 +15,7 @@ from speech.artifacts import ExternalScorer
 from speech.decoding import native
 from speech.decoding.beam_search import HotWords, ctc_beam_search_decoder_batch
 from speech.decoding.greedy import best_path
-from speech.decoding.scorer import CHARACTERS, CLIENT_LABELS, Scorer
+from speech.decoding.scorer import CLIENT_LABELS, Scorer, fits_clients
 from speech.errors import InputError
 from speech.native.compiling import NoCompilerError
 from speech.storage.files import sha256
@@ -58,6 +58,7 @@ class Decoding:
                 "lm_beta": self.scorer.beta,
                 "order": self.scorer.order,
                 "units": self.scorer.units,
+                "for_clients": fits_clients(self.scorer.units, self.scorer.alphabet),
                 "hot_words": hot_word_boosts(settings.hot_words),
             }
         return described
@@ -104,8 +105,7 @@ def _chosen(settings: EvaluateSettings, scorer: Scorer | None) -> str:
                 print(f"note: greedy decoding, as the beam search is not compiled: {error}", file=sys.stderr)
     if name == "greedy" and scorer is not None:
         raise InputError(f"--decoder greedy cannot use --scorer_path {settings.scorer_path}: use --decoder beam")
-    by_character = scorer is not None and scorer.units == CHARACTERS
-    if name == "ds_ctcdecoder" and scorer is not None and by_character and len(scorer.alphabet) > CLIENT_LABELS:
+    if name == "ds_ctcdecoder" and scorer is not None and not fits_clients(scorer.units, scorer.alphabet):
         raise InputError(
             f"--decoder ds_ctcdecoder: it scores characters of alphabets up to {CLIENT_LABELS} symbols, the model has "
             f"{len(scorer.alphabet)}: use --decoder beam"

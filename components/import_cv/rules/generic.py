@@ -6,6 +6,7 @@ from collections.abc import Callable, Set
 
 from components.import_cv.plan.reasons import Reason
 from components.import_cv.rules.rulebook import Refusal, Rule
+from speech.metrics import UNSPACED
 
 APOSTROPHE = "'"
 APOSTROPHES = frozenset("'\u2019\u2018\u02bc\u02bb\u02bd\u2032\u201b\uff07`\u00b4\u055a\u05f3")
@@ -21,11 +22,6 @@ JOINERS = "\u200c\u200d"
 JOINING = "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ua840-\ua87f"
 STRAY_JOINER = re.compile(f"(?<![{JOINING}])[{JOINERS}]+|[{JOINERS}]+(?![{JOINING}])")
 ELONGATIONS = "\u0640\u07fa"
-# Thai, Lao, Tibetan's neighbours Myanmar and Khmer, kana, Han: no space between words
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff"
-)
 GAP = "\n"  # in place of punctuation; no row of a table has one
 INNER_GAP = re.compile(f"(?<=[{UNSPACED}]){GAP}+(?=[{UNSPACED}])")
 INSIDE_WORDS = frozenset("\u055b\u055c\u055e\u055f")  # Armenian marks on a word's vowel
@@ -107,26 +103,30 @@ def lower_case(locale: str, kept: Set[str] = frozenset()) -> Callable[[str], str
     return apply
 
 
-class _Table(dict[int, str]):
-    """For `str.translate`: what a character becomes, found at its first appearance."""
-
-    def __init__(self, change: Callable[[str], str]) -> None:
-        super().__init__()
-        self._change = change
-
-    def __missing__(self, code: int) -> str:
-        self[code] = self._change(chr(code))
-        return self[code]
-
-
 def inside_words(marks: str) -> bool:
     """Whether marks that are dropped stand inside words, so that no space may take their place."""
     return all(one in INSIDE_WORDS or one in ELONGATIONS or one in JOINERS or _is_invisible(one) for one in marks)
 
 
 def _mapped(change: Callable[[str], str]) -> Callable[[str], str]:
-    table = _Table(change)
-    return lambda text: text.translate(table)
+    """What changes a text character by character; nothing that `change` gives may be changed by it again.
+
+    A few characters of a sentence are concerned, if any, and `str.replace` is faster for these than `str.translate`.
+    """
+    changes: dict[str, str] = {}
+    same: set[str] = set()
+
+    def apply(text: str) -> str:
+        for character in set(text) - same:
+            if character not in changes:
+                if (changed := change(character)) == character:
+                    same.add(character)
+                    continue
+                changes[character] = changed
+            text = text.replace(character, changes[character])
+        return text
+
+    return apply
 
 
 def _small(character: str) -> str:

@@ -35,16 +35,19 @@ class _Masks(dict[str, int]):
     def __init__(self, tests: Iterable[Callable[[str], bool]]) -> None:
         super().__init__()
         self._tests = tuple(tests)
+        self._harmless: set[str] = set()  # what concerns nothing: most of the characters of a sentence
 
     def __missing__(self, character: str) -> int:
         mask = sum(1 << bit for bit, touches in enumerate(self._tests) if touches(character))
         self[character] = mask
+        if not mask:
+            self._harmless.add(character)
         return mask
 
-    def of(self, text: str) -> int:
-        """The bits of all characters of a text."""
+    def of(self, characters: Set[str]) -> int:
+        """The bits of all of them."""
         mask = 0
-        for character in set(text):
+        for character in characters - self._harmless:
             mask |= self[character]
         return mask
 
@@ -72,19 +75,22 @@ class Rulebook:
 
     def __call__(self, sentence: str, counted: bool = True) -> tuple[Reason, str]:
         """The reason (or ACCEPTED) and the transcript as far as it got; `counted` as one more row."""
-        text, mask = sentence, self._needed.of(sentence)
+        text, seen = sentence, set(sentence)
+        mask = self._needed.of(seen)
         for number, rule in enumerate(self.rules):
             if not mask >> number & 1:
                 continue
             before, text = text, rule.apply(text)
             if text == before:
                 continue
-            mask |= self._needed.of(text)  # a rule may bring characters that a later one is about
+            if new := set(text) - seen:  # a rule may bring characters that a later one is about
+                mask |= self._needed.of(new)
+                seen |= new
             if counted and not (rule.tidies and rule.apply(sentence) == sentence):
                 self._count(number, before, text)
         if not text:
             return Reason.EMPTIED, sentence
-        if refused := self._refused.of(text):
+        if refused := self._refused.of(set(text)):
             return self.refusals[(refused & -refused).bit_length() - 1].reason, text
         return Reason.ACCEPTED, text
 

@@ -81,7 +81,7 @@ def test_the_peers_rules_are_those_of_the_peers_command(tmp_path: Path, clips: l
     made = Corpus.open(tmp_path / "corpus")
     assert [clip.transcript for clip in made.manifest("train")] == ["it's a mid day rule", "fish i say"]
     assert {rule["name"]: rule["rows"] for rule in made.report["rules"]["rules"] if rule["rows"]} == {
-        "quotation": 1, "dashes": 1, "punctuation": 2, "apostrophes": 1, "case": 2, "spaces": 2,
+        "quotation": 1, "dashes": 1, "punctuation": 2, "apostrophes": 1, "case": 2,
     }  # fmt: skip
     assert "It’s a mid day rule" in (made.folder / Corpus.HTML_REPORT).read_text(encoding="utf-8")
 
