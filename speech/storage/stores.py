@@ -6,12 +6,11 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from speech.storage.files import fsync_folder, write_bytes
+from speech.storage.files import fsync_folder, temporary_beside, write_bytes
 from speech.storage.objects import (
     checksums,
     client,
@@ -87,21 +86,17 @@ class FolderStore:
 
     def create(self, name: str, data: bytes) -> bool:
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
+        with temporary_beside(path) as temporary:
+            with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(0o444)
+            temporary.chmod(0o444)
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)  # unlike a rename it refuses to replace
                 fsync_folder(path.parent)
                 return True
-            return False
-        finally:
-            Path(temporary).unlink()
+        return False
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
