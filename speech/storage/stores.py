@@ -12,13 +12,11 @@ from typing import Protocol
 
 from speech.storage.files import fsync_folder, temporary_beside, write_bytes
 from speech.storage.objects import (
-    checksums,
-    client,
     delete_objects,
     download_file,
-    encryption,
     is_remote,
     list_folder,
+    put_small,
     read_object,
     split_uri,
     storage_errors,
@@ -133,9 +131,7 @@ class PrefixStore:
         for _ in attempts(CREATE_ATTEMPTS, CREATE_DELAY_S):  # 409: another writer is at it, and may yet fail
             with storage_errors(uri):
                 try:
-                    client().put_object(
-                        Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", **checksums(data), **encryption()
-                    )
+                    put_small(bucket, key, data, IfNoneMatch="*")
                     return True
                 except ClientError as error:
                     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
