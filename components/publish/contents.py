@@ -18,8 +18,8 @@ from speech.artifacts import (
 )
 from speech.errors import InputError
 from speech.model_files.bundle import Bundle
-from speech.model_files.checkpoints import find, geometry_of, state_text
-from speech.storage.checked_files import sealed
+from speech.model_files.checkpoints import find, geometry_of, sidecar, state_text
+from speech.storage.checked_files import check_files, sealed
 from speech.storage.files import sha256
 
 OPENVINO = "openvino"  # the IR's folder inside a version: its file names collide with the exported model's
@@ -137,6 +137,8 @@ def _add_checkpoint(contents: Contents, model: ExportedModel, folder: Path) -> N
             f"{bundle} is not the checkpoint of the model in {model.folder}: its geometry is {geometry}, the model's "
             f"{model.geometry}"
         )
+    record = checkpoint.folder / Checkpoint.MODEL
+    check_files(record, sidecar(record))
     for path in sorted(bundle.parent.glob(f"{bundle.name}.*")):
         _add(contents, f"{CHECKPOINT}/{path.name}", path)
     best = checkpoint.folder / Checkpoint.BEST

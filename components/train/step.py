@@ -393,5 +393,5 @@ def _write_sidecars(
 ) -> None:
     begin.alphabet.save(folder / ALPHABET)
     write_json(folder / Checkpoint.FLAGS, start.flags_of_peer(begin, settings))
-    files = describe_files(folder, [ALPHABET])
+    files = describe_files(folder, [ALPHABET, Checkpoint.FLAGS])
     write_sidecar(folder, Checkpoint.MODEL, {**start.describe(begin, origin, settings, facts), "files": files})

@@ -149,5 +149,7 @@ def sidecar(path: Path) -> dict[str, Any]:
     if not is_record or not isinstance(value, dict):
         return value if isinstance(value, dict) else {}
     description = unsealed(path, value)
+    if "geometry" not in description and (path.parent / Checkpoint.RECORD).is_file():
+        raise InputError(f"{path}: damaged: it says no geometry: fetch the checkpoint again")
     check_files(path, description, (ALPHABET,))
     return description

@@ -242,15 +242,22 @@ def write_object(uri: str, data: bytes, *, patient: bool = True) -> None:
     """
     bucket, key = split_uri(uri)
     with storage_errors(uri):
-        (client() if patient else client(IMPATIENT)).put_object(
-            Bucket=bucket, Key=key, Body=data, **checksums(data), **encryption()
-        )
+        put_small(bucket, key, data, client() if patient else client(IMPATIENT))
 
 
-def checksums(data: bytes) -> dict[str, Any]:
-    """What a store compares a body with, and what its readers do, as arguments of a put."""
+def put_small(bucket: str, key: str, data: bytes, store: Any = None, **more: Any) -> None:
+    """One put, with what the store compares the body with, and what its readers do; again if it arrives damaged."""
+    from botocore.exceptions import ClientError
+
     digest = base64.b64encode(bytes.fromhex(transfer.md5(data))).decode("ascii")
-    return {"ContentMD5": digest, "Metadata": {transfer.DIGEST: hashlib.sha256(data).hexdigest()}}
+    checks = {"ContentMD5": digest, "Metadata": {transfer.DIGEST: hashlib.sha256(data).hexdigest()}}
+    for number in attempts(READ_ATTEMPTS, READ_DELAY_S):
+        try:
+            (store or client()).put_object(Bucket=bucket, Key=key, Body=data, **checks, **encryption(), **more)
+            return
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "BadDigest" or number == READ_ATTEMPTS - 1:
+                raise
 
 
 def download_file(uri: str, path: Path) -> None:

@@ -6,20 +6,17 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from speech.storage.files import fsync_folder, write_bytes
+from speech.storage.files import fsync_folder, temporary_beside, write_bytes
 from speech.storage.objects import (
-    checksums,
-    client,
     delete_objects,
     download_file,
-    encryption,
     is_remote,
     list_folder,
+    put_small,
     read_object,
     split_uri,
     storage_errors,
@@ -87,21 +84,17 @@ class FolderStore:
 
     def create(self, name: str, data: bytes) -> bool:
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
+        with temporary_beside(path) as temporary:
+            with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(0o444)
+            temporary.chmod(0o444)
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)  # unlike a rename it refuses to replace
                 fsync_folder(path.parent)
                 return True
-            return False
-        finally:
-            Path(temporary).unlink()
+        return False
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
@@ -138,9 +131,7 @@ class PrefixStore:
         for _ in attempts(CREATE_ATTEMPTS, CREATE_DELAY_S):  # 409: another writer is at it, and may yet fail
             with storage_errors(uri):
                 try:
-                    client().put_object(
-                        Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", **checksums(data), **encryption()
-                    )
+                    put_small(bucket, key, data, IfNoneMatch="*")
                     return True
                 except ClientError as error:
                     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")

@@ -32,7 +32,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--kills_dag", type=int, default=50, help="of the whole pipeline on this machine")
     parser.add_argument("--store", type=int, default=2000, help="faults of an object store")
     parser.add_argument("--store_steps", type=int, default=40, help="of these under import, train and publish")
-    parser.add_argument("--damaged", type=int, default=5000, help="files damaged between steps")
+    parser.add_argument("--damaged", type=int, default=5000, help="files damaged between steps, and opened")
+    parser.add_argument("--damaged_steps", type=int, default=90, help="the same, and the whole step run on them")
     parser.add_argument("--full_disks", type=int, default=60)
     parser.add_argument("--clocks", type=int, default=40)
     parser.add_argument("--steps", default="", help="steps that are disturbed, with commas between; empty: all")
@@ -54,8 +55,7 @@ def run(asked: argparse.Namespace, folder: Path) -> Ledger:
         if asked.store:
             ledger.merge(store_faults.disturb(store, folder / "store", asked.store, asked.seed))
             say("object store")
-        in_steps = ("kills", "kills_others", "kills_dag", "store_steps", "damaged", "full_disks", "clocks")
-        if not any(getattr(asked, name) for name in in_steps):
+        if not any(count for name, count in vars(asked).items() if name not in ("seed", "steps", "store")):
             return ledger
         steps = stack.enter_context(Steps(folder / "warm", clock))
         workshop = Workshop(folder / "work", steps)
@@ -83,9 +83,12 @@ def run(asked: argparse.Namespace, folder: Path) -> Ledger:
             if asked.clocks // len(CLOCKS) and clock is not None and name in chosen:
                 surroundings.move_clock(workshop, name, asked.clocks // len(CLOCKS), numbers, ledger)
                 say(f"moved clock under {name}")
-        if asked.damaged:
-            damage.disturb(workshop, asked.damaged, numbers, ledger, chosen)
+        if asked.damaged and "publish" in chosen:
+            damage.disturb_doors(workshop, asked.damaged, numbers, ledger)
             say("damaged files")
+        if asked.damaged_steps:
+            damage.disturb(workshop, asked.damaged_steps, numbers, ledger, chosen)
+            say("steps on damaged files")
         if asked.kills_dag:
             kills.kill_dag(workshop, asked.kills_dag, A_RUN, numbers, ledger)
     return ledger

@@ -2,12 +2,20 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from components.import_cv.plan.split import split
+from components.publish.contents import gather
+from components.train.outcome import keep_best
+from speech import model_files
+from speech.artifacts import Clips, Corpus
+from speech.clips.manifest import read_manifest
+from speech.errors import InputError
 from tests.faults.faulty_store import flipped
 from tests.faults.ledger import IDENTICAL, LOST, REFUSED, Ledger, is_clear
 from tests.faults.warm import Ended
@@ -102,6 +110,74 @@ def disturb(
             ledger.add(name, IDENTICAL if harmless else outcome, f"{done}: {what}")
             if number % PROGRESS == PROGRESS - 1:
                 print(f"{number + 1} damaged files\n{ledger}", flush=True)
+
+
+def doors(workshop: Workshop, folder: Path) -> dict[str, tuple[Path, Callable[[Path], object]]]:
+    """The artifacts as the pipeline hands them on, each with how its readers open it; what comes of it is compared."""
+    of = workshop.of
+    corpus, checkpoint = (Path(shutil.copytree(of(name), folder / name)) for name in ("import", "train"))
+    keep_best(checkpoint)
+    whole = {"model": of("freeze"), "ir": of("openvino"), "evaluation": of("evaluate"), "checkpoint": checkpoint}
+    clips = {name: folder / f"clips-{name}" for name in ("train", "dev", "test")}
+
+    def digest(**changed: Path) -> str:
+        return gather({**whole, **changed}).digest
+
+    def open_corpus(path: Path) -> object:
+        opened = Corpus.open(path)
+        opened.check()
+        return [list(opened.manifest(name)) for name in ("train", "dev", "test")], opened.alphabet
+
+    def open_checkpoint(path: Path) -> object:
+        model = model_files.open(path)
+        weights = {name: value.tobytes() for name, value in model.weights.items()}
+        digest(checkpoint=path)  # a version may have the other state file, if one is gone: both name the same bundle
+        return weights, model.alphabet, model.geometry
+
+    def open_clips(path: Path) -> object:
+        opened = Clips.open(path)
+        return [list(read_manifest(opened.csv(name))) for name in opened.sets], opened.alphabet
+
+    found: dict[str, tuple[Path, Callable[[Path], object]]] = {
+        "corpus": (of("import"), open_corpus),
+        "checkpoint": (checkpoint, open_checkpoint),
+        "exported model": (of("freeze"), lambda path: digest(model=path)),
+        "IR": (of("openvino"), lambda path: digest(ir=path)),
+        "evaluation": (of("evaluate"), lambda path: digest(evaluation=path)),
+    }
+    split(Corpus(corpus), clips, {name: str(path) for name, path in clips.items()})
+    return found | {f"clips of {name}": (path, open_clips) for name, path in clips.items()}
+
+
+def disturb_doors(workshop: Workshop, count: int, numbers: np.random.Generator, ledger: Ledger) -> None:
+    """Damage one file of an artifact after the other, and open it each time as its readers do, in this process."""
+    with tempfile.TemporaryDirectory(dir=workshop.folder) as folder:
+        found = doors(workshop, Path(folder, "whole"))
+        references = {name: use(path) for name, (path, use) in found.items()}
+        for number in range(count):
+            name = list(found)[number % len(found)]
+            source, use = found[name]
+            copy = Path(folder, f"in-{number}")
+            shutil.copytree(source, copy)
+            files = sorted(path for path in copy.rglob("*") if path.is_file())
+            path, other = (files[int(numbers.integers(len(files)))] for _ in range(2))
+            before = path.read_bytes()
+            done = damage(path, DAMAGES[int(numbers.integers(len(DAMAGES)))], other, numbers)
+            outcome, what = IDENTICAL, ""
+            try:
+                if use(copy) != references[name] and not _says_the_same(path, before):
+                    outcome, what = LOST, "nobody noticed"
+            except InputError:
+                outcome = REFUSED
+            except Exception as error:
+                outcome, what = LOST, repr(error)
+            ledger.add(f"damaged {name}", outcome, f"number {number}: {done}: {what}")
+            shutil.rmtree(copy)
+
+
+def _says_the_same(path: Path, before: bytes) -> bool:
+    """Whether a table of JSON lost no more than the line end behind it."""
+    return path.suffix == ".json" and path.is_file() and path.read_bytes().strip() == before.strip()
 
 
 def _check_undamaged(workshop: Workshop, reader: Reader, folder: Path) -> None:

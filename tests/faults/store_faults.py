@@ -246,7 +246,6 @@ def disturb_steps(
     ended = imported.run(workshop.steps, undisturbed)
     assert ended.code == 0, ended.errors
     references = {**workshop.references, "import": imported.result(undisturbed)}
-    references["train"] = {**references["train"], "bundles": None}
     for number in range(count):
         name = ("import", "publish", "train")[number % 3]
         prefix = f"step-{number}"
@@ -272,17 +271,10 @@ def disturb_steps(
         else:
             if name != "import":
                 objects.download_folder(target, out)
-            problem += difference_of(_in_store(one), out, references[name])
+            problem += difference_of(one, out, references[name])
         if fault.happened:
             outcome = LOST if problem else REFUSED if ended.code else IDENTICAL
             ledger.add(f"store under {name}: {fault.kind}", outcome, f"{prefix}: {fault}: {problem}")
-
-
-def _in_store(one: Work) -> Work:
-    """A mirror keeps the newest and the best checkpoint; older ones may never have come there."""
-    if one.name != "train":
-        return one
-    return replace(one, result=lambda folder: {**one.result(folder), "bundles": None})
 
 
 def _with(one: Work, old: str, new: str) -> Work:

@@ -57,10 +57,10 @@ def test_what_is_refused_clearly(code: int, errors: str, clear: bool) -> None:
 
 def test_kills(workshop: Workshop) -> None:
     ledger, numbers = Ledger(), np.random.default_rng(SEED)
-    kills.kill_step(workshop, "import", 4, numbers, ledger)
+    kills.kill_step(workshop, "import", 3, numbers, ledger)
     kills.kill_step(workshop, "train", 2, numbers, ledger)
     assert ledger.lost == []
-    assert sum(sum(counted.values()) for counted in ledger.counts.values()) == 6
+    assert sum(sum(counted.values()) for counted in ledger.counts.values()) == 5
 
 
 def test_a_full_disk_and_a_moved_clock(workshop: Workshop) -> None:
@@ -73,7 +73,7 @@ def test_a_full_disk_and_a_moved_clock(workshop: Workshop) -> None:
 
 def test_damaged_corpora(workshop: Workshop) -> None:
     ledger = Ledger()
-    damage.disturb(workshop, 6, np.random.default_rng(SEED), ledger, ("train",))
+    damage.disturb(workshop, 4, np.random.default_rng(SEED), ledger, ("train",))
     assert ledger.lost == []
     assert ledger.counts["damaged import, read by train"][REFUSED]
 

@@ -53,20 +53,21 @@ def corpus_in(folder: Path) -> dict[str, Any]:
 def checkpoint_in(folder: Path) -> dict[str, Any]:
     """What a training left: the tensors of its newest and best bundles, its history, and which files there are.
 
-    A bundle that was begun twice may have another name, and it names the others by numbers of its own.
+    A bundle that was begun twice may have another name, and an interruption leaves one more; state files name them all.
     """
     found: dict[str, Any] = {}
-    bundles = {path.stem for path in folder.glob("*.index")}
+    unnamed = {path.stem for path in folder.glob("*.index")} | {path.stem for path in folder.glob("*.data-*")}
     for state in (Checkpoint.LAST, Checkpoint.BEST):
         text = (folder / state).read_text(encoding="utf-8")
         name = text.split('"')[1]
+        unnamed -= set(text.split('"'))
         bundle = Bundle.open(folder / name)
         found[state] = {
             tensor: hashlib.sha256(bundle.tensor(tensor).tobytes()).hexdigest()
             for tensor, entry in sorted(bundle.entries.items())
             if entry.dtype != STRING
         }
-    found["bundles"] = len(bundles)
+    found["unnamed"] = sorted(unnamed)
     history = json.loads((folder / Checkpoint.HISTORY).read_text(encoding="utf-8"))
     found["history"] = without_times({name: value for name, value in history.items() if name != "clips"})  # paths
     parts = (".index", ".data-00000-of-00001")

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from components.publish.model_bucket import CLAIM, StoredVersions, open_target
 from speech.errors import InputError
-from speech.storage import objects, retries, stores
+from speech.storage import objects, retries
 from speech.storage.stores import CREATE_ATTEMPTS
 
 
@@ -45,7 +45,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def answer(*statuses: int, works: bool = False) -> None:
         client = Answering(objects.client(), list(statuses), works=works)
-        monkeypatch.setattr(stores, "client", lambda: client)
+        monkeypatch.setattr(objects, "client", lambda *_, **__: client)
 
     return answer
 

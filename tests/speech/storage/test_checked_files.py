@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from speech.artifacts import ExportedModel, IntermediateRepresentation, describe_files, write_sidecar
+from speech.artifacts import Clips, ExportedModel, IntermediateRepresentation, describe_files, write_sidecar
 from speech.errors import InputError
 from speech.model_files.door import open as open_model
-from speech.storage.checked_files import check_files
+from speech.storage import checked_files
+from speech.storage.checked_files import SEAL, check_files, sealed, unsealed
 
 RECORD = "model.json"
 
@@ -97,3 +98,36 @@ def test_an_ir_whose_network_lies_elsewhere(tmp_path: Path) -> None:
     write_sidecar(tmp_path, IntermediateRepresentation.MODEL, record)
     with pytest.raises(InputError, match="not among its files"):
         _ = IntermediateRepresentation.open(tmp_path).xml
+
+
+def test_a_record_says_what_was_written(artifact: Path) -> None:
+    record = artifact / RECORD
+    said = json.loads(record.read_text())
+    assert SEAL in said
+    assert SEAL not in ExportedModel(artifact).sidecar
+    for change in ({"language": "cy"}, {SEAL: "0" * 64}, {SEAL: 3}):
+        record.write_text(json.dumps({**said, **change}))
+        with pytest.raises(InputError, match=r"model\.json is damaged: .* if it was changed on purpose, remove"):
+            ExportedModel.open(artifact)
+    changed = {name: value for name, value in said.items() if name != SEAL} | {"language": "cy"}
+    record.write_text(json.dumps(changed, indent=1))  # as a person does it
+    assert ExportedModel.open(artifact).sidecar["language"] == "cy"
+
+
+def test_a_digest_is_of_the_content_and_not_of_its_layout(tmp_path: Path) -> None:
+    content = sealed({"b": [1.5, None, "é"], "a": {"2": 1, "10": 2}})
+    again = json.loads(json.dumps(content, indent=3, sort_keys=True))
+    assert unsealed(tmp_path / RECORD, again) == {"b": [1.5, None, "é"], "a": {"2": 1, "10": 2}}
+
+
+def test_clips_are_those_that_the_import_wrote(tmp_path: Path) -> None:
+    for name in ("train.csv", "shards/train-00000.tar", "alphabet.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode() * 100)
+    files = describe_files(tmp_path, ["train.csv", "shards/train-00000.tar", "alphabet.txt"])
+    write_sidecar(tmp_path, Clips.SETS, {"sets": ["train"], "release": "en", "files": files})
+    Clips.open(tmp_path)
+    flip(tmp_path / "shards/train-00000.tar")
+    checked_files._WHOLE.clear()  # another process opens it
+    with pytest.raises(InputError, match=r"train-00000\.tar is damaged: sets\.json records another sha256"):
+        Clips.open(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 
 from speech.errors import InputError, RetryError
 from speech.storage import objects
+from tests.faults.faulty_store import Fault, FaultyStore
 
 
 def test_uris() -> None:
@@ -120,3 +121,29 @@ def test_faults_that_pass_are_worth_another_attempt() -> None:
         for fault in faults:
             with pytest.raises(kind, match="s3://bucket/key"), objects.storage_errors("s3://bucket/key"):
                 raise fault
+
+
+def test_a_record_that_comes_damaged_is_asked_for_again(s3_endpoint: str, s3_bucket: str, monkeypatch) -> None:
+    store = FaultyStore(s3_endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store.url)
+    uri = f"{s3_bucket}/champions/1.json"
+    objects.write_object(uri, b'{"version": 1}')
+    for kind in ("bit flipped in the answer", "answer truncated"):
+        with store.fault("champions", Fault(kind, times=2)) as fault:
+            assert objects.read_object(uri) == b'{"version": 1}'
+        assert fault.happened == 2
+        with store.fault("champions", Fault(kind, times=9)), pytest.raises(RetryError, match=r"1\.json came damaged"):
+            objects.read_object(uri)
+    with store.fault("champions", Fault("bit flipped in the request")) as fault:  # the store refuses it
+        objects.write_object(uri, b'{"version": 2}')
+    assert fault.happened == 1
+    assert objects.read_object(uri) == b'{"version": 2}'
+    store.close()
+
+
+def test_what_others_put_has_an_etag_that_may_be_none_of_its_content(s3_bucket: str, monkeypatch) -> None:
+    bucket = s3_bucket.removeprefix("s3://")
+    objects.client().put_object(Bucket=bucket, Key="of-others", Body=b"text")
+    assert objects.read_object(f"{s3_bucket}/of-others") == b"text"
+    monkeypatch.setattr(objects.transfer, "md5", lambda data: "0" * 32)  # as with encryption by a store's own keys
+    assert objects.read_object(f"{s3_bucket}/of-others") == b"text"
