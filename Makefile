@@ -97,7 +97,7 @@ tables: $(INSTALLED) ## write the tables of settings in docs and the READMEs
 
 # uv is taken from .venv, so the locks need one environment to make the next from.
 STEP_LOCKS := import-cv train train-gpu export convert-mmap convert-openvino evaluate build-scorer publish
-ALL_EXTRAS := import-cv train export onnx locales convert-mmap convert-openvino evaluate build-scorer publish pipeline
+ALL_EXTRAS := import-cv train export onnx locales tracking convert-mmap convert-openvino evaluate build-scorer publish pipeline
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 UV_COMPILE := $(UV_LOCK) --python-version 3.10
