@@ -10,7 +10,8 @@
 n_hidden 256 unless there is a base. `NAME@EPOCHS` has epochs of its own. The corpora are generated
 (spoken_corpus.py); a folder with train.csv, dev.csv, test.csv and alphabet.txt is taken as it is. The
 checkpoint that a run holds for its best is tested by `components.evaluate`, greedily, and with `--scorer` also with a
-scorer of the training transcripts and its weights searched on dev (20 trials); Coqui STT's as well, with the peers'
+scorer of the training transcripts (which needs KenLM's programs: components/build_scorer/build_kenlm.sh build/kenlm)
+and its weights searched on dev (20 trials); Coqui STT's as well, with the peers'
 flags and clips from short to long, as it has them. Every finished run is recorded in `--work`: the same command goes on
 with those that are missing, and prints the table.
 """

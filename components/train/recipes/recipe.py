@@ -47,8 +47,8 @@ class Recipe:
         """Read `NAME.toml`, with its tables for so much audio and so wide a model; the rest is as in peers.toml."""
         own, tables = _read(name)
         values = {**_read(PEERS)[0], **own}
-        values |= tables.get(LARGE, {}) if hours >= LARGE_HOURS else {}
         values |= tables.get(WIDE, {}) if n_hidden > WIDE_HIDDEN else {}
+        values |= tables.get(LARGE, {}) if hours >= LARGE_HOURS else {}
         return cls(name, values, reason)
 
     @classmethod

@@ -86,6 +86,16 @@ def test_beyond_what_was_measured_no_rate_is_above_the_peers(name: str) -> None:
     assert Recipe.load(name, hours=300).completed(TrainSettings()).train_batch_size == 32
 
 
+@pytest.mark.parametrize("name", ["from-scratch", "small-data"])
+def test_batches_from_scratch_are_small_where_that_was_measured(name: str) -> None:
+    sizes = {
+        (hours, n_hidden): Recipe.load(name, hours=hours, n_hidden=n_hidden).values["train_batch_size"]
+        for hours in (0.5, 300.0)
+        for n_hidden in (256, 2048)
+    }
+    assert sizes == {(0.5, 256): 8, (0.5, 2048): 16, (300.0, 256): 32, (300.0, 2048): 32}
+
+
 def test_a_recipe_that_sets_something_else_is_refused(tmp_path, monkeypatch) -> None:
     (tmp_path / "peers.toml").write_text("epochs = 3\n")
     monkeypatch.setattr(recipe, "FOLDER", tmp_path)
