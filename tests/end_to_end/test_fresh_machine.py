@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from components.images import ROOT
+from tests.fixtures import system
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, system.needs("git")]
 
 IMAGES = os.environ.get("FRESH_IMAGES", "debian:bookworm-slim debian:trixie-slim").split()
 COMMAND = os.environ.get("FRESH_COMMAND", "make demo && make test")
