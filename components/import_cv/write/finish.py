@@ -110,7 +110,7 @@ def _files(results: Results, target: CorpusFolder, *, found: bool) -> dict[str, 
     for folder in (target.staging, target.folder):  # staged, or in place since an attempt that was interrupted
         there = [name for name in shards if name not in files and (folder / name).is_file()]
         files |= describe_files(folder, there)
-    return files
+    return {name: files[name] for name in (*tables_of, Corpus.INDEX, *shards) if name in files}
 
 
 def tables(sets: Iterable[str], alphabet: Alphabet | None, target: CorpusFolder) -> list[str]:

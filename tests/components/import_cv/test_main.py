@@ -17,6 +17,7 @@ from speech.clips.manifest import read_manifest
 from speech.errors import InputError
 from speech.settings import parse
 from speech.storage.objects import upload_folder
+from speech.tracking.tracking_settings import TrackingSettings
 
 from .conftest import Entry, write_release
 
@@ -132,7 +133,7 @@ def test_defaults_of_the_two_forms() -> None:
 
 
 def test_the_components_repeat_the_settings() -> None:
-    settings = ImportSettings()
+    settings, tracking = ImportSettings(), TrackingSettings()
     for component in (import_cv, import_part):
         for name, given in component.component_spec.inputs.items():
             if name in ("corpus_uri", "corpus_revision", "extra_flags"):
@@ -140,7 +141,7 @@ def test_the_components_repeat_the_settings() -> None:
             elif name in ("sets", "train_sets"):
                 assert tuple(given.default.split()) == getattr(settings, name)
             elif name != "partition":
-                assert given.default == getattr(settings, name), name
+                assert given.default == getattr(tracking if hasattr(tracking, name) else settings, name), name
     assert set(merge_corpus.component_spec.inputs) == {"parts"}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from components.publish import step
 from components.publish.model_bucket import CLAIM, open_target
-from speech.artifacts import ALPHABET, ExportedModel, IntermediateRepresentation
+from speech.artifacts import ALPHABET, ExportedModel, IntermediateRepresentation, write_sidecar
 from speech.errors import InputError
 from speech.model_files.checkpoints import find
 from speech.storage.files import sha256, write_json
@@ -160,7 +160,7 @@ def test_a_checkpoint_that_no_training_could_start_from_is_refused(make_artifact
 def test_a_version_without_a_model_is_refused(make_artifacts, tmp_path) -> None:
     artifacts = make_artifacts()
     sidecar = artifacts["model"] / ExportedModel.MODEL
-    write_json(sidecar, {**json.loads(sidecar.read_text()), "files": {}})
+    write_sidecar(sidecar.parent, sidecar.name, {**json.loads(sidecar.read_text()), "files": {}})
     with pytest.raises(InputError, match="no model in it"):
         step.run(Settings(), artifacts, str(tmp_path / "models"))
 

@@ -16,6 +16,7 @@ from speech.nn import snapshots
 from speech.nn.dropout import DropoutRates
 from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
+from speech.storage.files import write_json
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def store(tmp_path: Path, s3_bucket: str) -> Iterator[CheckpointStore]:
     made = CheckpointStore(tmp_path / "here", 3, f"{s3_bucket}/running", patience_s=60)
     with made.uploading(0):
         made.begin()
+        write_json(made.folder / Checkpoint.MODEL, {"geometry": Geometry(n_hidden=8, n_labels=5).to_dict()})
         yield made
 
 

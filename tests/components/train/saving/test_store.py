@@ -15,10 +15,12 @@ from speech.geometry import Geometry
 from speech.model_files.variables import initial_weights
 from speech.nn import snapshots
 from speech.nn.snapshots import Snapshot
+from speech.storage.files import write_json
 from speech.storage.objects import download_folder, list_keys, upload_folder
 
 GEOMETRY = Geometry(8, 4)
 WEIGHTS = initial_weights(GEOMETRY, 1)
+OWN = (Checkpoint.LAST, Checkpoint.BEST, Checkpoint.RECORD, Checkpoint.MODEL)
 
 
 def snapshot(step: int, key: str = "key", **state: object) -> Snapshot:
@@ -47,12 +49,13 @@ def foreign_checkpoint(folder: Path) -> dict[str, bytes]:
 def run_files(*bundles: str) -> set[str]:
     """All that a run in `run-1` may leave without its report."""
     of_bundles = {f"{name}.{end}" for name in bundles for end in ("index", "data-00000-of-00001")}
-    return {f"run-1/{name}" for name in (*of_bundles, Checkpoint.LAST, Checkpoint.BEST, Checkpoint.RECORD)}
+    return {f"run-1/{name}" for name in (*of_bundles, *OWN)}
 
 
 def train(store: CheckpointStore, steps: range, key: str = "key") -> None:
     """What a run does with its store."""
     store.begin()
+    write_json(store.folder / Checkpoint.MODEL, {"geometry": GEOMETRY.to_dict()})
     for step in steps:
         store.save_best(snapshot(step, key))
         store.save_last(snapshot(step, key))
