@@ -56,6 +56,7 @@ def train(store: CheckpointStore, steps: range, key: str = "key") -> None:
     """What a run does with its store."""
     store.begin()
     write_json(store.folder / Checkpoint.MODEL, {"geometry": GEOMETRY.to_dict()})
+    store.publish(before=[Checkpoint.MODEL])
     for step in steps:
         store.save_best(snapshot(step, key))
         store.save_last(snapshot(step, key))
@@ -215,7 +216,7 @@ def test_in_a_bucket_others_objects_stay(tmp_path: Path, s3_bucket: str) -> None
     assert files(tmp_path / "after") == files(tmp_path / "one")
     again = CheckpointStore(tmp_path / "two", 1, f"{s3_bucket}/release", run_key="key")
     assert again.load_last()[0].global_step == 723
-    assert len(list_keys(f"{s3_bucket}/release/run-1/")) == 7
+    assert len(list_keys(f"{s3_bucket}/release/run-1/")) == 8
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="root may write everywhere else")
