@@ -28,6 +28,7 @@ $(INSTALLED): requirements/dev.lock requirements/uv.lock requirements/install.sh
 
 demo: $(INSTALLED) ## the whole pipeline on the example corpus; results in build/demo (GPU=1: trains on a GPU)
 	@$(BIN)/speechmill run --output $(DEMO) $(DEMO_SETTINGS)
+	@echo "Next       your own: $(BIN)/speechmill run --corpus_uri cv-corpus-24.0-2026-06-10-cy.tar.gz --output build/cy"
 
 QUICK := not slow and not faults and not kubernetes and not kubeflow
 BASE := main
