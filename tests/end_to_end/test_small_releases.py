@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +13,28 @@ import pytest
 
 from components import images
 from components.build_scorer import estimate
-from speech.artifacts import SPLITS, Evaluation, ExternalScorer
+from speech.alphabet import Alphabet
+from speech.artifacts import ALPHABET, SPLITS, Evaluation, ExternalScorer
 from speech.errors import InputError
 from tests.components.import_cv.conftest import Entry, mp3, write_release
 
 pytestmark = pytest.mark.slow
 HAN = "天地人你我他好不大小上下山水火木日月年"
 WORDS = ("open", "shut", "the", "my", "door", "window", "light", "stop", "radio", "now", "never", "morning", "train")
+SYLLABLES = {  # locale -> what its words are drawn from, marks and joiners included, and whether spaces part them
+    "ar": (["ما", "لا", "من", "في", "على", "كَ", "تُ", "بّ", "ه", "ؤ"], True),
+    "am": (["ሰ", "ላ", "ም", "አ", "ዲ", "ስ", "ቤ", "ት", "ው", "ሃ"], True),
+    "el": (["κα", "λη", "μέ", "ρα", "σπί", "τι", "νε", "ρό", "ός", "φως"], True),
+    "he": (["של", "ום", "בי", "ת", "מי", "ם", "או", "ר", "לח", "ץ"], True),
+    "hi": (["न", "म", "स्ते", "हि", "न्दी", "पा", "नी", "घ", "र", "कि"], True),
+    "hy": (["բա", "րև", "տո", "ւն", "ջու", "ր", "հա", "ց", "լո", "ւս"], True),
+    "ka": (["გა", "მარ", "ჯო", "ბა", "სახ", "ლი", "წყა", "ლი", "პუ", "რი"], True),
+    "ko": (["안", "녕", "하", "세", "요", "집", "물", "빛", "산", "강"], True),
+    "nqo": (["ߒߞߏ", "ߓߊ", "ߡߊ", "ߞߋ߫", "ߟߊ߬", "ߛߏ", "ߖߌ", "ߕߊ", "ߣߌ߲", "ߦߋ"], True),
+    "ru": (["до", "бро", "е", "ут", "дом", "во", "да", "свет", "лёд", "й"], True),
+    "ta": (["வ", "ண", "க்", "க", "ம்", "வீ", "டு", "நீ", "ர்", "ஒ", "ளி"], True),
+    "th": (["สวัส", "ดี", "บ้าน", "น้ำ", "ไฟ", "ฟ้า", "ขาว", "ดำ", "แมว", "กิน"], False),
+}
 SETTINGS = ("--n_hidden", "16", "--epochs", "1", "--train_batch_size", "64", "--export_quantize", "false")
 
 
@@ -109,3 +125,27 @@ def test_chinese_with_a_scorer(sounds: Sequence[bytes], tmp_path: Path) -> None:
     assert scores["decoder"]["scorer"]["units"] == "characters"
     (card,) = published.glob("*.md")
     assert "| set | clips | words | CER | WER |" in card.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("locale", SYLLABLES)
+def test_scripts(locale: str, sounds: Sequence[bytes], tmp_path: Path) -> None:
+    """The letters of a language come through every step, and into the alphabet that is published."""
+    syllables, spaced = SYLLABLES[locale]
+    draw = random.Random(locale)
+    rows = entries(sounds, 90, 30)
+    for row in rows:
+        words = ["".join(draw.choices(syllables, k=draw.randint(1, 3))) for _ in range(4)]
+        row.sentence = (" " if spaced else "").join(words)
+    corpus = write_release(tmp_path / locale, train=[], dev=[], test=[], validated=rows)
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "pipelines", "run", "--corpus_uri", str(corpus), "--output", str(output)]
+    done = subprocess.run(
+        [*command, *SETTINGS, "--min_test_clips", "1"], capture_output=True, text=True, cwd=images.ROOT
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    published = output / "published" / json.loads((output / "summary.json").read_text())["published"]["version"]
+    alphabet = Alphabet.load(published / ALPHABET)
+    written = set("".join(unicodedata.normalize("NFC", syllable) for syllable in syllables))
+    assert len(set(alphabet.symbols) & written) >= 0.9 * len(written)
+    scores = json.loads((published / Evaluation.SCORES).read_text(encoding="utf-8"))
+    assert scores["headline"] == ("wer" if spaced else "cer")
