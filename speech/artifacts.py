@@ -122,14 +122,22 @@ class Clips:
     @classmethod
     def open(cls, folder: str | Path) -> "Clips":
         """Open complete clips whose files are those that the import wrote; raises InputError for any other."""
-        record = _require(Path(folder), cls.SETS, "artifact with the clips of a set", cls.MAKER)
-        check_files(record, _read_json(record))
-        return cls(Path(folder))
+        record, clips = (
+            _require(Path(folder), cls.SETS, "artifact with the clips of a set", cls.MAKER),
+            cls(Path(folder)),
+        )
+        check_files(record, clips.record)
+        return clips
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What the import wrote last: the sets, their release, and the files."""
+        return _read_json(self.folder / self.SETS)
 
     @cached_property
     def sets(self) -> list[str]:
         """The names of the sets."""
-        sets = _read_json(self.folder / self.SETS).get("sets")
+        sets = self.record.get("sets")
         if not (isinstance(sets, list) and all(isinstance(name, str) for name in sets)):
             raise InputError(f"{self.folder / self.SETS}: damaged: expected the names of `sets`")
         return sets
@@ -361,9 +369,9 @@ class Evaluation:
     @classmethod
     def open(cls, folder: str | Path) -> "Evaluation":
         """Open a complete evaluation whose files are those that the scores record."""
-        scores = _require(Path(folder), cls.SCORES, "evaluation", cls.MAKER)
-        check_files(scores, _read_json(scores))
-        return cls(Path(folder))
+        record, evaluation = _require(Path(folder), cls.SCORES, "evaluation", cls.MAKER), cls(Path(folder))
+        check_files(record, evaluation.scores)
+        return evaluation
 
     @cached_property
     def scores(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from speech.augmentation import LegacyFlags, parse_augmentations
 from speech.clips.tally import USUALLY_ALLOWED, Allowance
 from speech.geometry import Geometry
 from speech.settings import setting, setting_error
+from speech.tracking.tracking_settings import EXPERIMENT, EXPERIMENT_HELP, URI_HELP
 
 RECIPES = ("from-scratch", "fine-tune", "transfer", "small-data", "peers", "auto")
 # What a recipe may set. Left at their defaults they were not given.
@@ -263,13 +264,8 @@ class TrainSettings(LegacyFlags):
         "checkpoint_uri/summaries",
         group="Log",
     )
-    tracking_uri: str = setting(
-        "",
-        "MLflow server that records the run and registers the version, such as http://mlflow:5000; empty: "
-        "MLFLOW_TRACKING_URI, else none",
-        pipeline=True,
-    )
-    tracking_experiment: str = setting("speechmill", "MLflow's experiment of the run", pipeline=True)
+    tracking_uri: str = setting("", URI_HELP, pipeline=True)
+    tracking_experiment: str = setting(EXPERIMENT, EXPERIMENT_HELP, pipeline=True)
     tracking_run: str = setting("", "name of the run that the training is a part of there; empty: its own")
     show_progressbar: bool = setting(True, "a bar on a terminal, a line a minute in a log")
     log_placement: bool = setting(False, "log on which device each operation runs")

@@ -6,16 +6,19 @@ summary (5) with its values (1: tag 1, simple_value 2), and session_log (7: stat
 stands before it at this step or a later one is void. That is how a resumed training takes back what it does again.
 """
 
+import contextlib
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+from speech import wire
 
 FILE_NAME = "events.out.tfevents."  # TensorBoard looks for it; behind it a time, which orders the files of a run
 FILE_VERSION = "brain.Event:2"
 HEADER_BYTES, FOOTER_BYTES = 12, 4
 MOST_BYTES = 1 << 20  # of a record that a scalar's file can hold
 START = 1  # of a session
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+_MESSAGE_1 = (1, wire.DELIMITED)
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,9 @@ class CurvePoint:
 
 def encode(point: CurvePoint) -> bytes:
     """The point as an `Event`."""
-    parts = [b"\x09", struct.pack("<d", point.time_s), b"\x10", _varint(point.step)]
+    parts = [b"\x09", struct.pack("<d", point.time_s), b"\x10", wire.varint(point.step)]
     if point.restarts:
-        parts.append(_message(7, b"\x08" + _varint(START)))
+        parts.append(_message(7, b"\x08" + wire.varint(START)))
     if point.values:
         parts.append(
             _message(
@@ -73,73 +76,44 @@ def decode(data: bytes) -> tuple[list[CurvePoint], int]:
 
 def _point(event: bytes) -> CurvePoint:
     step, time_s, values, restarts = 0, 0.0, dict[str, float](), False
-    for number, value in _fields(event):
-        if number == 1 and isinstance(value, bytes):
-            (time_s,) = struct.unpack("<d", value)
-        elif number == 2 and isinstance(value, int):
-            step = value
-        elif number == 5 and isinstance(value, bytes):
-            values |= dict(
-                _scalar(content) for key, content in _fields(value) if key == 1 and isinstance(content, bytes)
+    for number, kind, payload in _fields(event):
+        if (number, kind) == (1, wire.FIXED64):
+            (time_s,) = struct.unpack("<d", payload)
+        elif (number, kind) == (2, wire.VARINT):
+            step = _number(payload)
+        elif (number, kind) == (5, wire.DELIMITED):
+            values |= dict(_scalar(content) for key, of, content in _fields(payload) if (key, of) == _MESSAGE_1)
+        elif (number, kind) == (7, wire.DELIMITED):
+            restarts = any(
+                (key, of) == (1, wire.VARINT) and _number(status) == START for key, of, status in _fields(payload)
             )
-        elif number == 7 and isinstance(value, bytes):
-            restarts = (1, START) in list(_fields(value))
     values.pop("", None)  # of what is no scalar
     return CurvePoint(step, time_s, values, restarts)
 
 
 def _scalar(value: bytes) -> tuple[str, float]:
     tag, scalar = "", None
-    for number, content in _fields(value):
-        if number == 1 and isinstance(content, bytes):
-            tag = content.decode("utf-8", "replace")
-        elif number == 2 and isinstance(content, bytes) and len(content) == 4:
-            (scalar,) = struct.unpack("<f", content)
+    for number, kind, payload in _fields(value):
+        if (number, kind) == _MESSAGE_1:
+            tag = payload.decode("utf-8", "replace")
+        elif (number, kind) == (2, wire.FIXED32):
+            (scalar,) = struct.unpack("<f", payload)
     return (tag, scalar) if scalar is not None else ("", 0.0)
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The number of each field and its content, for numbers of fixed size their bytes; ends at what is damaged."""
+def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """The number, the wire type and the payload of each field; ends at what is damaged."""
     place = 0
-    while place < len(message):
-        key, place = _read_varint(message, place)
-        kind = key & 7
-        if kind == _VARINT:
-            number, place = _read_varint(message, place)
-            yield key >> 3, number
-            continue
-        if kind == _BYTES:
-            size, place = _read_varint(message, place)
-        elif kind in (_FIXED64, _FIXED32):
-            size = 8 if kind == _FIXED64 else 4
-        else:
-            return
-        if place + size > len(message):
-            return
-        yield key >> 3, message[place : place + size]
-        place += size
+    with contextlib.suppress(ValueError):
+        while place < len(message):
+            field = wire.read_field(message, place, len(message))
+            yield field.number, field.kind, message[field.payload : field.end]
+            place = field.end
 
 
-def _read_varint(data: bytes, place: int) -> tuple[int, int]:
-    number = shift = 0
-    while place < len(data):
-        byte = data[place]
-        place += 1
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80 or shift > 63:
-            break
-    return number, place
-
-
-def _varint(number: int) -> bytes:
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
+def _number(payload: bytes) -> int:
+    return wire.read_varint(payload, 0, len(payload))[0]
 
 
 def _message(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | _BYTES]) + _varint(len(content)) + content
+    return b"".join(wire.delimited(number, [content]))

@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-
+from speech.crc32c import masked_crc32c
 from speech.curves import events
 from speech.curves.events import CurvePoint
 from speech.errors import InputError, RetryError
@@ -192,6 +191,4 @@ def _record(data: bytes) -> bytes:
 
 
 def _checksum(data: bytes) -> bytes:
-    """TFRecord's: CRC-32C, rotated and with a constant added."""
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    return struct.pack("<I", masked_crc32c(data))

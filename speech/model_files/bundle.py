@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-import numpy as np
 import numpy.typing as npt
 
+from speech import wire
+from speech.crc32c import masked_crc32c
 from speech.errors import InputError
-from speech.model_files import graph_tensors, wire
-from speech.model_files.wire import Bytes
+from speech.model_files import graph_tensors
+from speech.wire import Bytes
 
 _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57
@@ -29,7 +29,6 @@ _HEADER_KEY = b""
 _SLICE_KEY = b"\0"  # what keys of parts of a sliced tensor begin with
 _BIG_ENDIAN = 1
 _STRING = 7  # TensorFlow's number of the type
-_MASK_DELTA = 0xA282EAD8
 
 _HEADER_SHARDS, _HEADER_ENDIANNESS = 1, 2
 _DTYPE, _SHAPE, _SHARD, _OFFSET, _SIZE, _CRC, _SLICES = 1, 2, 3, 4, 5, 6, 7
@@ -220,9 +219,3 @@ def _entry(data: bytes) -> Entry:
         crc=values.get(_CRC, 0),
         sliced=any(True for _ in _messages(data, _SLICES)),
     )
-
-
-def masked_crc32c(data: Bytes) -> int:
-    """The CRC-32C of `data` as TensorFlow and LevelDB store it: rotated, plus a constant."""
-    crc = google_crc32c.value(np.frombuffer(data, np.uint8))  # takes no memoryview, and numpy's arrays without a copy
-    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF

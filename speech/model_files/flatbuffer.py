@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from speech.model_files.wire import Bytes
+from speech.wire import Bytes
 
 T = TypeVar("T")
 

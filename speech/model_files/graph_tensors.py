@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from speech.errors import InputError
 from speech.model_files.graph_messages import TensorProto, TensorShapeProto
-from speech.model_files.wire import Bytes, read_varint
+from speech.wire import Bytes, read_varint
 
 _MAX_RANK = 254  # TensorFlow's
 MAX_EXPANDED_BYTES = 2**31 - 1  # protobuf's own limit; beyond it only a damaged shape can be behind a short list

@@ -15,11 +15,12 @@ from typing import Any, BinaryIO
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
+from speech import wire
 from speech.errors import InputError
-from speech.model_files import graph_tensors, wire
+from speech.model_files import graph_tensors
 from speech.model_files.graph_messages import AttrValue, GraphDef, NodeDef
-from speech.model_files.wire import Bytes
 from speech.storage.files import atomic_path
+from speech.wire import Bytes
 
 MEMMAPPED_PREFIX = "memmapped_package://"
 VARIABLE_OPS = frozenset(

@@ -23,8 +23,8 @@ from speech.errors import InputError
 from speech.model_files import graph_tensors, graphdef
 from speech.model_files.graph_messages import MemmappedFileSystemDirectory, NodeDef
 from speech.model_files.graphdef import MEMMAPPED_PREFIX, FrozenGraph
-from speech.model_files.wire import Bytes
 from speech.storage.files import atomic_path
+from speech.wire import Bytes
 
 ALIGNMENT_BYTES = 64
 MIN_CONVERSION_SIZE_BYTES = 10_000

@@ -20,7 +20,7 @@ from speech.model_files.flatbuffer import Table
 from speech.model_files.graph_facts import ALPHABET_NODE, METADATA, plain
 from speech.model_files.graphdef import map_file
 from speech.model_files.variables import BIAS, KERNEL, LAYERS, NoFloatWeights
-from speech.model_files.wire import Bytes
+from speech.wire import Bytes
 
 Array = npt.NDArray[Any]
 

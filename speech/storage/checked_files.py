@@ -64,8 +64,8 @@ def unsealed(record: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest_of(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))  # as it will be read: keys are texts
-    return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode("ascii")).hexdigest()
+    as_read = json.loads(json.dumps(content))  # keys are texts
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def check_files(record: Path, description: Mapping[str, Any], only: Container[str] | None = None) -> None:

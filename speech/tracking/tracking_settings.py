@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from speech.settings import setting
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"  # MLflow's own, instead of --tracking_uri
+URI_HELP = (
+    "MLflow server that records the run and registers the version, such as http://mlflow:5000; empty: "
+    f"{URI_VARIABLE}, else none"
+)
+EXPERIMENT, EXPERIMENT_HELP = "speechmill", "MLflow's experiment of the run"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -16,12 +21,11 @@ class TrackingSettings:
 
     tracking_uri: str = setting(
         "",
-        "MLflow server that records the run and registers the version, such as http://mlflow:5000; empty: "
-        "MLFLOW_TRACKING_URI, else none",
+        URI_HELP,
         group="Tracking",
         pipeline=True,
     )
-    tracking_experiment: str = setting("speechmill", "MLflow's experiment of the run", pipeline=True)
+    tracking_experiment: str = setting(EXPERIMENT, EXPERIMENT_HELP, pipeline=True)
 
 
 def address(tracking_uri: str) -> str:

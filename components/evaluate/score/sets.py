@@ -73,8 +73,9 @@ def open_sets(settings: EvaluateSettings, csvs: Sequence[Path], subject: Subject
     """Read the CSVs (or the test sets of corpus folders) and check that the model can be measured on them."""
     if not csvs:
         raise InputError("no test set: give --test_files")
-    paths = [read_source(path, "test").path if path.is_dir() else path for path in csvs]
-    sets = [_open(settings, path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    manifests = [read_source(path, "test") for path in csvs]
+    names = _names([manifest.path for manifest in manifests])
+    sets = [_open(settings, manifest, name) for manifest, name in zip(manifests, names, strict=True)]
     for test_set in sets:
         _check_alphabet(test_set, subject)
     return sets
@@ -121,8 +122,8 @@ def _check_transcripts(test_set: EvaluationSet, subject: Subject, allowance: All
         )
 
 
-def _open(settings: EvaluateSettings, path: Path, name: str) -> EvaluationSet:
-    manifest = read_source(path)
+def _open(settings: EvaluateSettings, manifest: Manifest, name: str) -> EvaluationSet:
+    path = manifest.path
     if not len(manifest):
         raise InputError(f"{path}: no clips: expected a test set with at least one")
     order = list(range(len(manifest)))

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from speech.errors import InputError
-from speech.model_files.bundle import Bundle, masked_crc32c
+from speech.model_files.bundle import Bundle
 
 ROOT = Path(__file__).parents[3]
 
@@ -135,23 +135,3 @@ def test_it_is_read_without_tensorflow(bundle: Path) -> None:
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
-
-
-def unmasked(crc: int) -> int:
-    rotated = (crc - 0xA282EAD8) & 0xFFFFFFFF
-    return (rotated >> 17 | rotated << 15) & 0xFFFFFFFF
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [  # RFC 3720, B.4
-        (b"", 0),
-        (b"123456789", 0xE3069283),
-        (bytes(32), 0x8A9136AA),
-        (b"\xff" * 32, 0x62A8AB43),
-        (bytes(range(32)), 0x46DD794E),
-    ],
-)
-def test_checksums_are_crc32c_in_leveldbs_mask(data: bytes, expected: int) -> None:
-    assert unmasked(masked_crc32c(data)) == unmasked(masked_crc32c(memoryview(data))) == expected
-    assert masked_crc32c(data) < 1 << 32

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
+from speech import wire
 from speech.errors import InputError
-from speech.model_files import graph_tensors, wire
+from speech.model_files import graph_tensors
 from speech.model_files.graph_messages import TensorProto
 
 NUMBERS = [1, -2, 3, 0, 5, 7]

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from speech import wire
 from speech.errors import InputError
-from speech.model_files import graphdef, wire
+from speech.model_files import graphdef
 
 NUMBERS = np.random.default_rng(5)
 

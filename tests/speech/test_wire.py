@@ -2,7 +2,7 @@
 
 import pytest
 
-from speech.model_files import wire
+from speech import wire
 from speech.model_files.graph_messages import TensorProto
 
 
