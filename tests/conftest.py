@@ -1,6 +1,8 @@
 """Fixtures that tests of several steps share."""
 
 import signal
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ import hypothesis
 import pytest
 
 from tests.peers import environments
+
+OF_OURS = ("curves", "tracking", "uploads")  # threads that write beside a training
 
 # Times depend on the machine, and fixtures of a module serve every example; `make test-faults` takes the second one.
 EASY: dict[str, Any] = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
@@ -23,6 +27,16 @@ def interruptible() -> None:
     """A shell's background command ignores Ctrl-C, and so would every process that the tests start and interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on() -> Iterator[None]:
+    """What a test leaves running beside it speaks into the output of a later one, which then fails for no fault."""
+    yield
+    deadline = time.monotonic() + 2
+    while left := [one.name for one in threading.enumerate() if one.name in OF_OURS]:
+        assert time.monotonic() < deadline, f"threads that the test left running: {left}"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,14 @@ def until(condition: object, seconds: float = 20.0) -> None:
     assert condition()  # type: ignore[operator]
 
 
+def kill(curves: CurveWriter) -> None:
+    """Its thread ends, and what waited is lost."""
+    with curves._changed:
+        curves._waiting.clear()
+    curves.close()
+    assert not curves._thread.is_alive()
+
+
 def test_points_arrive_while_it_runs(place: str) -> None:
     curves = CurveWriter(place, 1)
     give(curves, range(1, 40))
@@ -65,6 +73,7 @@ def test_points_that_were_lost_come_from_the_checkpoint(place: str) -> None:
     give(killed, range(10, 15))
     unwritten = killed.unwritten()  # in the checkpoint of step 14; then it is killed
     assert [point["step"] for point in unwritten] == list(range(10, 15))
+    kill(killed)
     again = CurveWriter(place, 15, unwritten)
     give(again, range(15, 20))
     again.close()
@@ -78,7 +87,9 @@ def test_a_step_of_which_a_part_was_lost_comes_whole(place: str) -> None:
     killed.every_s = 100.0
     time.sleep(0.3)
     killed.add(4, {"epoch_loss/dev": 2.0}, rare=True)
-    again = CurveWriter(place, 5, killed.unwritten())
+    unwritten = killed.unwritten()
+    kill(killed)
+    again = CurveWriter(place, 5, unwritten)
     again.close()
     curves = CurveFiles(place).look()
     assert curves.line("loss") == [(step, step) for step in range(1, 5)]

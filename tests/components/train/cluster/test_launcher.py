@@ -123,7 +123,7 @@ def test_two_nodes_give_the_losses_of_one(
     metrics, report = SimpleNamespace(log_metric=shown.__setitem__), SimpleNamespace(path=str(tmp_path / "report.html"))
     names = ("n_hidden", "epochs", "train_batch_size", "learning_rate", "dropout_rate", "drop_source_layers")
     settings = {name: getattr(SETTINGS, name) for name in names}
-    run = {"checkpoint_uri": work.checkpoint_uri, "train_workers": 2, "train_cpu": "1", **settings}
+    run = {"checkpoint_uri": work.checkpoint_uri, "train_workers": 2, "train_cpu": "1", "recipe": "peers", **settings}
     component.python_func(train, dev, made, metrics, report, **run)
 
     csvs = [work.clips.train_csv], work.clips.dev_csvs
