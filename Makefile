@@ -97,6 +97,7 @@ tables: $(INSTALLED) ## write the tables of settings in docs and the READMEs
 	@$(BIN)/python -m pipelines.tables
 
 # uv is taken from .venv, so the locks need one environment to make the next from.
+TRACKED := import-cv train train-gpu evaluate publish# images whose steps have a --tracking_uri
 STEP_LOCKS := import-cv train train-gpu export convert-mmap convert-openvino evaluate build-scorer publish
 ALL_EXTRAS := import-cv train export onnx locales tracking convert-mmap convert-openvino evaluate build-scorer publish pipeline
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
@@ -110,7 +111,8 @@ lock: ## make requirements/*.lock from pyproject.toml (UPGRADE=1: take newer ver
 	@$(UV_COMPILE) pyproject.toml $(ALL_EXTRAS:%=--extra %) --group dev -o requirements/dev.lock
 	@for step in $(STEP_LOCKS); do \
 		echo "lock: $$step"; \
-		$(UV_COMPILE) pyproject.toml --extra $$step -c requirements/dev.lock -o requirements/$$step.lock || exit 1; \
+		case " $(TRACKED) " in *" $$step "*) tracking="--extra tracking";; *) tracking=;; esac; \
+		$(UV_COMPILE) pyproject.toml --extra $$step $$tracking -c requirements/dev.lock -o requirements/$$step.lock || exit 1; \
 	done
 
 clean: ## remove what the commands made, the environment excepted

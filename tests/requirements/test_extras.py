@@ -224,6 +224,11 @@ def locked(*names: str) -> set[str]:
     return {name.lower() for text in texts for name in re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)}
 
 
+@pytest.mark.parametrize("image", EXTRAS[:-1])
+def test_an_image_whose_steps_can_be_tracked_holds_what_that_takes(image: str, graph: grimp.ImportGraph) -> None:
+    assert ("mlflow-skinny" in imported(image, graph)) == ("mlflow-skinny" in locked(image))
+
+
 def test_every_image_has_components() -> None:
     assert set(WORK) == set(images.STEPS)
 
