@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +32,17 @@ class Kubeflow:
     def __post_init__(self) -> None:
         self.cluster = KubeflowApi(self.endpoint)
         self.client = self.cluster.client
+
+    @property
+    def receiver(self) -> str:
+        """The address at which pods find a server of the tests: that from which this machine reaches Kubeflow's
+        (KFP_RECEIVER: another)."""
+        if given := os.environ.get("KFP_RECEIVER"):
+            return given
+        place = urllib.parse.urlsplit(self.endpoint)
+        with socket.create_connection((place.hostname, place.port or 80), timeout=10) as connection:
+            address: str = connection.getsockname()[0]
+        return address
 
     def start(self, command: str, *flags: str) -> "subprocess.Popen[str]":
         """`speechmill COMMAND` towards this server."""

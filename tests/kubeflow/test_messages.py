@@ -1,8 +1,6 @@
 """What a webhook receives of runs on a real Kubeflow Pipelines: it has to be reached from the cluster's pods."""
 
 import os
-import socket
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,16 +20,9 @@ QUICK = ["--n_hidden", "64", "--epochs", "2", "--train_batch_size", "8"]
 
 @pytest.fixture
 def hook(kubeflow: Kubeflow) -> Iterator[Webhook]:
-    """A webhook at the address from which this machine reaches the server (KFP_RECEIVER: another)."""
-    with webhook(os.environ.get("KFP_RECEIVER") or _own_address(kubeflow.endpoint)) as server:
+    """A webhook that pods reach."""
+    with webhook(kubeflow.receiver) as server:
         yield server
-
-
-def _own_address(endpoint: str) -> str:
-    place = urllib.parse.urlsplit(endpoint)
-    with socket.create_connection((place.hostname, place.port or 80), timeout=10) as connection:
-        address: str = connection.getsockname()[0]
-    return address
 
 
 @pytest.fixture

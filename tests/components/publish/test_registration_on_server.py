@@ -1,10 +1,6 @@
 """Runs and versions in a real MLflow server."""
 
 import json
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,44 +15,18 @@ from components.publish.settings import PublishSettings
 from speech.tracking.registry import CHAMPION, VERSION_TAG
 from speech.tracking.tracked_run import StepRecord, TrackedRun, client, record
 from speech.tracking.tracking_settings import TrackingSettings
-from tests.peers.environments import Peer, clean_environment
+from tests.fixtures.mlflow_server import mlflow_server
+from tests.peers.environments import Peer
 
 pytestmark = pytest.mark.slow
-START_S = 180.0
 RUN = "/runs/.runs/retrain-1"
 
 
 @pytest.fixture(scope="module")
 def server(peer: Callable[[str], Peer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server with an empty store, which keeps artifacts itself."""
-    mlflow, folder = peer("mlflow"), tmp_path_factory.mktemp("mlflow")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    stores = ("--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", str(folder / "artifacts"))
-    command = [mlflow.python.parent / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    address = f"http://127.0.0.1:{port}"
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, *stores], env=clean_environment(mlflow.python.parent), stdout=log, stderr=log, cwd=folder
-        )
-    try:
-        deadline = time.monotonic() + START_S
-        while not answers(address):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+    """The address of an empty server."""
+    with mlflow_server(peer("mlflow"), tmp_path_factory.mktemp("mlflow")) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=2):
-            return True
-    except OSError:
-        return False
 
 
 def test_all_steps_of_a_run_write_to_one(server: str) -> None:
