@@ -143,7 +143,7 @@ def test_points_wait_for_a_store_that_is_back(
     monkeypatch.setattr(writer, "write_object", lambda *_, **__: 1 / 0)
     curves = CurveWriter(place, 1)
     give(curves, range(1, 10))
-    time.sleep(0.4)
+    until(lambda: curves._failed)
     monkeypatch.setattr(writer, "write_object", write)
     until(lambda: not curves.unwritten())
     curves.close()
