@@ -87,6 +87,8 @@ def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int, 
     import boto3
     from botocore.config import Config
 
+    from speech.storage.s3_answers import checked_session
+
     # Older servers (Ceph 16) refuse the checksums that botocore appends to uploads by default; ours are in transfer.py.
     given = dict(settings)
     config = Config(
@@ -98,7 +100,8 @@ def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int, 
         tcp_keepalive=True,
         max_pool_connections=transfer.CONNECTIONS * transfer.FILES_AT_ONCE,
     )
-    return boto3.session.Session().client("s3", config=config, **(_google(given) if google else {}))
+    session = boto3.session.Session(botocore_session=checked_session())
+    return session.client("s3", config=config, **(_google(given) if google else {}))
 
 
 def _google(given: Mapping[str, str]) -> dict[str, str]:
