@@ -1,4 +1,4 @@
-"""Answers of an object store that cannot be read: a number or a time that is none is a broken answer, not a ValueError."""
+"""Answers of an object store that cannot be read: a number or a time that is none makes a broken answer."""
 
 from typing import Any
 

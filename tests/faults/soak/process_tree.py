@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-
 EVERY_S = 1.0
 MB = 1e6
 
