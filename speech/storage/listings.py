@@ -1,6 +1,6 @@
 """Lists of an object store's keys. A list has no checksum: it counts if it comes twice, or over TLS, which has one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ def _listed(store: Any, bucket: str, prefix: str, delimiter: str) -> dict[str, L
     }
 
 
-def _in_two_of(seen: list[Mapping[str, Listed]]) -> dict[str, Listed]:
+def _in_two_of(seen: Sequence[Mapping[str, Listed]]) -> dict[str, Listed]:
     found = {}
     for key in sorted({key for one in seen for key in one}):
         facts = [one[key] for one in seen if key in one]

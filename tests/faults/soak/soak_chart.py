@@ -12,7 +12,7 @@ PANELS = {
     "threads": "threads",
     "temporary": "unfinished and temporary files",
 }
-WIDTH, HEIGHT, LEFT, TOP, GAP = 420, 90, 70, 40, 34
+WIDTH, HEIGHT, LEFT, TOP, GAP = 420, 90, 70, 50, 44
 POINTS = 400  # of a curve
 
 
@@ -46,6 +46,6 @@ def _panel(samples: Sequence[Sample], field: str, label: str, left: int, top: in
         f'<polyline points="{points}" fill="none" stroke="#1565c0"/>'
         f'<text x="{left - 6}" y="{top + 10}" text-anchor="end">{most:,.0f}</text>'
         f'<text x="{left - 6}" y="{bottom}" text-anchor="end">0</text>'
-        f'<text x="{left + 6}" y="{top + 14}">{escape(label)}</text>'
+        f'<text x="{left}" y="{top - 5}">{escape(label)}</text>'
         f'<text x="{left + WIDTH}" y="{bottom + 12}" text-anchor="end">{end:,.0f} s</text>'
     )
