@@ -15,7 +15,7 @@ DEMO := build/demo
 DEMO_SETTINGS := --corpus_uri examples/cv-corpus-demo/en --n_hidden 192 --train_batch_size 8 --epochs 15 \
 	$(if $(filter 1,$(GPU)),--train_flags='--devices gpu')
 
-.PHONY: help setup demo check test pytest test-pythons coverage test-slow test-faults fuzz test-kubernetes test-kubeflow lint format compile tables lock clean
+.PHONY: help setup demo check test pytest test-pythons coverage test-slow test-faults soak fuzz test-kubernetes test-kubeflow lint format compile tables lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -61,6 +61,10 @@ FAULTS := --seed 1 --kills 200 --kills_dag 50 --store 2000 --damaged 5000
 test-faults: $(INSTALLED) ## hours: kills, full disks, a faulty store, damaged files, hostile input (FAULTS="--seed 2 --kills 20")
 	@$(BIN)/python -m pytest -q -m "faults or not slow" --hypothesis-profile=faults tests/faults
 	@$(BIN)/python -W ignore -m tests.faults $(FAULTS)
+
+SOAK := --clips 200000 --steps 3000
+soak: $(INSTALLED) ## half an hour: many clips and steps, and what processes hold meanwhile (SOAK="--clips 20000 --steps 600")
+	@$(BIN)/python -W ignore -m tests.faults.soak $(SOAK)
 
 PARSER := wav
 COUNT := 50000

@@ -123,19 +123,28 @@ def schedule(argv: Sequence[str]) -> None:
 
 
 def images(argv: Sequence[str]) -> None:
-    """Build or push the images."""
-    from pipelines.cluster import image_builds
+    """Build or push the images, or say what is in them."""
+    from pipelines.cluster import bill_of_materials, image_builds
 
     work = {"build": image_builds.build, "push": image_builds.push}
     with one_line_errors():
-        if not argv or (argv[0] not in work and argv[0] not in ("--help", "-h")):
-            raise InputError("speechmill images: expected build or push")
+        if not argv or (argv[0] not in (*work, "sbom") and argv[0] not in ("--help", "-h")):
+            raise InputError("speechmill images: expected build, push or sbom")
+    if argv[0] == "sbom":
+        command(
+            bill_of_materials.BillFlags,
+            bill_of_materials.write,
+            prog="speechmill images sbom",
+            description="Write what is in each image as CycloneDX, from the locks: packages, versions, SHA-256 sums.",
+            argv=argv[1:],
+        )
+        return
     name = argv[0] if argv[0] in work else "build"
     command(
         image_builds.ImageFlags,
         work[name],
         prog=f"speechmill images {name}",
-        description="Build the steps' images (build), or push them to a registry (push).",
+        description="Build the steps' images (build), push them to a registry (push), or list what is in them (sbom).",
         argv=argv[1:] if argv[0] in work else argv,
     )
 
@@ -174,7 +183,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "submit": (submit, "start a run on Kubeflow and follow it"),
     "schedule": (schedule, "create or replace a recurring run on Kubeflow"),
     "watch": (watch, "follow a training in the terminal: its curves, and the time left"),
-    "images": (images, "build the steps' images, or push them"),
+    "images": (images, "build the steps' images, push them, or list what is in them"),
     "models": (models, "list, show and compare the published versions, or roll back to one"),
     "card": (card, "print the model card of a published version, for a model hub"),
     "doctor": (doctor, "look at this machine: what is missing, and what to do"),

@@ -13,7 +13,7 @@ from components.publish.model_bucket import open_target
 from speech.artifacts import Corpus
 from speech.errors import InputError
 from speech.storage.corpus_uri import ARCHIVES, is_web, joined_revision, parse_corpus, split_corpora
-from speech.storage.objects import client, is_remote, is_stored, list_keys, of_artifact_store, split_uri, storage_errors
+from speech.storage.objects import is_remote, is_stored, list_keys, list_objects, of_artifact_store, split_uri
 
 TABLES = frozenset(("train.tsv", "validated.tsv"))  # an unpacked release has one; a delta the second alone
 WILDCARDS = re.compile(r"[*?\[]")
@@ -168,14 +168,10 @@ def _number(text: str) -> tuple[int, ...]:
 
 
 def _objects(folder: str) -> Iterable[WatchedRelease]:
-    bucket, prefix = split_uri(f"{folder}/")
-    with storage_errors(f"{folder}/"):
-        pages = (
-            client(uri=folder).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-        )
-        for item in (item for page in pages for item in page.get("Contents", ())):
-            facts = f"{item['Key']}\t{item['Size']}\t{item['ETag']}\t{item['LastModified'].isoformat()}"
-            yield WatchedRelease(f"{folder.partition(':')[0]}://{bucket}/{item['Key']}", _digest(facts), item["Size"])
+    bucket, _ = split_uri(f"{folder}/")
+    for key, listed in list_objects(f"{folder}/", "/").items():
+        facts = f"{key}\t{listed.size}\t{listed.etag}\t{listed.modified.isoformat()}"
+        yield WatchedRelease(f"{folder.partition(':')[0]}://{bucket}/{key}", _digest(facts), listed.size)
 
 
 def _files(folder: str) -> Iterable[WatchedRelease]:

@@ -15,15 +15,18 @@ from pipelines.local.screen import Screen
 from speech.errors import InputError
 from speech.storage.corpus_uri import parse_corpus, split_corpora
 
+# A step needs its folders and /tmp alone; that is on the disk, because models and archives pass through it.
+CONFINED: dict[str, Any] = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
+ANY_FILE = ["DAC_OVERRIDE"]  # what root needs for files of others, once it has no capabilities
 WRITTEN_PATHS = ("checkpoint_uri", "publish_uri")  # parameters that name a place to write to; the others are read
 
 
 def docker_runner(arguments: dict[str, Any]) -> kfp.local.DockerRunner:
     """kfp's runner, with the local paths of the pipeline's arguments mounted where they are outside.
 
-    The containers run as the user who started the run, so that their files belong to that user; the variables that lead
-    to the object store are passed on, and if it is on this machine, so is the network. Raises InputError if no engine
-    answers.
+    The containers run as the user who started the run, so that their files belong to that user, without capabilities
+    and on a file system that they cannot change; the variables that lead to the object store are passed on, and if it
+    is on this machine, so is the network. Raises InputError if no engine answers.
     """
     try:
         docker.from_env().ping()
@@ -36,8 +39,11 @@ def docker_runner(arguments: dict[str, Any]) -> kfp.local.DockerRunner:
     mounts = _mounts(arguments)
     if ca_bundle := passed_on.get("AWS_CA_BUNDLE"):
         mounts.append(docker.types.Mount(ca_bundle, ca_bundle, type="bind", read_only=True))
+    mounts.append(docker.types.Mount("/tmp", None, type="volume"))  # of its own, and gone with the container
     return kfp.local.DockerRunner(
         mounts=mounts,
+        **CONFINED,
+        **({} if os.getuid() else {"cap_add": ANY_FILE}),
         user=f"{os.getuid()}:{os.getgid()}",
         environment={"HOME": "/tmp", **passed_on},
         **({"network_mode": "host"} if host in ("127.0.0.1", "localhost", "::1") else {}),
@@ -99,7 +105,7 @@ def run_container(client: Any, options: dict[str, Any], log: Path, screen: Scree
         log.write_bytes(container.logs(stdout=True, stderr=True))
         return code
     finally:
-        container.remove(force=True)
+        container.remove(force=True, v=True)
 
 
 def _check_image(client: Any, image: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speech.storage.corpus_uri import is_web, joined_revision, parse_corpus, split_corpora
-from speech.storage.objects import client, is_stored, split_uri, storage_errors
+from speech.storage.objects import is_stored, list_objects, split_uri
 from speech.storage.web import WebStream
 
 
@@ -60,16 +60,14 @@ def _web(uri: str) -> Iterator[str]:
 
 def _objects(uri: str) -> Iterator[str]:
     """The object of that name, or if there is none those below it, as a folder; neighbours do not count."""
-    bucket, key = split_uri(uri)
+    key = split_uri(uri)[1]
     folder = f"{key.rstrip('/')}/" if key else ""
     below = []
-    with storage_errors(uri):
-        for page in client(uri=uri).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-            for item in page.get("Contents", ()):
-                line = f"{item['Key']}\t{item['Size']}\t{item['ETag']}\t{item['LastModified'].isoformat()}"
-                if item["Key"] == key:
-                    yield line
-                    return
-                if item["Key"].startswith(folder):
-                    below.append(line)
+    for name, listed in list_objects(uri).items():
+        line = f"{name}\t{listed.size}\t{listed.etag}\t{listed.modified.isoformat()}"
+        if name == key:
+            yield line
+            return
+        if name.startswith(folder):
+            below.append(line)
     yield from below

@@ -11,6 +11,7 @@ from typing import Any
 
 from speech.errors import InputError, RetryError
 from speech.storage import transfer
+from speech.storage.listings import Listed, listing
 from speech.storage.retries import attempts
 
 GS_ENDPOINT = "https://storage.googleapis.com"
@@ -87,6 +88,8 @@ def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int, 
     import boto3
     from botocore.config import Config
 
+    from speech.storage.s3_answers import checked_session
+
     # Older servers (Ceph 16) refuse the checksums that botocore appends to uploads by default; ours are in transfer.py.
     given = dict(settings)
     config = Config(
@@ -98,7 +101,8 @@ def _client(settings: tuple[tuple[str, str], ...], process: int, attempts: int, 
         tcp_keepalive=True,
         max_pool_connections=transfer.CONNECTIONS * transfer.FILES_AT_ONCE,
     )
-    return boto3.session.Session().client("s3", config=config, **(_google(given) if google else {}))
+    session = boto3.session.Session(botocore_session=checked_session())
+    return session.client("s3", config=config, **(_google(given) if google else {}))
 
 
 def _google(given: Mapping[str, str]) -> dict[str, str]:
@@ -176,23 +180,24 @@ def list_keys(uri: str, *, patient: bool = True) -> list[tuple[str, int]]:
 
     Without patience a store that is away shows within seconds.
     """
+    return [(key, listed.size) for key, listed in list_objects(uri, patient=patient).items()]
+
+
+def list_objects(uri: str, delimiter: str = "", *, patient: bool = True) -> dict[str, Listed]:
+    """What is known of every object under `uri`, by its key and in key order.
+
+    With the delimiter `/` not of those in folders below.
+    """
     bucket, prefix = split_uri(uri)
     with storage_errors(uri):
-        pages = (
-            (client(uri=uri) if patient else client(IMPATIENT, uri=uri))
-            .get_paginator("list_objects_v2")
-            .paginate(Bucket=bucket, Prefix=prefix)
-        )
-        return [(item["Key"], item["Size"]) for page in pages for item in page.get("Contents", ())]
+        return listing(client(uri=uri) if patient else client(IMPATIENT, uri=uri), bucket, prefix, delimiter)
 
 
 def list_folder(uri: str) -> list[str]:
     """The names of the objects directly under `uri/`, without those in folders below."""
-    bucket, prefix = split_uri(f"{uri.rstrip('/')}/")
-    with storage_errors(uri):
-        pages = client(uri=uri).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
-    return [key[len(prefix) :] for key in keys if key != prefix]
+    below = f"{uri.rstrip('/')}/"
+    prefix = split_uri(below)[1]
+    return [key[len(prefix) :] for key in list_objects(below, "/") if key != prefix]
 
 
 def read_object(uri: str) -> bytes | None:

@@ -6,6 +6,7 @@ comes is up to the machine. Ends with 1 if anything was lost.
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -97,6 +98,8 @@ def run(asked: argparse.Namespace, folder: Path) -> Ledger:
 def main() -> None:
     """Run, and print the table."""
     asked = arguments()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background command, and so all that it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     print(f"seed {asked.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="speechmill-faults-") as folder:
         ledger = run(asked, Path(folder))

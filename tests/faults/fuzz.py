@@ -108,13 +108,14 @@ def _try_some(target: FuzzTarget, seeds: list[bytes], numbers: range, seed: int,
     """In a child: never returns. `now` says which input is at work, and what was raised."""
     code = 0
     try:
-        faulthandler.enable()
+        faulthandler.enable(file=os.dup(2))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries in C say there what they think of each file
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
         descriptor = os.open(now, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         for number in numbers:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(number).encode(), 0)
-            with contextlib.redirect_stderr(None), contextlib.redirect_stdout(None):
+            with contextlib.redirect_stdout(None):
                 error = try_one(target, mutated(seeds, np.random.default_rng((seed, number))), folder)
             if error:
                 os.pwrite(descriptor, f"{number}\n{error}".encode(), 0)

@@ -15,7 +15,11 @@ from tests.faults.ledger import IDENTICAL, LOST, Ledger, is_clear
 from tests.faults.warm import ROOT, Ended
 from tests.faults.work import Workshop, difference_of
 
-CODES = (0, 75, -signal.SIGTERM, 128 + signal.SIGTERM)  # what may follow a SIGTERM
+CODES = {  # what may follow a signal that a step can act on
+    signal.SIGTERM: (0, 75, -signal.SIGTERM, 128 + signal.SIGTERM),
+    signal.SIGINT: (0, 75, -signal.SIGINT, 128 + signal.SIGINT),
+}
+SIGNALS = (signal.SIGKILL,) * 5 + (signal.SIGTERM,) * 3 + (signal.SIGINT,) * 2
 KILLS_A_RESULT = (1, 1, 2, 3)  # so many kills come before the work is let finish
 
 
@@ -27,7 +31,7 @@ def kill_step(workshop: Workshop, name: str, kills: int, numbers: np.random.Gene
         out = workshop.folder / f"killed-{name}-{done}"
         chain, problems = [], []
         for _ in range(min(int(numbers.choice(KILLS_A_RESULT)), kills - done)):
-            number = signal.SIGKILL if numbers.random() < 0.6 else signal.SIGTERM
+            number = SIGNALS[int(numbers.integers(len(SIGNALS)))]
             whole = bool(numbers.random() < 0.5)
             after_s = float(numbers.uniform(0, workshop.seconds[name] * 1.05))
             running = one.start(steps, out)
@@ -52,11 +56,10 @@ def kill_step(workshop: Workshop, name: str, kills: int, numbers: np.random.Gene
 def _problems(number: signal.Signals, ended: Ended, survivors: list[int]) -> list[str]:
     """What is wrong with the end of a step that got a signal."""
     problems = [f"processes {survivors} outlive it"] if survivors else []
-    if number == signal.SIGTERM:
-        if ended.code not in CODES:
-            problems.append(f"SIGTERM: exit code {ended.code}: {ended.errors[-800:]}")
-        if ended.code == 75 and not is_clear(ended.code, ended.errors):
-            problems.append(f"SIGTERM: not one line: {ended.errors[-800:]}")
+    if ended.code not in CODES.get(number, (ended.code,)):
+        problems.append(f"{number.name}: exit code {ended.code}: {ended.errors[-800:]}")
+    if number in CODES and ended.code == 75 and not is_clear(ended.code, ended.errors):
+        problems.append(f"{number.name}: not one line: {ended.errors[-800:]}")
     if "Traceback (most recent call last)" in ended.errors:
         problems.append(f"a traceback: {ended.errors[-1500:]}")
     return problems
@@ -101,7 +104,7 @@ def kill_dag(workshop: Workshop, kills: int, a_run: int, numbers: np.random.Gene
         output = workshop.folder / f"dag-killed-{done}"
         chain, problems = [], []
         for number_of in range(min(a_run, kills - done)):
-            number = signal.SIGKILL if numbers.random() < 0.6 else signal.SIGTERM
+            number = SIGNALS[int(numbers.integers(len(SIGNALS)))]
             whole = bool(numbers.random() < 0.5)
             left = seconds * (1 - number_of / (a_run + 1))  # what is done comes from the cache
             after_s = float(numbers.uniform(1, max(4.0, left * 0.9)))
@@ -141,8 +144,8 @@ def _kill_dag_once(release: Path, output: Path, number: signal.Signals, whole: b
             return [f"{number.name}: no end within 120 s"]
     text = errors.read_text(encoding="utf-8", errors="replace")
     problems = ["a traceback: " + text[-1500:]] if "Traceback (most recent call last)" in text else []
-    if number == signal.SIGTERM and code not in CODES:
-        problems.append(f"SIGTERM: exit code {code}: {text[-800:]}")
+    if code not in CODES.get(number, (code,)):
+        problems.append(f"{number.name}: exit code {code}: {text[-800:]}")
     return problems
 
 

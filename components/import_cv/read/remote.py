@@ -11,7 +11,7 @@ from typing import Any
 from components.import_cv.plan.reasons import Reason, Refused
 from components.import_cv.read.release import CLIPS, DURATIONS, Found, Loader, Release, Wanted, missing_tables
 from speech.errors import RetryError
-from speech.storage.objects import client, download_file, split_uri, storage_errors
+from speech.storage.objects import client, download_file, list_folder, split_uri, storage_errors
 from speech.storage.retries import attempts
 from speech.storage.streams import ATTEMPTS, RETRY_DELAY_S, ResumedStream
 from speech.storage.transfer import head_of
@@ -30,15 +30,7 @@ class RemoteFolder:
         self.audio_uri = audio_dir.rstrip("/") or f"{uri}/{CLIPS}"
 
     def tables(self, sets: Sequence[str], optional: Sequence[str], scratch: Path) -> Release:
-        bucket, prefix = split_uri(self.uri + "/")
-        with storage_errors(self.uri):
-            pages = (
-                client(uri=self.uri)
-                .get_paginator("list_objects_v2")
-                .paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-            )
-            found = {item["Key"][len(prefix) :] for page in pages for item in page.get("Contents", ())}
-        found = {name for name in found if name.endswith(".tsv")}
+        found = {name for name in list_folder(self.uri) if name.endswith(".tsv")}
         missing = [name for name in sets if f"{name}.tsv" not in found]
         if missing:
             raise missing_tables(self.uri, missing, list(found))

@@ -56,6 +56,20 @@ def dev(tmp_path: Path) -> Path:
     return tmp_path / "dev.csv"
 
 
+@pytest.mark.parametrize("name", [ExportedModel.FROZEN, ExportedModel.MAPPED])
+def test_a_flipped_bit(name: str, frozen: Path, mapped: Path, tmp_path: Path) -> None:
+    """It changes no size, and is converted as little as a file cut short."""
+    model = Path(shutil.copytree(frozen.parent, tmp_path / "model"))
+    names = [ExportedModel.FROZEN, ExportedModel.MAPPED]
+    write_sidecar(model, ExportedModel.MODEL, {"geometry": GEOMETRY.to_dict(), "files": describe_files(model, names)})
+    content = bytearray((model / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (model / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        step.run(OpenVinoSettings(), str(model / name), tmp_path / "ir")
+    assert not (tmp_path / "ir").exists()
+
+
 @pytest.mark.parametrize("precision", ["f32", "f16", "int8"])
 def test_files_and_their_description(frozen: Path, tmp_path: Path, precision: str) -> None:
     settings = OpenVinoSettings(precision=precision, stateful=True, with_features=True)

@@ -49,6 +49,15 @@ def test_truncated_model(refused: Callable[..., str], model: Path, clips: Path) 
     assert "empty" in refused(frozen, clips / "dev.csv")
 
 
+def test_a_flipped_bit(refused: Callable[..., str], model: Path, clips: Path) -> None:
+    """It changes no size, and perhaps a weight that changes no transcript: what is measured is what was exported."""
+    frozen = model / ExportedModel.FROZEN
+    content = bytearray(frozen.read_bytes())
+    content[len(content) // 2] ^= 1
+    frozen.write_bytes(content)
+    assert "output_graph.pb is damaged: " in refused(model, clips / "dev.csv")
+
+
 def test_no_model(refused: Callable[..., str], model: Path, clips: Path, tmp_path: Path) -> None:
     assert "no such model" in refused(tmp_path / "absent", clips / "dev.csv")
     (tmp_path / "empty").mkdir()

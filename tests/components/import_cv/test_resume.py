@@ -111,6 +111,33 @@ def test_half_written_tables_of_a_killed_import_are_not_published(make_release: 
     assert contents(step.run(settings, str(release), tmp_path / "corpus").folder) == expected
 
 
+INTERRUPTED = (
+    KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", "os.killpg(0, signal.SIGINT)").rpartition("command.run")[0]
+    + 'command.command(command.Command, command.run, argv=sys.argv[3:], prog="import", description="")\n'
+)
+
+
+def test_an_interrupt_from_the_keyboard_is_one_line_and_keeps_what_is_done(
+    make_release: MakeRelease, tmp_path: Path
+) -> None:
+    """It goes to all processes of a terminal: none of them prints a traceback."""
+    release, corpus = make_release(train=92), tmp_path / "interrupted"
+    whole, flags = tmp_path / "whole", ("--shard_clips", "30")
+    subprocess.run(command(release, whole, *flags), stderr=subprocess.DEVNULL, check=True)
+    started = [sys.executable, "-c", INTERRUPTED, "4", "after", *command(release, corpus, *flags)[3:]]
+    ended = subprocess.run(
+        started, capture_output=True, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert ended.returncode == 128 + signal.SIGINT, ended.stderr
+    assert [line for line in ended.stderr.splitlines() if not line.startswith("import: ")] == [
+        "interrupted by the keyboard"
+    ]
+    again = subprocess.run(command(release, corpus, *flags), capture_output=True, text=True, check=True)
+    assert "going on behind" in again.stderr
+    assert contents(corpus) == contents(whole)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["shards", "clips"])
 def test_killed_at_twenty_random_moments(make_release: MakeRelease, tmp_path: Path, layout: str) -> None:

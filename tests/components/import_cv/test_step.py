@@ -16,7 +16,7 @@ import pytest
 from components.import_cv import step
 from components.import_cv.settings import ImportSettings
 from components.import_cv.write import parts
-from speech.artifacts import Corpus, CorpusPart
+from speech.artifacts import Corpus, CorpusPart, write_sidecar
 from speech.clips.audio import ClipReader, parse_wav
 from speech.clips.manifest import DEEPSPEECH_COLUMNS, read_manifest
 from speech.errors import InputError, RetryError
@@ -465,6 +465,17 @@ def test_audio_that_rotted_in_the_previous_corpus_is_converted_again(
     anew = step.run(replace(settings, previous=str(old.folder)), str(release), tmp_path / "anew")
     assert anew.report["audio"].get("from_previous", 0) == 0
     assert contents(anew.folder)[name] == fresh[name]
+
+
+@pytest.mark.parametrize("made_by", [[1, 16000], None, "1", 3])
+def test_a_previous_corpus_whose_report_does_not_say_how_it_was_made(
+    made_by: object, make_release: MakeRelease, tmp_path: Path
+) -> None:
+    old = step.run(ImportSettings(), str(make_release()), tmp_path / "old").folder
+    write_sidecar(old, Corpus.REPORT, {**Corpus(old).report, "converter": made_by})
+    with pytest.raises(InputError, match=r"report\.json: damaged: it does not say how the clips were made"):
+        step.run(ImportSettings(previous=str(old)), str(tmp_path / "release"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_listed_duration_of_five_thousand_digits(make_release: MakeRelease, tmp_path: Path) -> None:

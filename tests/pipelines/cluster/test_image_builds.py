@@ -102,8 +102,8 @@ def test_push_tags_what_was_built_without_a_registry(client, tmp_path, capsys) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "error: speechmill images: expected build or push"),
-        (["pull"], "error: speechmill images: expected build or push"),
+        ([], "error: speechmill images: expected build, push or sbom"),
+        (["pull"], "error: speechmill images: expected build, push or sbom"),
         (["push"], "error: --registry is missing"),
         (["build", "--images", "trian"], "error: --images trian is not allowed: one of import-cv, train"),
         (["build", "--docker", "no-such-client"], "error: no-such-client: no client that builds images"),

@@ -1,6 +1,7 @@
 """Containers: the exit code counts, whatever the engine says about containers that are gone."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Container:
         self.steps.append("wait")
         return {"StatusCode": self.code}
 
-    def remove(self, *, force: bool) -> None:
+    def remove(self, *, force: bool, v: bool) -> None:
         self.steps.append("remove")
 
 
@@ -96,7 +97,12 @@ def test_local_paths_are_mounted_where_they_are(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store:8333")
     runner = containers.docker_runner(arguments)
     assert isinstance(runner, kfp.local.DockerRunner)
-    mounts = {mount["Source"]: mount for mount in runner.container_run_args["mounts"]}
+    given = runner.container_run_args
+    assert (given["read_only"], given["cap_drop"], given["security_opt"]) == (True, ["ALL"], ["no-new-privileges"])
+    assert given.get("cap_add", []) == ([] if os.getuid() else ["DAC_OVERRIDE"])
+    mounts = {mount["Source"]: mount for mount in given["mounts"]}
+    scratch = mounts.pop(None)
+    assert (scratch["Target"], scratch["Type"], scratch["ReadOnly"]) == ("/tmp", "volume", False)
     assert mounts.keys() == {str(tmp_path / "corpus"), str(tmp_path / "models")}
     assert all(mount["Target"] == source for source, mount in mounts.items())
     assert mounts[str(tmp_path / "corpus")]["ReadOnly"]

@@ -10,6 +10,7 @@ from components.publish.releases import newest
 from pipelines.local import revision as revision_module
 from pipelines.local.revision import revision
 from speech.errors import InputError
+from speech.storage.listings import Listed
 from speech.storage.objects import client, split_uri, upload_file
 
 
@@ -115,18 +116,5 @@ def test_neighbours_of_an_archive_do_not_count(s3_bucket: str, tmp_path: Path) -
 
 def test_the_same_bytes_at_another_time_are_another_object(s3_bucket: str, monkeypatch) -> None:
     dates = iter((datetime(2026, 1, 1), datetime(2026, 1, 2)))
-    monkeypatch.setattr(revision_module, "client", lambda uri: Listing(next(dates)))
+    monkeypatch.setattr(revision_module, "list_objects", lambda uri: {"cy.tar.gz": Listed(7, '"0"', next(dates))})
     assert revision(f"{s3_bucket}/cy.tar.gz") != revision(f"{s3_bucket}/cy.tar.gz")
-
-
-class Listing:
-    """An S3 client that knows one object."""
-
-    def __init__(self, date: datetime) -> None:
-        self.date = date
-
-    def get_paginator(self, _: str) -> "Listing":
-        return self
-
-    def paginate(self, **_: str) -> list[dict[str, list[dict[str, object]]]]:
-        return [{"Contents": [{"Key": "cy.tar.gz", "Size": 7, "ETag": '"e"', "LastModified": self.date}]}]
