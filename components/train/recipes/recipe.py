@@ -12,6 +12,7 @@ from typing import Any
 
 from components.train.recipes.schedule import Schedule
 from components.train.settings import OF_RECIPES, TrainSettings
+from speech.augmentation import LegacyFlags
 from speech.errors import InputError
 
 if sys.version_info >= (3, 11):
@@ -22,7 +23,10 @@ else:
 FOLDER = Path(__file__).parent
 PEERS, AUTO = "peers", "auto"
 NOT_GIVEN: dict[str, Any] = {field.name: field.default for field in fields(TrainSettings) if field.name in OF_RECIPES}
-SHOWN = ("train_batch_size", "learning_rate", "lr_schedule", "dropout_rate", "best_by", "average_checkpoints")
+SHOWN = (
+    *("train_batch_size", "learning_rate", "lr_schedule", "dropout_rate", "input_scaling", "best_by"),
+    "average_checkpoints",
+)
 OF_SCHEDULE = ("lr_warmup", "lr_peak", "lr_final")
 SMALL_HOURS = 1.0  # of audio; below it `auto` takes small-data
 # Beyond what was measured: a recipe's tables of these names have the values there.
@@ -75,6 +79,9 @@ class Recipe:
                 values.pop(name, None)
         if "learning_rate" in given:
             values["force_initialize_learning_rate"] = True
+        if LegacyFlags.of(settings) != LegacyFlags():  # augmentation was asked for, by other flags
+            values.pop("augment", None)
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return replace(settings, **values, recipe=self.name)
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,6 +97,8 @@ class Recipe:
         shown["lr_schedule"] += (
             f" (warm-up {curve.warmup:.0%} of the run, peak {curve.peak:g} x, final {curve.final:g} x)"
         )
+        if settings.augment:
+            shown["augment"] = f"augment {' '.join(settings.augment)}"
         reason = f" ({self.reason})" if self.reason else ""
         return f"recipe {self.name}{reason}: {', '.join(shown.values())}"
 
