@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from speech.augmentation.augmentation import Augmentation
+from speech.augmentation.cepstra import Noise, Voice
 from speech.augmentation.multi_domain import Add, Dropout, Multiply, TimeMask
 from speech.augmentation.ranges import Range
 from speech.augmentation.spectrogram import FrequencyMask, Pitch, Tempo, Warp
-from speech.augmentation.voice import Voice
 from speech.augmentation.waveform import Codec, Gaps, Overlay, Resample, Reverb, Volume
 from speech.errors import InputError
 
@@ -20,7 +20,7 @@ AUGMENTATIONS: Mapping[str, type[Augmentation]] = {
         *(Overlay, Codec, Reverb, Resample, Volume, Gaps),
         *(Pitch, Tempo, Warp, FrequencyMask),
         *(TimeMask, Dropout, Add, Multiply),
-        Voice,
+        *(Voice, Noise),
     )
 }
 NONE = "none"  # instead of what a recipe would do

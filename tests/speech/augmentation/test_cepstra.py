@@ -1,12 +1,12 @@
-"""Other voices and tones, against the features of sounds that have them."""
+"""Other voices, tones and noise, against the features of sounds that have them."""
 
 import numpy as np
 import pytest
 
+from speech.augmentation.cepstra import DB_PER_NEPER, warping
 from speech.augmentation.draws import Chance
 from speech.augmentation.parsing import parse_augmentation
-from speech.augmentation.voice import DB_PER_NEPER, warping
-from speech.features.mfcc import MEL_CHANNELS, dct_matrix, spectrogram_to_mfcc
+from speech.features.mfcc import MEL_CHANNELS, dct_matrix, spectrogram, spectrogram_to_mfcc
 from speech.geometry import Geometry
 
 GEOMETRY = Geometry(16, 5)
@@ -67,3 +67,36 @@ def test_the_tone_deviates_by_so_many_decibel_and_not_in_time(decibel: float) ->
 def test_models_with_few_features_have_voices() -> None:
     assert apply("voice", np.ones((3, 3), np.float32)).shape == (3, 3)
     assert apply("voice", np.ones((3, 1), np.float32)).shape == (3, 1)
+
+
+def noisy(snr_db: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features of a second of tones with pauses in it, and of the same with white noise, `[T, 26]`."""
+    time_s = np.arange(16_000) / 16_000
+    tones = sum(np.sin(2 * np.pi * hz * time_s) for hz in range(150, 8000, 150)) * (np.sin(2 * np.pi * 3 * time_s) > 0)
+    signal = tones / np.abs(tones).max() * 0.5 + np.random.default_rng(1).normal(0, 1e-5, len(time_s))
+    clean = spectrogram(signal.astype(np.float32), GEOMETRY)
+    noise = np.random.default_rng(seed).normal(0, 1, len(time_s))
+    per_bin = np.sqrt(spectrogram(noise.astype(np.float32), GEOMETRY).mean())
+    level = np.sqrt(clean.mean(1).max()) * 10 ** (-snr_db / 20)
+    added = spectrogram((signal + noise * level / per_bin).astype(np.float32), GEOMETRY)
+    return spectrogram_to_mfcc(clean, GEOMETRY), spectrogram_to_mfcc(added, GEOMETRY)
+
+
+@pytest.mark.parametrize("snr_db", [30, 15])
+def test_noise_is_what_noise_in_the_recording_is(snr_db: float) -> None:
+    clean, expected = noisy(snr_db)
+    found = apply(f"noise[snr={snr_db}]", clean)
+    assert np.abs(clean - expected).mean() > 0.5
+    np.testing.assert_allclose(
+        found.mean(0), expected.mean(0), atol=1.0
+    )  # of features that the noise moves by up to 30
+    assert np.abs(found - expected).mean() < 0.25 * np.abs(clean - expected).mean()
+    pause = expected[:, 0] < expected[:, 0].mean()
+    assert found[pause].std(0)[1:].mean() == pytest.approx(expected[pause].std(0)[1:].mean(), rel=0.25)
+
+
+def test_noise_goes_by_the_level_of_the_clip_and_differs_each_time() -> None:
+    clean, _ = noisy(30)
+    louder = clean + np.float32(7) * (np.arange(26) == 0)
+    np.testing.assert_allclose(apply("noise", louder) - louder, apply("noise", clean) - clean, atol=1e-3)
+    assert np.abs(apply("noise", clean, 1) - apply("noise", clean, 2)).max() > 0.1

@@ -1,7 +1,7 @@
-"""Augmentation of the features `[T, n_input]` towards other speakers, rooms and microphones: voice.
+"""Augmentations of the features `[T, n_input]` towards other speakers, microphones and places: voice, noise.
 
-It costs a small matrix a clip, and features can be kept from epoch to epoch in front of it. Where frequencies are
-scaled up to is taken from what is there, so that nothing becomes a silence that no recording has.
+They cost small products a clip, and features can be kept from epoch to epoch in front of them. They add no values that
+no recording has: where frequencies are scaled up to is taken from what is there, and no channel becomes silent.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ import numpy.typing as npt
 from speech.augmentation.augmentation import FEATURES, Augmentation, Floats, parameter, real_range
 from speech.augmentation.draws import Chance
 from speech.augmentation.ranges import Range
-from speech.features.mfcc import LOWEST_HZ, MEL_CHANNELS, dct_matrix
+from speech.features.mfcc import LOWEST_HZ, MEL_CHANNELS, dct_matrix, mel_matrix
+from speech.geometry import Geometry
 
 KNEE = 0.6  # of half the sample rate: below it all frequencies have the factor, above it they end where they ended
 TONE_ORDERS = range(1, 5)  # cosines over the mel axis, of half a period to two
@@ -39,6 +40,41 @@ class Voice(Augmentation):
         deviation = chance.pick(self.tone) / DB_PER_NEPER * np.sqrt(MEL_CHANNELS / max(1, len(orders)))
         result[:, orders] += (chance.generator.standard_normal(len(orders)) * deviation).astype(np.float32)
         return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Augmentation):
+    """Adds steady noise that is equally strong at all frequencies."""
+
+    NAME: ClassVar[str] = "noise"
+    domain: str = FEATURES
+    snr: Range = parameter(
+        real_range,
+        "30~15",
+        "level of the loudest frame over the noise's, both as the mel channels hear them",
+        unit="dB",
+    )
+
+    def apply(self, array: Floats, chance: Chance) -> Floats:
+        """`[T, F]` -> `[T, F]`."""
+        count = array.shape[1]
+        flat, deviation = _of_flat_noise(chance.sample_rate)
+        energies = array @ _log_energies(count) - flat  # [T, MEL_CHANNELS] of nepers a bin
+        level = np.log(np.square(np.exp(energies)).mean(1).max()) / 2 - chance.pick(self.snr) / DB_PER_NEPER
+        noise = 1 + deviation * chance.generator.standard_normal(energies.shape, np.float32)
+        added = np.log1p(np.square(np.exp(level - energies) * np.maximum(noise, 0))) / 2
+        return array + (added @ dct_matrix(count)).astype(np.float32)
+
+
+@cache
+def _of_flat_noise(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Of noise with magnitude 1 in each bin: log energies `[MEL_CHANNELS]`, and how much they vary from frame to frame.
+
+    A bin's magnitude is Rayleigh distributed, with a deviation of 0.52 of the mean.
+    """
+    mel = mel_matrix(Geometry(1, 1, audio_sample_rate=sample_rate))
+    total = np.maximum(mel.sum(0), 0.1)
+    return np.log(total), 0.52 * np.sqrt(np.square(mel).sum(0)) / total
 
 
 def warping(factor: float, count: int, sample_rate: int) -> npt.NDArray[np.float32]:
