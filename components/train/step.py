@@ -311,6 +311,7 @@ def _recipe(settings: TrainSettings, begin: Start, train_set: ClipSet) -> Recipe
         transfer=bool(begin.dropped),
         hours=hours,
         n_hidden=begin.snapshot.geometry.n_hidden,
+        heard_clips=len(train_set) * settings.epochs,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from components.train.recipes import recipe
 from components.train.recipes.recipe import NOT_GIVEN, OF_SCHEDULE, PEERS, Recipe
 from components.train.settings import RECIPES, TrainSettings
-from speech.augmentation import Augmenter
+from speech.augmentation import Augmenter, parse_augmentations
 from speech.errors import InputError
 from speech.settings import flags, parse
 
@@ -120,6 +120,14 @@ def test_batches_from_scratch_are_small_where_that_was_measured(name: str) -> No
         for n_hidden in (256, 2048)
     }
     assert sizes == {(0.5, 256): 8, (0.5, 2048): 16, (300.0, 256): 32, (300.0, 2048): 32}
+
+
+@pytest.mark.parametrize("name", ["from-scratch", "small-data"])
+def test_noise_where_there_are_enough_clips_to_hear(name: str) -> None:
+    facts = {"fine_tuning": False, "transfer": False, "hours": 0.5, "n_hidden": 256}
+    short, long = (Recipe.chosen(name, **facts, heard_clips=clips).values["augment"] for clips in (19_999, 20_000))
+    assert short == []
+    assert [augmentation.NAME for augmentation in parse_augmentations(long)] == ["noise"]
 
 
 def test_a_recipe_that_sets_something_else_is_refused(tmp_path, monkeypatch) -> None:
