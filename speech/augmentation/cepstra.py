@@ -43,7 +43,7 @@ class Voice(Augmentation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise(Augmentation):
+class FlatNoise(Augmentation):
     """Adds steady noise that is equally strong at all frequencies."""
 
     NAME: ClassVar[str] = "noise"
@@ -102,4 +102,4 @@ def _hz(sample_rate: int) -> npt.NDArray[np.float64]:
 @cache
 def _log_energies(count: int) -> npt.NDArray[np.float64]:
     """MFCC -> log energies, `[F, MEL_CHANNELS]`: the smoothest that have these coefficients."""
-    return np.linalg.pinv(dct_matrix(count))
+    return np.asarray(np.linalg.pinv(dct_matrix(count)), np.float64)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from speech.augmentation.augmentation import Augmentation
-from speech.augmentation.cepstra import Noise, Voice
+from speech.augmentation.cepstra import FlatNoise, Voice
 from speech.augmentation.multi_domain import Add, Dropout, Multiply, TimeMask
 from speech.augmentation.ranges import Range
 from speech.augmentation.spectrogram import FrequencyMask, Pitch, Tempo, Warp
@@ -20,7 +20,7 @@ AUGMENTATIONS: Mapping[str, type[Augmentation]] = {
         *(Overlay, Codec, Reverb, Resample, Volume, Gaps),
         *(Pitch, Tempo, Warp, FrequencyMask),
         *(TimeMask, Dropout, Add, Multiply),
-        *(Voice, Noise),
+        *(Voice, FlatNoise),
     )
 }
 NONE = "none"  # instead of what a recipe would do
