@@ -23,6 +23,7 @@ from speech.nn.snapshots import OWN
 WEIGHTS, BIAS = "layer_1/weights", "layer_1/bias"
 INNER = f"{OWN}/"  # before the names of the moments of w' in a bundle, whose others are those of w
 MOST_CLIPS = 500  # are read; a mean over that many is known to a few per cent of the deviation
+DECIMALS = 3
 LEAST_DEVIATION = 0.01  # of a feature that hardly changes (silence)
 
 Moments = Mapping[str, np.ndarray]
@@ -37,7 +38,10 @@ class InputScaling:
 
     @classmethod
     def of(cls, clips: ClipSet) -> "InputScaling":
-        """That of some clips of a set, from its beginning to its end, as they are without augmentation."""
+        """That of some clips of a set, from its beginning to its end, as they are without augmentation.
+
+        Rounded, so that workers agree whose processors add in another order.
+        """
         chosen = np.unique(np.linspace(0, len(clips) - 1, min(len(clips), MOST_CLIPS)).round().astype(int))
         n_frames, total = 0, np.zeros((2, clips.geometry.n_input))
         for position in chosen:
@@ -46,7 +50,8 @@ class InputScaling:
                 n_frames += len(features)
                 total += features.sum(0), np.square(features).sum(0)
         mean, square = total / max(1, n_frames)
-        return cls(mean, np.sqrt(np.maximum(square - np.square(mean), LEAST_DEVIATION**2)))
+        deviation = np.sqrt(np.maximum(square - np.square(mean), LEAST_DEVIATION**2))
+        return cls(mean.round(DECIMALS), deviation.round(DECIMALS))
 
     def of_windows(self, geometry: Geometry) -> "WindowScaling":
         """The same for the inputs of layer 1."""

@@ -1,13 +1,18 @@
 """Layer 1 of standardised inputs: the same sums, Adam as it would be there, and checkpoints as of any training."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from speech.alphabet import Alphabet
+from speech.clips.manifest import read_manifest
 from speech.geometry import Geometry
 from speech.model_files.variables import initial_weights
 from speech.nn import snapshots
-from speech.nn.batches import Batch
+from speech.nn.batches import Batch, ClipSet
 from speech.nn.dropout import DropoutRates
 from speech.nn.input_scaling import BIAS, INNER, WEIGHTS, InputScaling
 from speech.nn.snapshots import Snapshot
@@ -66,7 +71,7 @@ def test_it_learns_what_a_model_of_standardised_features_does(no_padding: None) 
     assert np.abs(unscaled.snapshot({}).weights[BIAS] - expected[BIAS]).max() > 0.02
 
 
-def test_a_checkpoint_goes_on_exactly_and_is_like_any_other(tmp_path) -> None:
+def test_a_checkpoint_goes_on_exactly_and_is_like_any_other(tmp_path: Path) -> None:
     data = batch(np.random.default_rng(0).normal(3, 2, (3, FRAMES, 26)).astype(np.float32))
     straight, stopped = trainer(fresh()[1]), trainer(fresh()[1])
     for _ in range(2):
@@ -101,3 +106,13 @@ def test_moments_of_another_trainer_are_taken_over() -> None:
     assert all((inner[f"{name}/Adam_1"] >= 0).all() for name in (WEIGHTS, BIAS))
     assert trainer(theirs).train(data).applied
     assert windows.inner_moments({}) == {}  # a release that was trained without Adam
+
+
+def test_mean_and_deviation_of_a_set(tones: Path) -> None:
+    clips = ClipSet([read_manifest(tones / "train.csv")], Alphabet.load(tones / "alphabet.txt"), Geometry(16, 5))
+    features = np.concatenate([clips.featurised(position).features for position in range(len(clips))])
+    found = InputScaling.of(clips)
+    np.testing.assert_allclose(found.mean, features.mean(0, np.float64), atol=6e-4)
+    np.testing.assert_allclose(found.deviation, np.maximum(features.std(0, np.float64), 0.01), atol=6e-4)
+    again = InputScaling.from_dict(json.loads(json.dumps(found.to_dict())))
+    assert again.of_windows(GEOMETRY).mean.tobytes() == found.of_windows(GEOMETRY).mean.tobytes()
