@@ -20,7 +20,7 @@ from components.train.validation import Scores, Validator
 from speech.augmentation import Augmenter
 from speech.clips.tally import NO_GRADIENT, NO_LOSS
 from speech.errors import InputError, RetryError
-from speech.features.feature_cache import FeatureCache
+from speech.features.feature_cache import Cache
 from speech.nn.batches import Batch, ClipSet, EpochAugmentation, Worker, stream, subset
 from speech.nn.plans import BatchSize, plan_shuffled, plan_sorted
 from speech.nn.training import StepResult, Trainer
@@ -98,7 +98,7 @@ class TrainingRun:
     store: CheckpointStore
     state: RunState
     curves: TrainingCurves
-    cache: FeatureCache | None = None
+    cache: Cache | None = None
     base: str = ""  # the name of the checkpoint that the epochs have to beat
     tracker: TrainingTracker | None = None
     waiting: Waiting | None = None  # of the newest epoch

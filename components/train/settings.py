@@ -14,8 +14,9 @@ RECIPES = ("from-scratch", "fine-tune", "transfer", "small-data", "peers", "auto
 # What a recipe may set. Left at their defaults they were not given.
 OF_RECIPES = (
     *("train_batch_size", "learning_rate", "force_initialize_learning_rate", "dropout_rate"),
-    *("lr_schedule", "lr_warmup", "lr_peak", "lr_final", "best_by", "average_checkpoints"),
+    *("lr_schedule", "lr_warmup", "lr_peak", "lr_final", "best_by", "average_checkpoints", "augment", "input_scaling"),
 )
+INPUT_SCALINGS = ("recipe", "none", "features")
 SCHEDULES = ("recipe", "constant", "plateau", "linear", "cosine", "one_cycle")
 CRITERIA = ("recipe", "loss", "wer", "cer")
 LOAD_METHODS = ("auto", "best", "last", "init")
@@ -163,6 +164,12 @@ class TrainSettings(LegacyFlags):
     dropout_rate2: float = setting(-1.0, "dropout behind layer 2; -1: --dropout_rate")
     dropout_rate3: float = setting(-1.0, "dropout behind layer 3; -1: --dropout_rate")
     dropout_rate6: float = setting(-1.0, "dropout behind layer 5; -1: --dropout_rate")
+    input_scaling: str = setting(
+        "recipe",
+        "features: layer 1 starts and learns as if each feature had mean 0 and deviation 1; a trained one only learns "
+        "so; the graph stays (peers: none)",
+        choices=INPUT_SCALINGS,
+    )
     random_seed: int = setting(4568, "seed of weights, dropout and shuffling", pipeline=True)
 
     shuffle_batches: bool = setting(
@@ -186,7 +193,8 @@ class TrainSettings(LegacyFlags):
 
     augment: tuple[str, ...] = setting(
         (),
-        "augmentations, e.g. pitch[p=0.1,pitch=1~0.2] volume[p=0.1]; repeated, they add up",
+        "augmentations instead of the recipe's, e.g. pitch[p=0.1,pitch=1~0.2] volume[p=0.1]; repeated, they add up; "
+        "none: not even the recipe's (peers: none)",
         adds_up=True,
         group="Augmentation",
         metavar="SPEC",

@@ -17,6 +17,7 @@ from speech.geometry import Geometry
 from speech.model_files import alphabets
 from speech.model_files.variables import LAYERS, initial_weights, layer_of
 from speech.nn import snapshots
+from speech.nn.input_scaling import INNER
 from speech.nn.snapshots import Snapshot
 
 SHOWN_SYMBOLS = 10  # of a difference between two alphabets
@@ -103,7 +104,8 @@ def _from_checkpoint(
 ) -> Start:
     _check_flags(settings, snapshot)
     alphabet, drop, reason = _alphabet_and_layers(settings, snapshot, data, collect)
-    snapshot = replace(snapshot, training_state={})
+    moments = {name: value for name, value in snapshot.moments.items() if not name.startswith(INNER)}
+    snapshot = replace(snapshot, training_state={}, moments=moments)
     name = Path(snapshot.prefix).name
     if not drop:
         explanation = f"fine-tuning {name} (n_hidden {snapshot.geometry.n_hidden}): {reason}"

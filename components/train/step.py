@@ -26,15 +26,17 @@ from components.train.start import DataAlphabet, Start
 from speech.alphabet import Alphabet
 from speech.artifacts import ALPHABET, Checkpoint, Corpus, describe_files, lists_clips, write_sidecar
 from speech.augmentation import Augmenter, LegacyFlags
+from speech.augmentation.augmentation import SAMPLE, SIGNAL, SPECTROGRAM
 from speech.clips.manifest import Manifest
 from speech.clips.sources import alphabet_beside, read_corpus, read_source
 from speech.clips.tally import Allowance
-from speech.features.feature_cache import FeatureCache
+from speech.features.feature_cache import Cache, FeatureCache, FeatureMemory
 from speech.geometry import Geometry
 from speech.little_data import transfer_advice
 from speech.nn.batches import ClipSet
 from speech.nn.devices import LOST, Compute, Devices, compute_on, configure, lost_workers
 from speech.nn.dropout import DropoutRates
+from speech.nn.input_scaling import InputScaling
 from speech.nn.recurrent import recurrence
 from speech.nn.training import Adam, Trainer
 from speech.storage.files import write_json
@@ -45,6 +47,7 @@ TRANSFER_COMMAND = (
     "--load_checkpoint_dir deepspeech-0.9.3-checkpoint --drop_source_layers 1 (in the pipeline: "
     "--base_checkpoint_uri deepspeech-0.9.3-checkpoint)"
 )
+FEATURE_BYTES = 1 << 28  # of features in memory: 14 hours of audio
 
 
 def run_on_corpus(
@@ -150,10 +153,14 @@ def _train(
     settings = recipe.completed(settings)
     store.keep_epochs = settings.average_checkpoints
     print(recipe.describe(settings), flush=True)
+    scaling = _input_scaling(settings, begin, sets.train)
+    if scaling and not (begin.resumed or begin.snapshot.prefix):
+        weights = scaling.of_windows(begin.snapshot.geometry).of_fresh(begin.snapshot.weights)
+        begin = replace(begin, snapshot=replace(begin.snapshot, weights=weights))
     compute, precision = compute_on(devices, settings.mixed_precision)
     compute = replace(compute, plain_lstm=settings.lstm == "plain")
-    trainer = _trainer(settings, begin, compute, devices)
-    state = _run_state(run_key, begin, recipe)
+    trainer = _trainer(settings, begin, compute, devices, scaling)
+    state = _run_state(run_key, begin, recipe, scaling)
     if devices.is_chief:
         store.begin()
         _write_sidecars(store.folder, begin, state.origin, settings, _run_facts(data, sets))
@@ -242,7 +249,17 @@ def _hours(clips: ClipSet) -> float:
     return float(clips.n_samples.sum()) / clips.geometry.audio_sample_rate / 3600
 
 
-def _trainer(settings: TrainSettings, begin: Start, compute: Compute, devices: Devices) -> Trainer:
+def _input_scaling(settings: TrainSettings, begin: Start, train_set: ClipSet) -> InputScaling | None:
+    """What layer 1 learns with; a run that goes on keeps what it began with, to the last digit."""
+    if settings.input_scaling != "features":
+        return None
+    kept = begin.snapshot.training_state.get("origin", {}).get("input_scaling") if begin.resumed else None
+    return InputScaling.from_dict(kept) if kept else InputScaling.of(train_set)
+
+
+def _trainer(
+    settings: TrainSettings, begin: Start, compute: Compute, devices: Devices, scaling: InputScaling | None
+) -> Trainer:
     return Trainer(
         begin.snapshot if begin.resumed else start.with_learning_rate(begin.snapshot, settings),
         _adam(settings),
@@ -252,6 +269,7 @@ def _trainer(settings: TrainSettings, begin: Start, compute: Compute, devices: D
         compute=compute,
         devices=devices,
         parts=settings.gradient_accumulation_steps,
+        scaling=scaling,
     )
 
 
@@ -293,12 +311,14 @@ def _recipe(settings: TrainSettings, begin: Start, train_set: ClipSet) -> Recipe
         transfer=bool(begin.dropped),
         hours=hours,
         n_hidden=begin.snapshot.geometry.n_hidden,
+        heard_clips=len(train_set) * settings.epochs,
     )
 
 
-def _run_state(run_key: str, begin: Start, recipe: Recipe) -> RunState:
+def _run_state(run_key: str, begin: Start, recipe: Recipe, scaling: InputScaling | None) -> RunState:
     """Where the run stands: at its beginning, or where the bundle says that it was interrupted."""
     origin = {"start": begin.explanation, "dropped_layers": list(begin.dropped), "recipe": recipe.to_dict()}
+    origin |= {"input_scaling": scaling.to_dict()} if scaling else {}
     if not begin.resumed:
         return RunState(run_key, origin=origin)
     state = RunState.from_dict(begin.snapshot.training_state)
@@ -346,13 +366,14 @@ def _alphabet(settings: TrainSettings, sources: Sequence[Path]) -> DataAlphabet 
 
 def _feature_cache(
     settings: TrainSettings, manifests: Sequence[Manifest], begin: Start, augmenter: Augmenter, devices: Devices
-) -> FeatureCache | None:
-    """The cache of the training set's features, as far as they are the same in every epoch; one for each worker."""
+) -> Cache | None:
+    """Where the training set's features are kept, as far as they are the same in every epoch; for each worker."""
+    if augmenter.acts_on(SAMPLE, SIGNAL, SPECTROGRAM):
+        if settings.feature_cache:
+            print("note: --feature_cache is not used: augmented features differ each time", file=sys.stderr, flush=True)
+        return None
     if not settings.feature_cache:
-        return None
-    if not augmenter.empty:
-        print("note: --feature_cache is not used: augmented features differ each time", file=sys.stderr, flush=True)
-        return None
+        return FeatureMemory(FEATURE_BYTES)
     geometry = begin.snapshot.geometry
     chosen = (settings.limit_train, settings.normalize_sample_rate, begin.alphabet.symbols)
     prefix = settings.feature_cache + (f"-{devices.worker}" if devices.n_workers > 1 else "")

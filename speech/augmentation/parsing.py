@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from speech.augmentation.augmentation import Augmentation
+from speech.augmentation.cepstra import FlatNoise, Voice
 from speech.augmentation.multi_domain import Add, Dropout, Multiply, TimeMask
 from speech.augmentation.ranges import Range
 from speech.augmentation.spectrogram import FrequencyMask, Pitch, Tempo, Warp
@@ -19,8 +20,10 @@ AUGMENTATIONS: Mapping[str, type[Augmentation]] = {
         *(Overlay, Codec, Reverb, Resample, Volume, Gaps),
         *(Pitch, Tempo, Warp, FrequencyMask),
         *(TimeMask, Dropout, Add, Multiply),
+        *(Voice, FlatNoise),
     )
 }
+NONE = "none"  # instead of what a recipe would do
 # Names that DeepSpeech's development had for a few weeks and that no release knows.
 REPLACED = {"speed": "tempo[factor=...]", "pitch_and_tempo": "pitch[pitch=...] and tempo[factor=...]"}
 
@@ -28,7 +31,10 @@ _SPECIFICATION = re.compile(r"\s*(?P<name>[^\s\[\]]+)\s*(?:\[(?P<parameters>.*)\
 
 
 def parse_augmentations(specifications: Iterable[str]) -> list[Augmentation]:
-    """The augmentations in the order given; raises InputError as `parse_augmentation`."""
+    """The augmentations in the order given, an empty list for `none`; raises InputError as `parse_augmentation`."""
+    specifications = list(specifications)
+    if specifications == [NONE]:
+        return []
     return [parse_augmentation(specification) for specification in specifications]
 
 
@@ -39,6 +45,8 @@ def parse_augmentation(specification: str) -> Augmentation:
     if not match:
         raise InputError(f"{where}: expected name[parameter=value,...], for example pitch[p=0.1,pitch=1~0.2]")
     kind = AUGMENTATIONS.get(match["name"])
+    if specification.strip() == NONE:
+        raise InputError(f"{where}: {NONE} stands alone: leave it out, or the others")
     if kind is None:
         raise InputError(f"{where}: unknown augmentation {match['name']}: {_known_name(match['name'])}")
     fields = {field.name: field for field in dataclasses.fields(kind) if "read" in field.metadata}

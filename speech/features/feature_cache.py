@@ -1,10 +1,11 @@
-"""Features of clips on disk, from one epoch to the next and from one run to the next."""
+"""Features of clips, from one epoch to the next in memory, and from one run to the next on disk."""
 
 import re
 import struct
 import threading
 import zlib
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,48 @@ from speech.errors import InputError
 _RECORD = struct.Struct("<IIQ")  # the clip's position, its frames, a checksum of its features
 _KEY_BYTES = 64
 _ANY_KEY = re.compile(rb"[0-9a-f]* *")
+
+
+class Cache(Protocol):
+    """Where the features `[T, n_input]` of a set's clips are kept, by the clips' positions."""
+
+    def get(self, position: int) -> npt.NDArray[np.float32] | None:
+        """The features of a clip, if they are here."""
+
+    def put(self, position: int, features: npt.NDArray[np.float32]) -> None:
+        """Keep the features of a clip."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+
+class FeatureMemory:
+    """The clips that came by first, as many as fit into `most_bytes` of memory. Thread-safe."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._left = most_bytes
+        self._features: dict[int, npt.NDArray[np.float32]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def get(self, position: int) -> npt.NDArray[np.float32] | None:
+        """The features `[T, n_input]` of a clip, if they are here."""
+        return self._features.get(position)
+
+    def put(self, position: int, features: npt.NDArray[np.float32]) -> None:
+        """Keep the features `[T, n_input]` of a clip, if they fit; they must not be changed any more."""
+        with self._lock:
+            if position not in self._features and features.nbytes <= self._left:
+                self._features[position] = features
+                self._left -= features.nbytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._left += sum(features.nbytes for features in self._features.values())
+            self._features.clear()
 
 
 class FeatureCache:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from speech.alphabet import Alphabet
 from speech.augmentation import Augmenter, Draw
+from speech.augmentation.augmentation import SAMPLE, SIGNAL, SPECTROGRAM
 from speech.clips.audio import ClipReader
 from speech.clips.manifest import Clip, Manifest
 from speech.clips.selection import samples_of, trainable
@@ -24,7 +25,7 @@ from speech.clips.tally import (
 )
 from speech.decoding.ctc import frames_needed
 from speech.errors import InputError
-from speech.features.feature_cache import FeatureCache
+from speech.features.feature_cache import Cache
 from speech.features.mfcc import mfcc, spectrogram, spectrogram_to_mfcc
 from speech.geometry import Geometry
 from speech.native.processors import cores
@@ -153,7 +154,7 @@ class ClipSet:
             return None
         return samples, encoded
 
-    def featurised(self, position: int, cache: FeatureCache | None = None) -> FeaturisedClip | None:
+    def featurised(self, position: int, cache: Cache | None = None) -> FeaturisedClip | None:
         """A clip as it is; None if it cannot be used."""
         if cache is not None and (cached := cache.get(position)) is not None:
             return FeaturisedClip(position, cached, self.alphabet.encode(self._clips[position].transcript))
@@ -165,8 +166,13 @@ class ClipSet:
             cache.put(position, features)
         return FeaturisedClip(position, features, encoded)
 
-    def augmented(self, position: int, augmenter: Augmenter, draw: Draw) -> FeaturisedClip | None:
-        """An augmented clip; None if it cannot be used."""
+    def augmented(
+        self, position: int, augmenter: Augmenter, draw: Draw, cache: Cache | None = None
+    ) -> FeaturisedClip | None:
+        """An augmented clip; None if it cannot be used. The cache serves where only features are augmented."""
+        if not augmenter.acts_on(SAMPLE, SIGNAL, SPECTROGRAM):
+            clip = self.featurised(position, cache)
+            return clip and replace(clip, features=augmenter.apply_features(clip.features, draw))
         if (read := self._read(position)) is None:
             return None
         samples, encoded = read
@@ -209,7 +215,7 @@ def stream(
     ahead: int = 4,
     augmentation: EpochAugmentation | None = None,
     worker: Worker | None = None,
-    cache: FeatureCache | None = None,
+    cache: Cache | None = None,
 ) -> Iterator[Batch]:
     """Read, augment, featurise and pad `batches[start:]`, in order, each clip on one of the cores, some batches ahead.
 
@@ -227,7 +233,7 @@ def stream(
         clock = (augmentation.epoch + order / an_epoch) / augmentation.total_epochs
         repetition = order * augmentation.repetitions // an_epoch
         draw = augmentation.augmenter.draw(augmentation.epoch, clips.name(position), clock, repetition)
-        return clips.augmented(position, augmentation.augmenter, draw)
+        return clips.augmented(position, augmentation.augmenter, draw, cache)
 
     with ThreadPoolExecutor(cores()) as pool:
         waiting: deque[tuple[int, list[Future[FeaturisedClip | None]]]] = deque()

@@ -36,9 +36,8 @@ __all__ = [
     "write_state",
 ]
 
-TRAINING_STATE = (
-    "speechmill/training_state"  # our own scalar string; the trainers of DeepSpeech and Coqui STT ignore it
-)
+OWN = "speechmill"  # what only this trainer reads; those of DeepSpeech and Coqui STT ignore it
+TRAINING_STATE = f"{OWN}/training_state"  # a scalar string
 SCALARS = ("global_step", "learning_rate", "beta1_power", "beta2_power")  # of theirs, under the names of our fields
 
 
@@ -77,6 +76,7 @@ def load(prefix: str) -> Snapshot:
     model = model_files.open(f"{prefix}.index", kinds=(Kind.CHECKPOINT,))
     bundle: Bundle = model.container
     moments = [f"{name}/{moment}" for name in model.weights for moment in MOMENTS]
+    moments += [name for name in bundle.shapes if name.startswith(f"{OWN}/") and name.endswith(MOMENTS)]
     return Snapshot(
         model.geometry,
         {name: np.array(value) for name, value in model.weights.items()},  # the file may be replaced while they live

@@ -11,6 +11,7 @@ from speech.model_files.variables import MOMENTS
 from speech.nn.batches import Batch
 from speech.nn.devices import Compute, Devices, single
 from speech.nn.dropout import DropoutRates, Noise
+from speech.nn.input_scaling import BIAS, WEIGHTS, InputScaling
 from speech.nn.model import AcousticModel
 from speech.nn.snapshots import Snapshot
 
@@ -66,8 +67,14 @@ class Trainer:
         compute: Compute | None = None,
         devices: Devices | None = None,
         parts: int = 1,
+        scaling: InputScaling | None = None,
     ) -> None:
-        """Start from `snapshot`; what it lacks (moments, learning rate, beta powers) starts fresh."""
+        """Start from `snapshot`; what it lacks (moments, learning rate, beta powers) starts fresh.
+
+        With a `scaling` layer 1 learns as if its inputs were standardised.
+        """
+        self._scaling = scaling.of_windows(snapshot.geometry) if scaling else None
+        moments = self._scaling.inner_moments(snapshot.moments) if self._scaling else snapshot.moments
         self.geometry, self.adam, self.dropout, self.seed = snapshot.geometry, adam, dropout, seed
         self.devices, self.parts = devices or single(), parts
         compute = compute or Compute(cudnn=self.devices.on_gpu)
@@ -75,7 +82,7 @@ class Trainer:
             self.model = AcousticModel(snapshot.geometry, snapshot.weights, compute=compute)
             self._moments = {
                 f"{name}/{moment}": tf.Variable(
-                    snapshot.moments.get(f"{name}/{moment}", np.zeros(variable.shape, np.float32)), trainable=False
+                    moments.get(f"{name}/{moment}", np.zeros(variable.shape, np.float32)), trainable=False
                 )
                 for name, variable in self.model.variables.items()
                 for moment in MOMENTS
@@ -275,11 +282,14 @@ class Trainer:
 
     def _apply(self, gradients: list[tf.Tensor], rate_factor: tf.Tensor) -> tf.Tensor:
         updates, rate = [], self._learning_rate * rate_factor
-        for (name, variable), gradient in zip(self.model.variables.items(), gradients, strict=True):
+        by_name = dict(zip(self.model.variables, gradients, strict=True))
+        for name, gradient in by_name.items():
+            if self._scaling and name == WEIGHTS:
+                continue
             m, v = (self._moments[f"{name}/{moment}"] for moment in MOMENTS)
             updates.append(
                 tf.raw_ops.ResourceApplyAdam(
-                    var=variable.handle,
+                    var=self.model.variables[name].handle,
                     m=m.handle,
                     v=v.handle,
                     beta1_power=self._beta1_power,
@@ -291,12 +301,33 @@ class Trainer:
                     grad=gradient,
                 )
             )
+        if self._scaling:
+            with tf.control_dependencies(updates):
+                updates.append(self._apply_scaled(by_name[WEIGHTS], by_name[BIAS], rate))
         # Each device updates its own copies, from equal gradients; so the operators that know nothing of copies do.
         with tf.control_dependencies(updates):
             for power, beta in ((self._beta1_power, self.adam.beta1), (self._beta2_power, self.adam.beta2)):
                 tf.raw_ops.AssignVariableOp(resource=power.handle, value=power.read_value() * beta)
             tf.raw_ops.AssignAddVariableOp(resource=self._global_step.handle, value=tf.constant(1, tf.int64))
             return tf.constant(True)
+
+    def _apply_scaled(self, gradient: tf.Tensor, of_bias: tf.Tensor, rate: tf.Tensor) -> tf.Operation:
+        """Adam on layer 1's weights of standardised inputs, and what it comes to for the weights and the bias here.
+
+        With x' = (x - mean) / deviation the same sums have the weights w' = deviation w and the bias b' = b + mean w.
+        """
+        assert self._scaling is not None
+        adam, (mean, deviation) = self.adam, (self._scaling.mean, self._scaling.deviation)
+        m, v = (self._moments[f"{WEIGHTS}/{moment}"] for moment in MOMENTS)
+        inner = (gradient - mean * of_bias) / deviation  # [inputs, H]
+        first = m.read_value() * adam.beta1 + inner * (1.0 - adam.beta1)
+        second = v.read_value() * adam.beta2 + tf.square(inner) * (1.0 - adam.beta2)
+        rate = rate * tf.sqrt(1.0 - self._beta2_power.read_value()) / (1.0 - self._beta1_power.read_value())
+        step = rate * first / (tf.sqrt(second) + adam.epsilon) / deviation
+        weights, bias = (self.model.variables[name] for name in (WEIGHTS, BIAS))
+        moved, raised = weights.read_value() - step, bias.read_value() + tf.reduce_sum(mean * step, 0)
+        pairs = ((m, first), (v, second), (weights, moved), (bias, raised))
+        return tf.group([tf.raw_ops.AssignVariableOp(resource=to.handle, value=value) for to, value in pairs])
 
     def snapshot(self, training_state: dict[str, object], into: Snapshot | None = None) -> Snapshot:
         """Everything a checkpoint holds, as it is now.
@@ -306,10 +337,11 @@ class Trainer:
         if self.model.compute.dtype == tf.float16:
             scale = {"loss_scale": self._loss_scale, "steps_at_loss_scale": self._steps_at_scale}
             training_state = {**training_state, **scale}
+        moments = _copies(self._moments, into.moments if into else {})
         return Snapshot(
             self.geometry,
             _copies(self.model.variables, into.weights if into else {}),
-            _copies(self._moments, into.moments if into else {}),
+            self._scaling.outer_moments(moments) if self._scaling else moments,
             global_step=self.global_step,
             learning_rate=float(self._learning_rate.numpy()),
             beta1_power=float(self._beta1_power.numpy()),
@@ -326,7 +358,8 @@ class Trainer:
         for name, variable in {**self.model.variables, **self._moments, **powers}.items():
             value = np.zeros(variable.shape, np.float32)
             if snapshot is not None:
-                values = {**snapshot.weights, **snapshot.moments}
+                moments = self._scaling.inner_moments(snapshot.moments) if self._scaling else snapshot.moments
+                values = {**snapshot.weights, **moments}
                 value = values[name] if name in values else np.asarray(getattr(snapshot, name), np.float32)
             variable.assign(self.sum_of_workers(value).astype(np.float32))
 

@@ -81,7 +81,9 @@ def test_the_cache_changes_nothing_and_is_used(tones: Path, tmp_path: Path, monk
     settings = replace(SETTINGS, epochs=4, feature_cache=str(tmp_path / "cache"), skip_batch_test=True)
     losses = []
     for name, given, expected in (
-        ("plain", replace(settings, feature_cache=""), 4 * 22),
+        ("plain", replace(settings, feature_cache="", augment=("volume[p=0]",)), 4 * 22),
+        ("memory", replace(settings, feature_cache=""), 22),
+        ("voices", replace(settings, feature_cache="", augment=("voice[p=0]",)), 22),
         ("first", settings, 22),
         ("second", settings, 0),
         ("renewed", replace(settings, cache_for_epochs=2), 2 * 22),
@@ -91,7 +93,7 @@ def test_the_cache_changes_nothing_and_is_used(tones: Path, tmp_path: Path, monk
         assert len(reads) == expected
         history = json.loads((tmp_path / name / Checkpoint.HISTORY).read_text())
         losses.append([epoch["train_loss"] for epoch in history["epochs"]])
-    assert losses[1] == losses[2] == losses[3]
+    assert losses[1] == losses[2] == losses[3] == losses[4] == losses[5]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import speech.augmentation
-from speech.augmentation.parsing import AUGMENTATIONS, parse_augmentation, table
+from speech.augmentation.parsing import AUGMENTATIONS, parse_augmentation, parse_augmentations, table
 from speech.errors import InputError
 
 # Every augmentation that the guides and CI scripts of DeepSpeech 0.7 ... 0.9 and Coqui STT 1.4 show.
@@ -49,7 +49,7 @@ GUIDES = {
     "time_mask[domain=signal,n=1,size=50.0]": {"n": "1", "size": "50"},
 }
 
-# The defaults of Coqui STT 1.4.0, and of DeepSpeech 0.7.3 for `gaps`.
+# The defaults of Coqui STT 1.4.0, of DeepSpeech 0.7.3 for `gaps`, and ours.
 DEFAULTS = {
     "overlay[source=x]": {"p": 1.0, "snr": "3", "layers": "1", "domain": "sample"},
     "codec": {"bitrate": "3200", "domain": "sample"},
@@ -65,6 +65,8 @@ DEFAULTS = {
     "dropout": {"rate": "0.05", "domain": "spectrogram"},
     "add": {"stddev": "5", "domain": "features"},
     "multiply": {"stddev": "5", "domain": "features"},
+    "voice": {"formants": "1~0.15", "tone": "1", "domain": "features"},
+    "noise": {"snr": "30~15", "domain": "features"},
 }
 
 
@@ -91,6 +93,12 @@ def test_defaults_are_checked_for_every_augmentation():
 )
 def test_spellings_that_mean_the_same(one, other):
     assert parse_augmentation(one) == parse_augmentation(other)
+
+
+def test_none_stands_alone():
+    assert parse_augmentations(["none"]) == parse_augmentations([]) == []
+    with pytest.raises(InputError, match="none stands alone"):
+        parse_augmentations(["none", "volume"])
 
 
 def test_text_of_an_augmentation_reads_back():

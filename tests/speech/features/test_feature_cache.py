@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speech.errors import InputError
-from speech.features.feature_cache import FeatureCache
+from speech.features.feature_cache import FeatureCache, FeatureMemory
 
 
 def features(seed: int, frames: int) -> np.ndarray:
@@ -77,3 +77,16 @@ def test_clear(tmp_path: Path) -> None:
     assert (len(cache), cache.get(7)) == (0, None)
     cache.put(7, features(1, 2))
     np.testing.assert_array_equal(cache.get(7), features(1, 2))
+
+
+def test_memory_holds_what_fits() -> None:
+    memory = FeatureMemory(26 * 4 * 5)
+    for position, frames in ((7, 3), (2, 9), (1, 2), (0, 1), (7, 3)):
+        memory.put(position, features(position, frames))
+    assert len(memory) == 2
+    np.testing.assert_array_equal(memory.get(7), features(7, 3))
+    assert memory.get(2) is None
+    memory.clear()
+    assert memory.get(7) is None
+    memory.put(3, features(3, 5))
+    assert len(memory) == 1

@@ -11,10 +11,12 @@ from speech.model_files.variables import initial_weights
 from speech.nn import devices
 from speech.nn.batches import Batch, Worker
 from speech.nn.dropout import DropoutRates
+from speech.nn.input_scaling import InputScaling
 from speech.nn.snapshots import Snapshot
 from speech.nn.training import Adam, Trainer
 
 STEPS, CLIPS, FRAMES = 6, 5, 20
+SCALING = InputScaling(np.linspace(-2, 2, 26), np.linspace(0.5, 3, 26))
 
 
 def batch(number: int, share: range) -> Batch:
@@ -34,7 +36,7 @@ def main() -> None:
     geometry = Geometry(16, 5)
     start = Snapshot(geometry, initial_weights(geometry, 1))
     dropout = DropoutRates(0.2, 0.1, 0.1, 0.3)
-    trainer = Trainer(start, Adam(), dropout, 0.01, 3, devices=here, parts=int(sys.argv[2]))
+    trainer = Trainer(start, Adam(), dropout, 0.01, 3, devices=here, parts=int(sys.argv[2]), scaling=SCALING)
     results = [trainer.train(batch(number, share), stop=here.worker == 1 and number == 3) for number in range(STEPS)]
     weights = {name: value.ravel()[:50].tolist() for name, value in trainer.snapshot({}).weights.items()}
     trainer.restore(known_checkpoint(trainer) if here.is_chief else None)

@@ -49,7 +49,9 @@ def assert_same_run(found: dict, alone: dict) -> None:
     assert found["clips"] == [5] * 6
     assert found["global_step"] == alone["global_step"] == 6
     for name, values in alone["weights"].items():
-        np.testing.assert_allclose(found["weights"][name], values, atol=2e-5, err_msg=name)
+        # The first bias takes up what scaled inputs move of 494 weights, and the rounding of all of them.
+        atol = 1e-4 if name == "layer_1/bias" else 2e-5
+        np.testing.assert_allclose(found["weights"][name], values, atol=atol, err_msg=name)
 
 
 @pytest.mark.parametrize(("asked", "quota", "expected"), [(0, 3, [3]), (0, 8, []), (5, 3, [5])])

@@ -65,6 +65,27 @@ def test_a_run_that_stops_within_its_schedule_ends_with_the_same_weights(
     assert epochs[0] == epochs[1]
 
 
+@pytest.mark.parametrize("name", ["small-data", "fine-tune"])
+def test_a_recipes_run_that_stops_ends_with_the_same_weights(
+    tones: Path, tmp_path: Path, interrupted_after: Interrupted, name: str
+) -> None:
+    """With what recipes do besides the schedule: augmentation, layer 1 of standardised inputs."""
+    extras = {"augment": ("voice[p=0.5]", "noise[p=0.5]", "tempo[p=0.5]"), "input_scaling": "features"}
+    settings = TrainSettings(n_hidden=24, epochs=2, recipe="small-data", train_batch_size=4, **extras)
+    base = None
+    if name == "fine-tune":
+        train(tones, tmp_path / "base", settings)
+        base, settings = tmp_path / "base", replace(settings, recipe=name)
+    train(tones, tmp_path / "straight", settings, base)
+    with interrupted_after(8), pytest.raises(RetryError, match="the same command goes on"):
+        train(tones, tmp_path / "stopped", settings, base)
+    train(tones, tmp_path / "stopped", settings, base)
+    one, two = newest(tmp_path / "straight"), newest(tmp_path / "stopped")
+    for tensor, value in {**one.weights, **one.moments}.items():
+        np.testing.assert_array_equal(value, {**two.weights, **two.moments}[tensor], err_msg=tensor)
+    assert one.training_state["origin"]["input_scaling"] == two.training_state["origin"]["input_scaling"]
+
+
 def test_the_checkpoint_holds_the_rate_and_not_where_the_schedule_is(tones: Path, tmp_path: Path) -> None:
     train(tones, tmp_path, replace(SETTINGS, lr_schedule="cosine", epochs=2))
     assert newest(tmp_path).learning_rate == pytest.approx(0.005)
