@@ -43,6 +43,17 @@ def test_peers_are_the_peers() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_beyond_what_was_measured_recipes_are_careful(name: str) -> None:
+    careful = {"n_hidden": 2048, "hours": 100.0}
+    wide = Recipe.load(name, **careful).completed(TrainSettings())
+    peers = Recipe.load(PEERS).completed(TrainSettings())
+    assert (wide.input_scaling, wide.augment) == (peers.input_scaling, peers.augment)
+    assert wide.learning_rate * wide.lr_peak <= peers.learning_rate
+    assert wide.train_batch_size == peers.train_batch_size
+    assert Recipe.load(name, hours=100.0).completed(TrainSettings()).augment == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_flag_wins_also_with_the_peers_value(name: str) -> None:
     given = {"train_batch_size": 32, "learning_rate": 0.001, "dropout_rate": 0.05, "lr_schedule": "constant"}
     given |= {"augment": ("none",), "input_scaling": "none"}
