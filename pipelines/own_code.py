@@ -1,6 +1,6 @@
 """Somebody's folder `components` or `speech` must not take the place of ours where a command is called.
 
-The installed `speechmill` itself does not look into the current folder, but `python -m`, by which it starts steps, does.
+The installed `speechmill` does not look into the current folder, but `python -m`, by which it starts steps, does.
 """
 
 import os
