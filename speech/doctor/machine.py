@@ -79,8 +79,8 @@ def lstm_kernel(flags: set[str]) -> str:
 
 def processor(flags: set[str]) -> Check:
     """What the processor offers TensorFlow and the LSTM."""
-    machine, kernel = platform.machine(), lstm_kernel(flags)
-    found = f"{cores()} cores, {machine}"
+    machine, kernel, count = platform.machine(), lstm_kernel(flags), cores()
+    found = f"{count} core{'s' * (count > 1)}, {machine}"
     if machine != "x86_64" or not flags:
         return Check(
             "processor", NOTE, found, "the LSTM trains by TensorFlow's operators: its C++ is for Linux on x86-64"
