@@ -10,17 +10,18 @@ from pathlib import Path
 from speech.errors import InputError
 
 NAMES = ("speech", "components", "pipelines", "kfp")
+ROOT = Path(__file__).resolve().parents[1]  # of our code: a checkout, or where it is installed
 
 
 def keep_to_our_code(starts_steps: bool) -> None:
     """Let the processes that are started from here on not look for packages in the current folder.
 
-    Where it is on the path already somebody put it there, as `python -m pipelines` in a checkout does: then nothing is
-    changed. Python 3.10 has no such switch: there InputError is raised if the command `starts_steps` and would find
+    Where it is on the path already somebody put it there, as `python -m pipelines` does: then nothing is changed, and
+    in a checkout of our code neither. Python 3.10 has no such switch: there InputError is raised if the command `starts_steps` and would find
     somebody's package of a name of ours.
     """
     here = Path.cwd()
-    if any(place in ("", str(here)) for place in sys.path):
+    if here.resolve() == ROOT or any(place in ("", str(here)) for place in sys.path):
         return
     os.environ["PYTHONSAFEPATH"] = "1"
     found = [path for name in NAMES for path in (here / name / "__init__.py", here / f"{name}.py") if path.is_file()]

@@ -88,3 +88,10 @@ def test_a_folder_that_is_on_the_path_is_there_on_purpose(folder: Path, monkeypa
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     own_code.keep_to_our_code(starts_steps=True)
     assert "PYTHONSAFEPATH" not in os.environ
+
+
+def test_a_checkout_s_own_packages_hide_nothing(monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(ROOT))])
+    monkeypatch.setattr(sys, "version_info", (3, 10))
+    own_code.keep_to_our_code(starts_steps=True)
