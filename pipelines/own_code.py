@@ -17,8 +17,8 @@ def keep_to_our_code(starts_steps: bool) -> None:
     """Let the processes that are started from here on not look for packages in the current folder.
 
     Where it is on the path already somebody put it there, as `python -m pipelines` does: then nothing is changed, and
-    in a checkout of our code neither. Python 3.10 has no such switch: there InputError is raised if the command `starts_steps` and would find
-    somebody's package of a name of ours.
+    in a checkout of our code neither. Python 3.10 has no such switch: there InputError is raised if the command
+    `starts_steps` and would find somebody's package of a name of ours.
     """
     here = Path.cwd()
     if here.resolve() == ROOT or any(place in ("", str(here)) for place in sys.path):
