@@ -191,10 +191,14 @@ STEP_COMMANDS = {
     "evaluate": "a model and a test set to scores",
     "publish": "a model and its scores to a version",
 }
-TOOLS = (
-    "convert_openvino.transcribe", "evaluate.tune", "export.memmapped", "train.peers", "train.peers.data_set_tool",
-    "train.peers.play",
-)  # fmt: skip
+TOOLS = {  # and the extra that each needs
+    "convert_openvino.transcribe": "convert-openvino",
+    "evaluate.tune": "evaluate",
+    "export.memmapped": "convert-mmap",
+    "train.peers": "train",
+    "train.peers.data_set_tool": "train",
+    "train.peers.play": "train",
+}
 WITHOUT_KFP = ("models", "card")
 WITHOUT_EXTRAS = ("doctor", "watch")  # which says what is missing; whose run on Kubeflow asks for kfp itself
 
@@ -209,9 +213,11 @@ def usage() -> str:
 
 
 def step_or_tool(name: str, argv: Sequence[str]) -> None:
-    """A step's own program, which asks for its extra itself."""
+    """The program of a step, which asks for its extra itself, or a tool."""
     with one_line_errors():
         keep_to_our_code(starts_steps=True)
+        if name in TOOLS:
+            require(TOOLS[name])
     sys.argv[1:] = argv
     runpy.run_module(f"components.{name}", run_name="__main__", alter_sys=True)
 
