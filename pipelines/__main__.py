@@ -215,7 +215,6 @@ def usage() -> str:
 def step_or_tool(name: str, argv: Sequence[str]) -> None:
     """The program of a step, which asks for its extra itself, or a tool."""
     with one_line_errors():
-        keep_to_our_code(starts_steps=True)
         if name in TOOLS:
             require(TOOLS[name])
     sys.argv[1:] = argv
@@ -229,13 +228,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if name in ("--help", "-h", "help"):
         print(usage())
         return
+    if argv is None:  # a process of its own
+        with one_line_errors():
+            keep_to_our_code(starts_steps=name == "run" or name in STEP_COMMANDS or name in TOOLS)
     if name in STEP_COMMANDS or name in TOOLS:
         step_or_tool(name, arguments[1:])
         return
     with one_line_errors():
         if name not in COMMANDS:
             raise InputError(f"unknown command {name}: expected {', '.join([*COMMANDS, *STEP_COMMANDS])}")
-        keep_to_our_code(starts_steps=name == "run")
         if name not in WITHOUT_EXTRAS:
             require("publish" if name in WITHOUT_KFP else "pipeline")
     COMMANDS[name][0](arguments[1:])

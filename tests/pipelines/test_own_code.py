@@ -15,7 +15,7 @@ from pipelines import own_code
 CONSOLE_SCRIPT = """import sys
 sys.path[0] = {scripts!r}  # as in a script: not the folder that it is called in
 from pipelines.__main__ import main
-main(sys.argv[1:])
+main()
 """
 BEFORE_SAFE_PATHS = sys.version_info < (3, 11)
 

@@ -143,13 +143,15 @@ def test_points_wait_for_a_store_that_is_back(
     monkeypatch.setattr(writer, "write_object", lambda *_, **__: 1 / 0)
     curves = CurveWriter(place, 1)
     give(curves, range(1, 10))
-    time.sleep(0.4)
+    said, deadline = "", time.monotonic() + 20
+    while "curves wait" not in said and time.monotonic() < deadline:
+        said += capfd.readouterr().err
+        time.sleep(0.05)
     monkeypatch.setattr(writer, "write_object", write)
     until(lambda: not curves.unwritten())
     curves.close()
     assert CurveFiles(place).look().line("loss") == [(step, step) for step in range(1, 10)]
-    first, last = capfd.readouterr().err.splitlines()
-    assert "curves wait" in first
+    _, last = (said + capfd.readouterr().err).splitlines()
     assert last == f"note: {place}: curves go on"
 
 
