@@ -46,7 +46,7 @@ pytest: $(INSTALLED) ## the tests of `make test` without the checks (TESTS=tests
 	@echo "tests: pytest"
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 -m "$(QUICK)" $(TESTS)
 
-test-pythons: ## `make test` on each Python that is installed (PYTHONS="3.10 3.13" TESTS=tests/speech: less)
+test-pythons: ## both commands on each Python that is installed (PYTHONS="3.10 3.13" TESTS=tests/speech: less)
 	@PYTHONS="$(PYTHONS)" TESTS="$(TESTS)" KEEP="$(KEEP)" requirements/pythons.sh
 
 coverage: $(INSTALLED) ## the same tests, and which lines they miss; build/coverage has them as pages

@@ -1,11 +1,14 @@
 """The `speechmill` command."""
 
+import runpy
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pipelines.own_code import keep_to_our_code
 from speech.errors import InputError, one_line_errors
 from speech.extras import STEPS, require
 from speech.settings import command, setting
@@ -188,6 +191,23 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], None], str]] = {
     "card": (card, "print the model card of a published version, for a model hub"),
     "doctor": (doctor, "look at this machine: what is missing, and what to do"),
 }
+STEP_COMMANDS = {
+    "import_cv": "a release to a corpus",
+    "train": "a corpus to a checkpoint",
+    "export": "a checkpoint to a frozen graph, memory-mapped graph, TFLite file",
+    "convert_openvino": "a model to an OpenVINO IR",
+    "build_scorer": "text to a scorer",
+    "evaluate": "a model and a test set to scores",
+    "publish": "a model and its scores to a version",
+}
+TOOLS = {  # and the extra that each needs
+    "convert_openvino.transcribe": "convert-openvino",
+    "evaluate.tune": "evaluate",
+    "export.memmapped": "convert-mmap",
+    "train.peers": "train",
+    "train.peers.data_set_tool": "train",
+    "train.peers.play": "train",
+}
 WITHOUT_KFP = ("models", "card")
 WITHOUT_EXTRAS = ("doctor", "watch")  # which says what is missing; whose run on Kubeflow asks for kfp itself
 
@@ -195,7 +215,19 @@ WITHOUT_EXTRAS = ("doctor", "watch")  # which says what is missing; whose run on
 def usage() -> str:
     """The help of the command itself."""
     lines = [f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(["usage: speechmill COMMAND [--help] [flags]", "", *lines])
+    steps = [f"  {name:17} {text}" for name, text in STEP_COMMANDS.items()]
+    heading = "one step, or a tool of one, as `python -m components.NAME` runs it, in any folder:"
+    tools = textwrap.wrap(", ".join(TOOLS), 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(["usage: speechmill COMMAND [--help] [flags]", "", *lines, "", heading, *steps, *tools])
+
+
+def step_or_tool(name: str, argv: Sequence[str]) -> None:
+    """The program of a step, which asks for its extra itself, or a tool."""
+    with one_line_errors():
+        if name in TOOLS:
+            require(TOOLS[name])
+    sys.argv[1:] = argv
+    runpy.run_module(f"components.{name}", run_name="__main__", alter_sys=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -205,9 +237,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if name in ("--help", "-h", "help"):
         print(usage())
         return
+    if argv is None:  # a process of its own
+        with one_line_errors():
+            keep_to_our_code(starts_steps=name == "run" or name in STEP_COMMANDS or name in TOOLS)
+    if name in STEP_COMMANDS or name in TOOLS:
+        step_or_tool(name, arguments[1:])
+        return
     with one_line_errors():
         if name not in COMMANDS:
-            raise InputError(f"unknown command {name}: expected {', '.join(COMMANDS)}")
+            raise InputError(f"unknown command {name}: expected {', '.join([*COMMANDS, *STEP_COMMANDS])}")
         if name not in WITHOUT_EXTRAS:
             require("publish" if name in WITHOUT_KFP else "pipeline")
     COMMANDS[name][0](arguments[1:])

@@ -1,6 +1,6 @@
 #!/bin/sh
-# An environment of each Python in PYTHONS under build/pythons, and in it what `make test` does, with the tests in TESTS.
-# KEEP=1 leaves the environments (2 GB each). Prints a line a Python with the seconds; ends with 1 if one of them failed.
+# An environment of each Python in PYTHONS under build/pythons, and in it the demo and what `make test` does, with the tests
+# in TESTS. KEEP=1 leaves the environments (2 GB each). Prints a line a Python with the seconds; ends with 1 if one of them failed.
 set -u
 cd "$(dirname "$0")/.."
 mkdir -p build/pythons
@@ -36,9 +36,11 @@ for version in ${PYTHONS:-3.10 3.11 3.12 3.13}; do
     fi
     venv=build/pythons/$version
     make="make --no-print-directory VENV=$venv PYTHON=$python"
+    rm -rf "$venv-demo" # of a run before, whose steps would be taken from the cache
     # shellcheck disable=SC2086
-    timed setup $make setup && timed lint $make lint && timed tests $make pytest "TESTS=${TESTS:-}" || failed=1
-    [ -n "${KEEP:-}" ] || rm -rf "$venv"
+    timed setup $make setup && timed demo $make demo "DEMO=$venv-demo" && timed lint $make lint &&
+        timed tests $make pytest "TESTS=${TESTS:-}" || failed=1
+    [ -n "${KEEP:-}" ] || rm -rf "$venv" "$venv-demo"
     table="$table$row
 "
 done

@@ -23,14 +23,16 @@ _EXTENDED = (
 class BoundedTarInfo(tarfile.TarInfo):
     """A member whose headers take little memory; tarfile.ReadError for any other."""
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "BoundedTarInfo":
-        """Read one header block."""
-        member = super().frombuf(buf, encoding, errors)
-        if member.type in _EXTENDED and not 0 <= member.size <= HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {member.size} bytes: expected at most {HEADER_BYTES}")
-        if member.type == tarfile.GNUTYPE_SPARSE:
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """Of tarfile: what every version calls behind each header block, and before it reads what that announces.
+
+        `frombuf`, which is public, is not called by Pythons with the fix of 2025 for folders in archives.
+        """
+        if self.type in _EXTENDED and not 0 <= self.size <= HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes: expected at most {HEADER_BYTES}")
+        if self.type == tarfile.GNUTYPE_SPARSE:
             raise tarfile.ReadError("a sparse file in it: pack it again without --sparse")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
         return member
 
     def _proc_gnusparse_10(self, *_: Any) -> None:  # of tarfile, which reads such a map until it ends

@@ -63,6 +63,7 @@ def probe() -> dict[str, Any]:
     """What `python -m speech.nn` says: version, cuda, cudnn, gpus, lstm; `error` if it does not come to that."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}  # TensorFlow names the libraries that it misses
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment["PYTHONSAFEPATH"] = "1"  # a folder of that name in the current one is not ours
     command = [sys.executable, "-m", PROBE]
     try:
         done = subprocess.run(

@@ -26,7 +26,7 @@ LSTM_KERNELS = (
     ("AVX-512", {"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
     ("AVX-512 BF16", {"avx512_bf16"}),
 )
-POD_SHM = 64 << 20  # bytes: what a pod or a container has if nobody says more
+GPUS_SHM = 1_000_000_000  # bytes of /dev/shm for several GPUs; a pod or a container has 64 MB if nobody says more
 BYTES_AN_HOUR = 16_000 * 2 * 3600 + 50 * 26 * 4 * 3600  # of audio: 16 kHz 16-bit clips, and their features' cache
 BYTES_OF_MODELS = 5_000_000_000  # checkpoints with their moments, and the exported files, at width 2048
 TRAINING_MEMORY = 8 << 30  # bytes: what a training's pod gets by default
@@ -53,7 +53,8 @@ def own_packages(root: Path) -> Check:
             where = str(places[0] / name) if places else (spec.origin if spec else "nowhere")
             advice = f"rename it or work in another folder: Python finds it before Speechmill's in {root}"
             return Check("package names", PROBLEM, f"`import {name}` finds {where}", advice)
-    return Check("package names", OK, f"speech, components, pipelines are those in {root}")
+    found = ", ".join(name for name in OWN_NAMES if importlib.util.find_spec(name))
+    return Check("package names", OK, f"{found} are those in {root}")
 
 
 def cpu_flags(cpu_info: Path = CPU_INFO) -> set[str]:
@@ -78,8 +79,8 @@ def lstm_kernel(flags: set[str]) -> str:
 
 def processor(flags: set[str]) -> Check:
     """What the processor offers TensorFlow and the LSTM."""
-    machine, kernel = platform.machine(), lstm_kernel(flags)
-    found = f"{cores()} cores, {machine}"
+    machine, kernel, count = platform.machine(), lstm_kernel(flags), cores()
+    found = f"{count} core{'s' * (count > 1)}, {machine}"
     if machine != "x86_64" or not flags:
         return Check(
             "processor", NOTE, found, "the LSTM trains by TensorFlow's operators: its C++ is for Linux on x86-64"
@@ -97,20 +98,21 @@ def processor(flags: set[str]) -> Check:
 
 
 def shared_memory(folder: Path = SHARED_MEMORY) -> Check:
-    """/dev/shm, where the semaphores of worker processes are."""
+    """/dev/shm, through which the GPUs of a machine exchange gradients (NCCL); all else works without it."""
     name = "/dev/shm"
-    advice = "worker processes need it: mount a tmpfs there (docker run --shm-size 1g; `shm` in deployment.toml)"
+    advice = (
+        "fine for all but training on several GPUs, which need 1 GB of it: docker run --shm-size 1g; `shm` in "
+        "deployment.toml"
+    )
     if not folder.is_dir():
-        return Check(name, PROBLEM, "is not there", advice)
+        return Check(name, NOTE, "is not there", advice)
     try:
         with tempfile.NamedTemporaryFile(dir=folder):
             pass
     except OSError as error:
-        return Check(name, PROBLEM, f"cannot be written: {error.strerror}", advice)
+        return Check(name, NOTE, f"cannot be written: {error.strerror}", advice)
     free = shutil.disk_usage(folder).free
-    if free < POD_SHM // 2:
-        return Check(name, NOTE, f"{_size(free)} free", advice)
-    return Check(name, OK, f"{_size(free)} free")
+    return Check(name, *((NOTE, f"{_size(free)} free", advice) if free < GPUS_SHM else (OK, f"{_size(free)} free")))
 
 
 def memory(hours: float) -> Check:
@@ -201,4 +203,6 @@ def _audio_formats() -> Check:
 
 
 def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+    if n_bytes >= 1e6:
+        return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
+    return f"{n_bytes / 1e3:.0f} kB"

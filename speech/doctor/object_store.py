@@ -40,7 +40,7 @@ def checks(prefix: str) -> Iterator[Check]:
         advice = (
             "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION say where and as whom"
         )
-        yield Check(SUBJECT, PROBLEM, str(error), advice)
+        yield Check(SUBJECT, PROBLEM, str(error), "" if "AWS_" in str(error) else advice)
 
 
 class _Probe:

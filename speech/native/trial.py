@@ -54,7 +54,7 @@ def attempt_apart(module: str, path: Path, library: str) -> None:
     It says on stderr what is wrong, and ends with the code 1.
     """
     places = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]  # this code, not another
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
     try:
         found = subprocess.run(
             [sys.executable, "-m", module, str(path)],

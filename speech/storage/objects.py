@@ -143,7 +143,10 @@ def storage_errors(uri: str) -> Iterator[None]:
     except SSLError as error:
         raise InputError(f"{uri}: {error} (AWS_CA_BUNDLE names the certificates of a private authority)") from error
     except EndpointConnectionError as error:
-        raise RetryError(f"{uri}: {error}: is AWS_ENDPOINT_URL right, and the server running?") from error
+        address = error.kwargs["endpoint_url"].partition("?")[0]
+        raise RetryError(
+            f"{uri}: no connection to {address}: is AWS_ENDPOINT_URL right, and the server running?"
+        ) from error
     except transfer.broken_answers() as error:
         raise RetryError(f"{uri}: the connection broke: {error}") from error
     except BotoCoreError as error:

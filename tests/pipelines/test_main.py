@@ -35,7 +35,7 @@ def test_the_command_itself_loads_not_even_kfp() -> None:
         (
             ["ruin"],
             "error: unknown command ruin: expected run, compile, submit, schedule, watch, images, models, card, "
-            "doctor\n",
+            "doctor, import_cv, train, export, convert_openvino, build_scorer, evaluate, publish\n",
         ),
         (["run"], "error: --corpus_uri is missing"),
         (["run", "--corpus_ur", "x"], "error: unknown flag --corpus_ur: did you mean --corpus_uri?\n"),

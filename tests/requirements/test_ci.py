@@ -17,3 +17,13 @@ def test_the_matrix_is_what_the_project_supports() -> None:
     assert all(system.startswith("ubuntu") for system in matrix["os"])
     assert all(entry["untested"] for entry in matrix["include"])  # what nobody has run fails nothing
     assert {"make test", "make demo"} <= {step.get("run") for step in job["steps"]}
+
+
+def test_bare_machines_are_those_of_the_test() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["fresh"]
+    (line,) = (step["run"] for step in job["steps"] if "FRESH_IMAGES" in step.get("env", {}))
+    path = ROOT / line.split()[-1]
+    images = re.search(r'"FRESH_IMAGES", "([^"]+)"', path.read_text(encoding="utf-8"))
+    assert images
+    assert job["strategy"]["matrix"]["image"] == images[1].split()

@@ -14,6 +14,7 @@ import grimp
 import pytest
 
 from components import images
+from pipelines.__main__ import TOOLS
 from speech.extras import MODULES
 
 try:
@@ -197,6 +198,13 @@ def test_without_an_extra_a_command_says_which(tmp_path: Path, command: str) -> 
     assert all(re.match(r"  \d\. \S", line) for line in lines), told.stderr
     assert not extra or f"pip install 'speechmill[{extra}]'" in told.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_without_an_extra_a_tool_says_which(tmp_path: Path, tool: str) -> None:
+    told = bare(tmp_path, "pipelines", tool)
+    assert told.returncode == 2
+    assert re.match(rf"error: this command needs .*: pip install 'speechmill\[{TOOLS[tool]}\]'\n$", told.stderr)
 
 
 def work_of_components() -> dict[str, list[str]]:

@@ -80,6 +80,7 @@ def _program(module: str) -> str:
         f"python, code = {sys.executable!r}, {_code_folder()!r}",
         "if code:",
         '    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [code, os.environ.get("PYTHONPATH")]))',
+        'os.environ["PYTHONSAFEPATH"] = "1"  # a folder of the name of one of our packages is none',
         f'os.execv(python, [python, "-m", {module!r}, *sys.argv[1:]])',
     ]
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.import_cv.read.opening import open_sources
-from speech.clips.tar_headers import HEADER_BYTES
+from speech.clips.tar_headers import HEADER_BYTES, BoundedTarInfo, open_tar
 from speech.clips.webdataset import read_webdataset
 from speech.errors import InputError
 
@@ -58,6 +58,15 @@ def test_a_header_takes_no_memory_and_ends_in_one_line(name: str, tmp_path: Path
         open_sources(str(path), "").tables(("train",), (), tmp_path)
     with pytest.raises(InputError, match=r"release\.tar"):
         read_webdataset(path)
+
+
+def test_the_bound_does_not_rest_on_frombuf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newer Pythons, and Debian's older ones with the same fix, read a header block by another method."""
+    monkeypatch.setattr(BoundedTarInfo, "frombuf", classmethod(tarfile.TarInfo.frombuf.__func__))  # type: ignore[attr-defined]
+    path = tmp_path / "release.tar"
+    path.write_bytes(CASES["long name of 1 GB"]())
+    with pytest.raises(tarfile.ReadError, match=f"a header of {1 << 30} bytes"):
+        open_tar(name=str(path))
 
 
 def test_two_megabytes_stay_two_megabytes(tmp_path: Path) -> None:

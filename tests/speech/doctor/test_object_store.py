@@ -86,4 +86,16 @@ def test_wrong_credentials_are_named(strict_endpoint, monkeypatch) -> None:
     (check,) = checks("s3://bucket/prefix")
     assert check.state == PROBLEM
     assert check.found == "list below s3://bucket/prefix: unknown access key: check AWS_ACCESS_KEY_ID"
-    assert "AWS_ENDPOINT_URL" in check.advice
+
+
+def test_a_server_that_is_not_there_is_named(monkeypatch) -> None:
+    (port,) = free_ports(1)
+    for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    (check,) = checks("s3://bucket/prefix")
+    assert check.state == PROBLEM
+    assert check.found == (
+        f"list below s3://bucket/prefix: no connection to http://127.0.0.1:{port}/bucket: is AWS_ENDPOINT_URL right, "
+        "and the server running?"
+    )
