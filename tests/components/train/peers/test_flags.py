@@ -208,7 +208,7 @@ def test_no_flag_is_left_out() -> None:
         "tracking_experiment",
         "tracking_run",
     }
-    own |= {"allow_skipped", "lstm"}
+    own |= {"allow_skipped", "lstm", "input_scaling"}
     own |= {"recipe", "lr_schedule", "lr_warmup", "lr_peak", "lr_final", "best_by", "average_checkpoints"}
     assert ours - own == {*SETTING_FLAGS, *REFUSED}
     assert set(RETIRED) == set(WITHOUT_EFFECT)
