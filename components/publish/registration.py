@@ -64,3 +64,4 @@ def _record(
         described = RegisteredVersion(version.name, version.uri, {**scores, **source}, run)
         is_champion = decision.get("decision") in CHAMPIONS
         registry.register(tracking, registry.model_name(publish_uri), described, is_champion=is_champion)
+    run.set_running(False)

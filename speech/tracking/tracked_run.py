@@ -74,6 +74,13 @@ class TrackedRun:
         if metrics:
             self.client.log_batch(self.run_id, metrics=metrics)
 
+    def set_running(self, is_running: bool) -> None:
+        """Say whether a step works on it; between two steps, and behind the last one, the run is finished."""
+        if is_running:
+            self.client.update_run(self.run_id, status="RUNNING")
+        else:
+            self.client.set_terminated(self.run_id)
+
     def steps_of(self, metric: str) -> Collection[int]:
         """The steps that a metric was written for."""
         return {one.step for one in self.client.get_metric_history(self.run_id, _key(metric))}
@@ -129,8 +136,14 @@ def client(settings: TrackingSettings) -> Any:
 
 def record(settings: TrackingSettings, run: str, made: Callable[[], StepRecord]) -> None:
     """Write a step's record into the run of that name, if a server is set. Whatever goes wrong is a line on stderr."""
+
+    def write() -> None:
+        tracked = TrackedRun(settings, [run])
+        tracked.log(made())
+        tracked.set_running(False)
+
     if address(settings.tracking_uri):
-        guarded(settings, lambda: TrackedRun(settings, [run]).log(made()))
+        guarded(settings, write)
 
 
 def guarded(settings: TrackingSettings, work: Callable[[], object], wait_s: float = WAIT_S) -> bool:

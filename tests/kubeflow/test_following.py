@@ -48,6 +48,7 @@ def test_a_run_leaves_its_curves_and_its_record(kubeflow: Kubeflow, place: str, 
     connection = client(TrackingSettings(server, "speechmill"))
     experiment = connection.get_experiment_by_name("speechmill")
     (run,) = connection.search_runs([experiment.experiment_id])  # one of all steps
+    assert run.info.status == "FINISHED"
     steps = {name.split("/")[0] for name in run.data.params}
     assert {"import_cv", "train", "evaluate", "publish"} <= steps
     assert run.data.params["train/epochs"] == str(EPOCHS)

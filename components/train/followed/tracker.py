@@ -94,6 +94,7 @@ class TrainingTracker:
     def _write(self) -> None:
         if self._run is None:
             run = TrackedRun(self.settings, self._names)
+            run.set_running(True)  # also if the step before this one ended it
             run.log(StepRecord(STEP, self._parameters))
             self._run = run
         if self._written is None:
@@ -108,3 +109,4 @@ class TrainingTracker:
                 self._written.add(record["epoch"])
         if files:
             self._run.log(StepRecord(STEP, files=files))
+            self._run.set_running(False)

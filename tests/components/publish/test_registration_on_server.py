@@ -29,17 +29,25 @@ def server(peer: Callable[[str], Peer], tmp_path_factory: pytest.TempPathFactory
         yield address
 
 
+def status(run: TrackedRun) -> str:
+    return str(run.client.get_run(run.run_id).info.status)
+
+
 def test_all_steps_of_a_run_write_to_one(server: str) -> None:
     settings = TrackingSettings(server, "steps")
     record(
         settings, RUN, lambda: StepRecord("import_cv", {"corpus_uri": "s3://c/cy.tar.gz", "empty": ""}, {"clips": 3})
     )
     train = TrackedRun(settings, [RUN])
+    assert status(train) == "FINISHED"
+    train.set_running(True)
+    assert status(train) == "RUNNING"
     train.log(StepRecord("train", {"epochs": 2, "augment": ("volume", "tempo")}))
     train.metrics({"train/train_loss": 2.0, "train/dev_loss": float("nan"), "train/note": "text"}, 1)
     again = TrackedRun(settings, ["/runs/.runs/retrain-2", RUN])  # the run of the pipeline that goes on
     again.log(StepRecord("train", {"epochs": 3}))  # what is written stays
     record(settings, "/runs/.runs/retrain-2", lambda: StepRecord("evaluate", {}, {"wer": 0.1}, {"image.train": "t:1"}))
+    assert status(train) == "FINISHED"
     assert again.run_id == train.run_id != TrackedRun(settings, ["/runs/.runs/retrain-3"]).run_id
     assert train.steps_of("train/train_loss") == {1}
     data = client(settings).get_run(train.run_id).data
@@ -69,6 +77,7 @@ def test_publish_registers_and_the_champion_moves_with_the_gate_and_back(
     assert found.keys() == {"good", "better", "worse"}
     assert found["better"].source == f"{target}/better"
     assert found["better"].tags["wer"] == "0.0"
+    assert connection.get_run(found["better"].run_id).info.status == "FINISHED"
     run = connection.get_run(found["better"].run_id).data
     assert run.tags["decision"] == "promoted"
     assert run.params["publish/source.corpus_uri"] == "s3://c/cy"

@@ -24,6 +24,7 @@ class Server:
         self.parameters: dict[str, Any] = {}
         self.files: dict[str, Any] = {}
         self.names: list[str] = []
+        self.states: list[bool] = []
 
     def __call__(self, settings: object, names: list[str]) -> "Server":
         self._asked()
@@ -39,6 +40,10 @@ class Server:
         self._asked()
         self.parameters |= record.parameters
         self.files |= record.files
+
+    def set_running(self, is_running: bool) -> None:
+        self._asked()
+        self.states.append(is_running)
 
     def steps_of(self, metric: str) -> set[int]:
         self._asked()
@@ -78,6 +83,7 @@ def test_each_epoch_is_written_once_and_the_report_at_the_end(server: Server, tm
     tracker.finish(tmp_path)
     assert server.metrics_of[3] == {"train/train_loss": 3.0, "train/loss other.csv": 1.0}
     assert (server.names, server.parameters, server.files) == (["run", "run before"], {"epochs": 3}, {PAGE: "<html>"})
+    assert server.states == [True, False]
 
 
 def test_a_server_that_is_away_is_one_line_and_gets_all_when_it_is_back(
