@@ -92,7 +92,8 @@ def test_the_demo_runs_in_the_images(built, tmp_path) -> None:
     checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=champion["uri"])
     assert checked.returncode == 0
     again = speechmill("run", "--corpus_uri", RELEASE, *flags)
-    assert set(json.loads((tmp_path / "out" / "summary.json").read_text())["cached"]) == set(facts["seconds"])
+    cached = json.loads((tmp_path / "out" / "summary.json").read_text())["cached"]
+    assert set(cached) == set(facts["seconds"]) - {"publish"}  # which looks at what is published by now
     assert again.returncode == 0
     assert docker.from_env().containers.list(all=True, filters={"ancestor": images.PUBLISH}) == []
 
@@ -131,7 +132,7 @@ def test_what_is_compiled_lies_in_the_image(built, step, module) -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the operators are for x86-64")
 def test_the_train_image_loads_its_operators(built) -> None:
-    look = "from speech.nn import recurrence; print(recurrence._load() is not None)"
+    look = "from speech.nn.recurrent import recurrence; print(recurrence._load() is not None)"
     assert confined(built, "train", "python", "-c", look) == "True\n"
 
 
